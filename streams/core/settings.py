@@ -1,0 +1,133 @@
+"""Settings: one table of names, defaults and meanings that feeds the file, the environment, the options and the docs.
+
+A setting ``log_sync`` is ``log_sync = "always"`` in the TOML file, ``HEADRACE_LOG_SYNC`` in the environment and
+``--log-sync`` where a command offers it. The most specific source wins: option, environment, file, default.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from streams.core.errors import SettingsError
+from streams.core.scope import DEFAULT_ACCOUNT, DEFAULT_REGION, Scope
+
+ENVIRONMENT_PREFIX = "HEADRACE_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting, typed and bounded. Unit and qualifier stand last in a name."""
+
+    host: Annotated[str, Meta(description="Address to listen on. Other than loopback needs credentials.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 4567
+    data: Annotated[str, Meta(description="Data directory: the log, the catalog, delivered files.")] = "headrace-data"
+    account: Annotated[str, Meta(pattern=r"^\d{12}$", description="AWS account id that resources belong to.")] = (
+        DEFAULT_ACCOUNT
+    )
+    region: Annotated[str, Meta(description="Region of callers whose signature names none.")] = DEFAULT_REGION
+    credentials: Annotated[
+        dict[str, str], Meta(description="Access key id → secret key. Empty: signatures are not checked.")
+    ] = {}
+
+    log_sync: Annotated[
+        Literal["always", "interval", "os"],
+        Meta(
+            description="When appends reach the disk: before each reply, every log_sync_interval_ms, or when the OS likes."
+        ),
+    ] = "always"
+    log_sync_interval_ms: Annotated[int, Meta(ge=1, description="Period of log_sync = 'interval', ms.")] = 50
+    log_segment_size_max: Annotated[
+        int, Meta(ge=1 << 16, description="Bytes after which a shard begins a new segment file.")
+    ] = 128 << 20
+    log_pending_size_max: Annotated[
+        int,
+        Meta(
+            ge=1 << 20,
+            description="Bytes of appends that may wait for the disk before producers are told to slow down.",
+        ),
+    ] = 256 << 20
+    retention_check_s: Annotated[
+        float, Meta(gt=0, description="How often expired records are looked for, seconds.")
+    ] = 60.0
+
+    create_ms: Annotated[int, Meta(ge=0, description="How long a new stream stays CREATING, ms.")] = 0
+    delete_ms: Annotated[int, Meta(ge=0, description="How long a deleted stream stays DELETING, ms.")] = 0
+    update_ms: Annotated[int, Meta(ge=0, description="How long a changed stream stays UPDATING, ms.")] = 0
+    shards_max: Annotated[int, Meta(ge=1, description="Open shards that one account may have in a region.")] = 20_000
+
+    body_size_max: Annotated[int, Meta(ge=1 << 20, description="Bytes of one request's body.")] = 64 << 20
+    body_timeout_s: Annotated[
+        float, Meta(gt=0, description="How long a request's body may take to arrive, seconds.")
+    ] = 60.0
+
+    buckets: Annotated[
+        dict[str, str],
+        Meta(
+            description="Bucket name → fsspec URL. A bucket that is not named is the folder buckets/NAME of the data directory."
+        ),
+    ] = {}
+    functions: Annotated[
+        dict[str, str],
+        Meta(
+            description="Function name → 'package.module:function' or 'path/file.py:function': what a function's ARN runs."
+        ),
+    ] = {}
+    firehose_retry_s: Annotated[
+        float, Meta(gt=0, description="First pause after a failed delivery, seconds; it doubles.")
+    ] = 1.0
+
+    @property
+    def scope(self) -> Scope:
+        """The scope of callers that name none."""
+        return Scope(self.account, self.region)
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data)
+
+
+def load(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Settings in force. `options` that are None were not given. Raises `SettingsError`: which setting, from where, and
+    what would be right."""
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            values |= tomllib.loads(file.read_text())
+        except FileNotFoundError as error:
+            raise SettingsError(f"settings file {file} does not exist") from error
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"settings file {file} is not TOML: {error}") from error
+    names = Settings.__struct_fields__
+    for name in names:
+        text = environment.get(ENVIRONMENT_PREFIX + name.upper())
+        if text is not None:
+            values[name] = _from_environment(name, text)
+    values |= {name: value for name, value in (options or {}).items() if value is not None}
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise SettingsError(f"unknown setting {unknown[0]!r}; the settings are {', '.join(names)}")
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"settings: {error}") from error
+
+
+def _from_environment(name: str, text: str) -> Any:
+    """Text as it is, but tables, which are written as JSON."""
+    if not text.startswith("{"):
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise SettingsError(f"{ENVIRONMENT_PREFIX}{name.upper()} is not JSON: {error}") from error

@@ -1,0 +1,65 @@
+"""The `Log` protocol: durable order, and nothing else. One conformance suite runs over every engine."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from streams.core.records import Batch, ProducerMark, Records
+
+
+class Log(Protocol):
+    """Many shards, each an append-only sequence of records at dense offsets from 0.
+
+    A shard is named by a path of ``[A-Za-z0-9_.-]`` segments (``8c1f…/shardId-000000000000``). A position is the next
+    offset to read. Methods other than `create` raise `ShardUnknown` for a shard that does not exist, and every method
+    raises `LogClosed` after `close`.
+    """
+
+    async def create(self, shard: str) -> None:
+        """The shard exists, durably, when this returns. Creating an existing shard does nothing."""
+        ...
+
+    async def append(self, shard: str, records: Records, mark: ProducerMark | None = None) -> int:
+        """Durable by the log's sync policy, and visible to readers, when this returns; the first offset given.
+
+        The arrival time of all records is the engine's clock at the commit, never less than that of the record before.
+        Empty `records` append nothing and answer the next offset. With a `mark`, idempotent (see `ProducerMark`), also
+        across a crash. Raises `LogFull`: then nothing of it was appended.
+        """
+        ...
+
+    async def read(self, shard: str, offset: int, size_max: int) -> Batch:
+        """Records from `offset` on: at most about `size_max` bytes of keys and data, yet at least one record if there
+        is any; empty at the end. `offset` may be the middle of an append. Without a copy where the engine can.
+
+        Raises `OffsetOutOfRange` outside [first, next].
+        """
+        ...
+
+    async def wait(self, shard: str, offset: int) -> None:
+        """Returns once a record at `offset` exists. Cancel it freely; raises `ShardUnknown` if the shard is dropped."""
+        ...
+
+    async def bounds(self, shard: str) -> tuple[int, int]:
+        """[first, next): the first retained offset and the one that the next append will get."""
+        ...
+
+    async def find(self, shard: str, arrival_ms: int) -> int:
+        """The first retained offset whose arrival is at or after `arrival_ms`; the next offset if there is none."""
+        ...
+
+    async def trim(self, shard: str, before: int) -> None:
+        """Offsets below `before` (cut to [first, next]) are gone for readers; their space is freed by whole segments."""
+        ...
+
+    async def drop(self, shard: str) -> None:
+        """The shard and its bytes are gone. Dropping an unknown shard does nothing."""
+        ...
+
+    async def shards(self) -> list[str]:
+        """The names of all shards, sorted."""
+        ...
+
+    async def close(self) -> None:
+        """Finishes what was accepted, syncs, and releases the files. Closing twice does nothing."""
+        ...

@@ -1,0 +1,118 @@
+"""The seam between Headrace's own ends: what a producer, a consumer, a delivery stream or an application asks of a
+stream. In one process a `LocalClient` (no HTTP, no copy), across processes an `HttpClient`: one seam, one behaviour.
+
+All methods raise from `streams.core.errors`: `ResourceNotFound` for a stream that does not exist, `InvalidArgument` for
+a bad argument, errors with ``retry = True`` where the same call may succeed later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import pyarrow as pa
+
+from streams.core.records import Batch, ProducerMark, Records
+from streams.core.shards import Shard
+
+FETCH_SIZE_MAX = 8 << 20
+"""Bytes that one fetch may bring: large enough to hide a round trip at 1 GB/s, small enough to hold a few."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDescription:
+    """A stream and all of its shards that still have records or may get some, by index. `status` as AWS spells it."""
+
+    name: str
+    arn: str
+    id: str
+    status: str
+    retention_hours: int
+    created_ms: int
+    shards: tuple[Shard, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Receipt:
+    """Where the records of one put went, in the order given: record i is in ``shards[shard[i]]`` at ``offset[i]``.
+
+    shard   int32 array
+    offset  int64 array
+    """
+
+    shards: tuple[str, ...]
+    shard: pa.Array
+    offset: pa.Array
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where to begin in a stream: its oldest record, what comes after now, or the first arrival at or after a time."""
+
+    kind: Literal["trim_horizon", "latest", "at_timestamp"]
+    timestamp_ms: int = 0
+
+
+TRIM_HORIZON = Start("trim_horizon")
+LATEST = Start("latest")
+
+
+def at_timestamp(timestamp_ms: int) -> Start:
+    return Start("at_timestamp", timestamp_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What a fetch brought: at most one batch a shard (none for shards with nothing new), the shards of the question
+    that are closed and read to their end, and for each shard asked the offset after its newest record."""
+
+    batches: tuple[Batch, ...]
+    ended: tuple[str, ...] = ()
+    tips: Mapping[str, int] = field(default_factory=dict)
+
+
+class Client(Protocol):
+    """Shards are named by their AWS ids (``shardId-000000000000``); positions are offsets, the next to read."""
+
+    async def create_stream(self, stream: str, shards: int = 1, *, retention_hours: int = 24) -> None:
+        """Returns when the stream is ACTIVE. `ResourceInUse` where it exists. A name with a slash (see
+        `streams.core.scope.delivery_source`) makes a hidden stream, which the Kinesis API neither lists nor reaches."""
+        ...
+
+    async def delete_stream(self, stream: str) -> None:
+        """Returns when the stream and its records are gone."""
+        ...
+
+    async def list_streams(self) -> list[str]:
+        """Names, sorted; hidden streams are left out."""
+        ...
+
+    async def describe_stream(self, stream: str) -> StreamDescription: ...
+
+    async def put(self, stream: str, records: Records, mark: ProducerMark | None = None) -> Receipt:
+        """Routed by hash key to their shards and durable when this returns. After an error with ``retry``, some shards
+        may have taken their part: with the same `mark`, a retry appends only what is missing."""
+        ...
+
+    async def find(self, stream: str, start: Start, shards: tuple[str, ...] | None = None) -> dict[str, int]:
+        """The position of `start` in each shard of the stream (or only in the `shards` named)."""
+        ...
+
+    async def fetch(
+        self, stream: str, positions: Mapping[str, int], *, size_max: int = FETCH_SIZE_MAX, wait_ms: int = 0
+    ) -> Fetch:
+        """Records from each position on. If there are none anywhere, waits up to `wait_ms` for the first to arrive,
+        on the log itself: there is no polling behind it. A position below the retained range is moved up to it (the
+        batch's `first` tells)."""
+        ...
+
+    async def load_checkpoint(self, stream: str, consumer: str) -> dict[str, int]:
+        """The positions last saved under this consumer's name; empty for a new name."""
+        ...
+
+    async def save_checkpoint(self, stream: str, consumer: str, positions: Mapping[str, int]) -> None:
+        """Durable when it returns. Shards that are not named keep what they had."""
+        ...
+
+    async def close(self) -> None: ...
