@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 HASH_KEY_MAX = 2**128 - 1
@@ -28,7 +29,7 @@ class HashRange:
     def divide(count: int) -> list[HashRange]:
         """The whole key space in `count` ranges the way AWS divides it: floor(i · 2¹²⁸ / count)."""
         bounds = [i * (HASH_KEY_MAX + 1) // count for i in range(count + 1)]
-        return [HashRange(first, after - 1) for first, after in zip(bounds, bounds[1:], strict=False)]
+        return [HashRange(first, after - 1) for first, after in itertools.pairwise(bounds)]
 
 
 @dataclass(frozen=True, slots=True)
