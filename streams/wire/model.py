@@ -1,0 +1,107 @@
+"""Service models: AWS's own description of operations and shapes, read from botocore's data once per service.
+
+Only what the protocols need is kept: operations with their input and output, and shapes with their constraints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
+
+from botocore.loaders import Loader
+
+Kind = Literal[
+    "structure", "list", "map", "string", "blob", "boolean", "integer", "long", "float", "double", "timestamp"
+]
+
+EMPTY: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """One shape. `members` are a structure's by wire name; `element` is what a list or a map holds, `key` a map's keys.
+
+    `min` and `max` bound the length of strings (characters), blobs (bytes), lists and maps (entries), and the value of
+    numbers. `pattern` is Java's and must match the whole string. `eventstream` marks what is streamed, not encoded.
+    """
+
+    name: str
+    kind: Kind
+    members: dict[str, Shape] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    element: Shape | None = None
+    key: Shape | None = None
+    min: int | float | None = None
+    max: int | float | None = None
+    pattern: str | None = None
+    enum: tuple[str, ...] = ()
+    eventstream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`input` and `output` are structures; an operation that answers nothing has no output."""
+
+    name: str
+    input: Shape
+    output: Shape | None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A service: its operations by name, and the prefix of X-Amz-Target that it answers to."""
+
+    service: str
+    target_prefix: str
+    operations: dict[str, Operation]
+
+
+@cache
+def load(service: str) -> Model:
+    """The newest model of `service` that botocore carries. Raises botocore's UnknownServiceError for a name it lacks."""
+    loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+    raw = loader.load_service_model(service, "service-2")
+    shapes = _Shapes(raw["shapes"])
+    operations = {}
+    for name, operation in raw["operations"].items():
+        output = shapes.get(operation["output"]["shape"]) if "output" in operation else None
+        source = shapes.get(operation["input"]["shape"]) if "input" in operation else Shape(f"{name}Input", "structure")
+        operations[name] = Operation(name, source, output)
+    return Model(service, raw["metadata"].get("targetPrefix", ""), operations)
+
+
+class _Shapes:
+    """Raw shapes by name → `Shape`, each built once. A shape that holds itself refers to itself."""
+
+    def __init__(self, raw: dict[str, Any]) -> None:
+        self._raw = raw
+        self._built: dict[str, Shape] = {}
+
+    def get(self, name: str) -> Shape:
+        built = self._built.get(name)
+        if built is not None:
+            return built
+        raw = self._raw[name]
+        kind = raw["type"]
+        members: dict[str, Shape] = {}
+        shape = Shape(
+            name,
+            kind,
+            members=members,
+            required=tuple(raw.get("required", ())),
+            min=raw.get("min"),
+            max=raw.get("max"),
+            pattern=raw.get("pattern"),
+            enum=tuple(raw.get("enum", ())),
+            eventstream=raw.get("eventstream", False),
+        )
+        self._built[name] = shape
+        for member, reference in raw.get("members", EMPTY).items():
+            members[member] = self.get(reference["shape"])
+        inner = raw.get("member") or raw.get("value")
+        if inner is not None:
+            object.__setattr__(shape, "element", self.get(inner["shape"]))
+        if "key" in raw:
+            object.__setattr__(shape, "key", self.get(raw["key"]["shape"]))
+        return shape

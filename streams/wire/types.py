@@ -1,0 +1,115 @@
+"""msgspec types built from shapes, so that one decode parses, checks and un-base64es a request.
+
+A structure becomes a Struct whose attributes are its members in snake_case (PartitionKey → partition_key) and whose
+wire names are AWS's. A required member must be there; any other is None when it is absent. Blobs are `bytes`,
+timestamps float seconds since the epoch. Unknown members are ignored, as AWS ignores them. What the types refuse goes
+to `streams.wire.validate`, which says why in AWS's words.
+
+The length of a string is counted in code points (that is how Smithy defines the length trait, and how botocore counts
+before it sends), not in the UTF-16 units of Java's `String.length`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Annotated, Any, Literal
+
+import msgspec
+from botocore import xform_name
+from msgspec import Meta
+
+from streams.wire.model import Shape
+
+TIMESTAMP_MAX = 253_402_300_799.0
+"""The last second of the year 9999: beyond it neither Java's nor Python's dates go, and NaN is not below it."""
+
+INTEGER_MAX = 2**31 - 1
+LONG_MAX = 2**63 - 1
+
+
+def java_pattern(pattern: str) -> str:
+    r"""Java's `matches` of `pattern` for Python's `re.search`: the whole string, and \d and \w mean ASCII."""
+    return rf"(?a)\A(?:{pattern})\Z"
+
+
+@cache
+def compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(java_pattern(pattern))
+
+
+@cache
+def type_of(shape: Shape) -> Any:
+    """The type of values of this shape, ready for `msgspec.json.Decoder` or `msgspec.convert`."""
+    match shape.kind:
+        case "structure":
+            return _struct(shape)
+        case "list":
+            assert shape.element is not None
+            return _sized(list[type_of(shape.element)], shape)  # type: ignore[misc] # built at run time
+        case "map":
+            assert shape.element is not None
+            assert shape.key is not None
+            return _sized(dict[type_of(shape.key), type_of(shape.element)], shape)  # type: ignore[misc] # likewise
+        case "string":
+            return _string(shape)
+        case "blob":
+            return _sized(bytes, shape)
+        case "boolean":
+            return bool
+        case "integer" | "long":
+            limit = INTEGER_MAX if shape.kind == "integer" else LONG_MAX
+            least = -limit - 1 if shape.min is None else int(shape.min)
+            most = limit if shape.max is None else int(shape.max)
+            return Annotated[int, Meta(ge=least, le=most)]
+        case "float" | "double":
+            return Annotated[float, Meta(ge=shape.min, le=shape.max)] if _bounded(shape) else float
+        case "timestamp":
+            return Annotated[float, Meta(ge=-TIMESTAMP_MAX, le=TIMESTAMP_MAX)]
+
+
+def attribute(member: str) -> str:
+    """The attribute of a member: StreamARN → stream_arn."""
+    return str(xform_name(member))
+
+
+def _struct(shape: Shape) -> type[msgspec.Struct]:
+    fields: list[Any] = []
+    for member, inner in shape.members.items():
+        if inner.eventstream:
+            continue
+        kind = type_of(inner)
+        fields.append((attribute(member), kind) if member in shape.required else (attribute(member), kind | None, None))
+    return msgspec.defstruct(
+        shape.name,
+        fields,
+        kw_only=True,
+        module=__name__,
+        rename={attribute(member): member for member in shape.members},
+        # Structs hold only data and never themselves, and they die young.
+        gc=False,
+    )
+
+
+def _string(shape: Shape) -> Any:
+    if shape.enum:
+        return Literal[shape.enum]
+    if shape.pattern is None:
+        return _sized(str, shape)
+    return Annotated[
+        str, Meta(min_length=_int(shape.min), max_length=_int(shape.max), pattern=java_pattern(shape.pattern))
+    ]
+
+
+def _sized(kind: Any, shape: Shape) -> Any:
+    if not _bounded(shape):
+        return kind
+    return Annotated[kind, Meta(min_length=_int(shape.min), max_length=_int(shape.max))]
+
+
+def _bounded(shape: Shape) -> bool:
+    return shape.min is not None or shape.max is not None
+
+
+def _int(bound: int | float | None) -> int | None:
+    return None if bound is None else int(bound)
