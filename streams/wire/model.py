@@ -23,7 +23,8 @@ class Shape:
     """One shape. `members` are a structure's by wire name; `element` is what a list or a map holds, `key` a map's keys.
 
     `min` and `max` bound the length of strings (characters), blobs (bytes), lists and maps (entries), and the value of
-    numbers. `pattern` is Java's and must match the whole string. `eventstream` marks what is streamed, not encoded.
+    numbers. `pattern` is Java's and must match the whole string. `eventstream` marks what is streamed, not encoded,
+    `sensitive` what no message may repeat.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Shape:
     pattern: str | None = None
     enum: tuple[str, ...] = ()
     eventstream: bool = False
+    sensitive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,12 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A service: its operations by name, and the prefix of X-Amz-Target that it answers to."""
+    """A service: its operations by name, the prefix of X-Amz-Target that it answers to, and the Java package whose class
+    names show in AWS's messages."""
 
     service: str
     target_prefix: str
+    java_package: str
     operations: dict[str, Operation]
 
 
@@ -68,7 +72,9 @@ def load(service: str) -> Model:
         output = shapes.get(operation["output"]["shape"]) if "output" in operation else None
         source = shapes.get(operation["input"]["shape"]) if "input" in operation else Shape(f"{name}Input", "structure")
         operations[name] = Operation(name, source, output)
-    return Model(service, raw["metadata"].get("targetPrefix", ""), operations)
+    metadata = raw["metadata"]
+    package = f"com.amazonaws.{service}.v{metadata['apiVersion'].replace('-', '')}"
+    return Model(service, metadata.get("targetPrefix", ""), package, operations)
 
 
 class _Shapes:
@@ -95,6 +101,7 @@ class _Shapes:
             pattern=raw.get("pattern"),
             enum=tuple(raw.get("enum", ())),
             eventstream=raw.get("eventstream", False),
+            sensitive=raw.get("sensitive", False),
         )
         self._built[name] = shape
         for member, reference in raw.get("members", EMPTY).items():

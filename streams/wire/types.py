@@ -11,7 +11,7 @@ before it sends), not in the UTF-16 units of Java's `String.length`.
 
 from __future__ import annotations
 
-import re
+import sys
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ import msgspec
 from botocore import xform_name
 from msgspec import Meta
 
+from streams.wire import patterns
 from streams.wire.model import Shape
 
 TIMESTAMP_MAX = 253_402_300_799.0
@@ -26,16 +27,8 @@ TIMESTAMP_MAX = 253_402_300_799.0
 
 INTEGER_MAX = 2**31 - 1
 LONG_MAX = 2**63 - 1
-
-
-def java_pattern(pattern: str) -> str:
-    r"""Java's `matches` of `pattern` for Python's `re.search`: the whole string, and \d and \w mean ASCII."""
-    return rf"(?a)\A(?:{pattern})\Z"
-
-
-@cache
-def compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(java_pattern(pattern))
+WHOLE = ("integer", "long")
+DOUBLE_MAX = sys.float_info.max
 
 
 @cache
@@ -57,15 +50,19 @@ def type_of(shape: Shape) -> Any:
             return _sized(bytes, shape)
         case "boolean":
             return bool
-        case "integer" | "long":
-            limit = INTEGER_MAX if shape.kind == "integer" else LONG_MAX
-            least = -limit - 1 if shape.min is None else int(shape.min)
-            most = limit if shape.max is None else int(shape.max)
-            return Annotated[int, Meta(ge=least, le=most)]
-        case "float" | "double":
-            return Annotated[float, Meta(ge=shape.min, le=shape.max)] if _bounded(shape) else float
+        case "integer" | "long" | "float" | "double":
+            least, most = value_bounds(shape)
+            number: type = int if shape.kind in WHOLE else float
+            return Annotated[number, Meta(ge=least, le=most)]
         case "timestamp":
             return Annotated[float, Meta(ge=-TIMESTAMP_MAX, le=TIMESTAMP_MAX)]
+
+
+def value_bounds(shape: Shape) -> tuple[int | float, int | float]:
+    """The least and the greatest value of a number: the model's, or else its Java type's. NaN is in no bounds."""
+    most = {"integer": INTEGER_MAX, "long": LONG_MAX}.get(shape.kind, DOUBLE_MAX)
+    least = -most - 1 if isinstance(most, int) else -most
+    return (least if shape.min is None else shape.min, most if shape.max is None else shape.max)
 
 
 def attribute(member: str) -> str:
@@ -97,7 +94,7 @@ def _string(shape: Shape) -> Any:
     if shape.pattern is None:
         return _sized(str, shape)
     return Annotated[
-        str, Meta(min_length=_int(shape.min), max_length=_int(shape.max), pattern=java_pattern(shape.pattern))
+        str, Meta(min_length=_int(shape.min), max_length=_int(shape.max), pattern=patterns.python(shape.pattern))
     ]
 
 

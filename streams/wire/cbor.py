@@ -1,0 +1,122 @@
+"""CBOR 1.1, as AWS's Java SDK speaks it: maps may be of indefinite length, blobs are byte strings, and a timestamp is
+tag 1 with whole *milliseconds* since the epoch, where RFC 8949 has seconds::
+
+    c1 1b 000001a20a162294        tag 1, uint64: 2026-11-23T20:25:52.532Z
+
+So tag 1 is ours to read and write, never a library's. No other tag means anything here, and all are refused: some make
+a library build huge numbers, compile patterns, or refer to values from within themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import cbor2
+import msgspec
+
+from streams.core.errors import SerializationError
+from streams.wire import validate
+from streams.wire.model import Model, Operation, Shape
+from streams.wire.types import type_of
+
+DEPTH_MAX = 64
+"""Nested lists and maps in a request; the deepest request of any model has under twenty."""
+
+TIMESTAMP = 1
+SELF_DESCRIBED = 55799
+_LIBRARY_TAGS = (0, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 100, 256, 258, 260, 261, 1004, 43000)
+
+
+class CborCodec:
+    """Requests and replies of one operation."""
+
+    def __init__(self, model: Model, operation: Operation) -> None:
+        self._model = model
+        self._operation = operation
+        self._type = type_of(operation.input)
+        self._stamps = _stamps(operation.output) if operation.output is not None else None
+
+    def decode(self, body: bytes) -> Any:
+        """The request, or `SerializationError`, `ValidationError`."""
+        value = plain(body)
+        try:
+            return msgspec.convert(value, self._type, builtin_types=(bytes,))
+        except msgspec.ValidationError:
+            return validate.request(self._model, self._operation, value, blobs_are_text=False)
+
+    def encode(self, reply: Any) -> bytes:
+        built = msgspec.to_builtins(reply, builtin_types=(bytes,))
+        if self._stamps is not None:
+            _stamp(self._stamps, built)
+        return cbor2.dumps(built)
+
+
+def plain(body: bytes) -> Any:
+    """CBOR as it stands, timestamps as float seconds. Raises `SerializationError` for what is not CBOR or too deep."""
+    try:
+        return cbor2.loads(
+            body,
+            max_depth=DEPTH_MAX,
+            semantic_decoders=_DECODERS,
+            tag_hook=_refuse,
+            # Keys that are neither text nor bytes can be made to collide.
+            strict_hashable_types=True,
+        )
+    except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise SerializationError("") from error
+
+
+def _seconds(value: Any, _immutable: bool = False) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a timestamp is a number of milliseconds")
+    return value / 1000
+
+
+def _refuse(*_: Any) -> NoReturn:
+    raise ValueError("no tag but 1 has a meaning here")
+
+
+_DECODERS: Any = {TIMESTAMP: _seconds} | dict.fromkeys(_LIBRARY_TAGS, _refuse)
+
+
+Stamps = dict[str, Any]
+"""Where timestamps stand in a shape: member → True for a timestamp, or the `Stamps` of what it holds; "" stands for
+each element of a list or a map."""
+
+
+def _stamps(shape: Shape, above: frozenset[str] = frozenset()) -> Any:
+    if shape.kind == "timestamp":
+        return True
+    if shape.name in above:
+        return None
+    above |= {shape.name}
+    inner = {"": shape.element} if shape.element is not None else shape.members
+    found = {name: _stamps(one, above) for name, one in inner.items()}
+    return {name: stamps for name, stamps in found.items() if stamps} or None
+
+
+def _stamp(stamps: Stamps, value: Any) -> None:
+    """Replace seconds by tagged milliseconds, in place."""
+    if "" in stamps:
+        keys = range(len(value)) if isinstance(value, list) else list(value)
+        inner = stamps[""]
+        if inner is not True:
+            for key in keys:
+                _stamp(inner, value[key])
+        else:
+            for key in keys:
+                value[key] = milliseconds(value[key])
+        return
+    for member, inner in stamps.items():
+        held = value.get(member)
+        if held is None:
+            continue
+        if inner is True:
+            value[member] = milliseconds(held)
+        else:
+            _stamp(inner, held)
+
+
+def milliseconds(seconds: float) -> cbor2.CBORTag:
+    """The timestamp on the wire."""
+    return cbor2.CBORTag(TIMESTAMP, round(seconds * 1000))
