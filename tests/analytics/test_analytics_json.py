@@ -1,0 +1,155 @@
+"""JSON records to rows and back."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from connectors.formats.json import decode_json, encode_json, infer_columns
+from connectors.formats.schema import Column
+from streams.core.errors import ValidationError
+
+MS = pa.timestamp("ms")
+FAULT = object()
+
+COERCIONS: list[tuple[pa.DataType, str, Any]] = [
+    (pa.int32(), "1", 1),
+    (pa.int32(), '"5"', 5),
+    (pa.int32(), "123.0", 123),
+    (pa.int32(), "123.4", FAULT),
+    (pa.int32(), '"12.5"', FAULT),
+    (pa.int32(), "true", 1),
+    (pa.int32(), "null", None),
+    (pa.int32(), "99999999999999", FAULT),
+    (pa.int32(), "[1]", FAULT),
+    (pa.int32(), '{"b":1}', FAULT),
+    (pa.int32(), '""', FAULT),
+    (pa.int64(), "9007199254740993", 9007199254740993),
+    (pa.int8(), "-128", -128),
+    (pa.int8(), "128", FAULT),
+    (pa.float64(), '"5.25"', 5.25),
+    (pa.float64(), '"infinity"', FAULT),
+    (pa.float64(), "1e3", 1000.0),
+    (pa.string(), "123.4", "123.4"),
+    (pa.string(), "[1,2]", "[1,2]"),
+    (pa.string(), "true", "true"),
+    (pa.bool_(), '"TRUE"', True),
+    (pa.bool_(), '"yes"', False),
+    (pa.bool_(), "0", False),
+    (pa.bool_(), "[1]", FAULT),
+    (MS, '"2013-01-01T05:00:00Z"', dt.datetime(2013, 1, 1, 5)),
+    (MS, '"2013-01-01 05:00:00.123456"', dt.datetime(2013, 1, 1, 5, 0, 0, 123000)),
+    (MS, '"2013-01-01T05:00:00.5+02:00"', dt.datetime(2013, 1, 1, 3, 0, 0, 500000)),
+    (MS, "1700000000", dt.datetime(2023, 11, 14, 22, 13, 20)),
+    (MS, "1700000000123", dt.datetime(2023, 11, 14, 22, 13, 20, 123000)),
+    (MS, '"infinity"', FAULT),
+    (MS, "true", FAULT),
+    (pa.date32(), '"2013-01-01"', dt.date(2013, 1, 1)),
+    (pa.decimal128(5, 2), "123.45", Decimal("123.45")),
+    (pa.decimal128(5, 2), "1234.5", FAULT),
+    (pa.binary(), '"aGk="', b"hi"),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "expected"), COERCIONS, ids=lambda v: str(v)[:30])
+def test_a_value_becomes_its_columns_type_or_a_fault(kind: pa.DataType, value: str, expected: Any) -> None:
+    data = pa.array([b'{"a":%s}' % value.encode(), b"{}"], pa.binary())
+    decoded = decode_json(data, [Column("a", kind)])
+    assert decoded.rows.schema.field("a").type == kind
+    if expected is FAULT:
+        (fault,) = decoded.faults
+        assert (fault.index, fault.code) == (0, "CoercionError")
+        assert fault.message.startswith("column a: ")
+        assert decoded.rows.to_pylist() == [{"a": None}]
+    else:
+        assert decoded.faults == ()
+        assert decoded.rows.to_pylist() == [{"a": expected}, {"a": None}]
+
+
+def test_records_that_are_no_objects_are_faults_and_the_rest_stays_in_order() -> None:
+    data = pa.array(
+        [b'{"a":1}', b"null", b"[1]", b"5", b"", b"\xff\xfe", b'{"a":', b'{"a":2}', b'{"a":"x"}'], pa.binary()
+    )
+    decoded = decode_json(data, [Column("a", pa.int64())])
+    assert decoded.rows.to_pylist() == [{"a": 1}, {"a": 2}]
+    assert decoded.source.to_pylist() == [0, 7]
+    assert [(f.index, f.code) for f in decoded.faults] == [
+        (1, "NotAnObject"),
+        (2, "NotAnObject"),
+        (3, "NotAnObject"),
+        (4, "InvalidJson"),
+        (5, "InvalidEncoding"),
+        (6, "InvalidJson"),
+        (8, "CoercionError"),
+    ]
+    assert decoded.faults[-1].message == 'column a: "x" cannot become BIGINT'
+
+
+def test_names_differ_by_case_and_paths_may_overlap() -> None:
+    columns = [
+        Column("a", pa.int32()),
+        Column("A", pa.string()),
+        Column("bc", pa.int32(), "$.b.c"),
+        Column("b", pa.string()),
+        Column("again", pa.string(), "$.a"),
+        Column("dotted", pa.int32(), '$."x.y"'),
+    ]
+    decoded = decode_json(pa.array([b'{"a":1,"A":"x","b":{"c":2},"x.y":3}', b'{"b":5}'], pa.binary()), columns)
+    assert decoded.rows.to_pylist() == [
+        {"a": 1, "A": "x", "bc": 2, "b": '{"c":2}', "again": "1", "dotted": 3},
+        {"a": None, "A": None, "bc": None, "b": "5", "again": None, "dotted": None},
+    ]
+
+
+def test_a_slice_of_a_batch_is_read_at_its_own_place() -> None:
+    data = pa.array([b'{"a":%d}' % i for i in range(10)], pa.binary()).slice(3, 4)
+    assert decode_json(data, [Column("a", pa.int64())]).rows.column(0).to_pylist() == [3, 4, 5, 6]
+    assert len(decode_json(data.slice(0, 0), [Column("a", pa.int64())]).rows) == 0
+
+
+def test_paths_into_arrays_are_refused() -> None:
+    with pytest.raises(ValidationError, match="paths into arrays are not supported"):
+        decode_json(pa.array([b"{}"], pa.binary()), [Column("a", pa.int64(), "$.a[0]")])
+
+
+def test_rows_become_objects_with_stable_keys() -> None:
+    rows = pa.RecordBatch.from_pydict(
+        {
+            "b": pa.array([1, None]),
+            "a": pa.array(['x"y', "z"]),
+            "A": pa.array([1.5, float("nan")]),
+            "t": pa.array([1, None], MS),
+            "d": pa.array([Decimal("1.50"), None], pa.decimal128(5, 2)),
+            "x": pa.array([b"hi", None], pa.binary()),
+        }
+    )
+    assert encode_json(rows).to_pylist() == [
+        b'{"b":1,"a":"x\\"y","A":1.5,"t":"1970-01-01 00:00:00.001","d":1.50,"x":"aGk="}',
+        b'{"b":null,"a":"z","A":null,"t":null,"d":null,"x":null}',
+    ]
+    assert encode_json(rows.slice(0, 0)).to_pylist() == []
+
+
+def test_discovery_finds_types_and_nested_names() -> None:
+    data = pa.array(
+        [
+            b'{"a":1,"b":{"c":1.5,"d e":true},"t":"2013-01-01T05:00:00Z","x":null,"z":[1]}',
+            b"broken",
+            b'{"a":3000000000,"t":"2013-01-01 05:00:00"}',
+        ],
+        pa.binary(),
+    )
+    columns = infer_columns(data)
+    assert [(c.name, c.type, c.path) for c in columns] == [
+        ("a", pa.int64(), "$.a"),
+        ("b_c", pa.float64(), "$.b.c"),
+        ("b_d e", pa.bool_(), "$.b.d e"),
+        ("t", MS, "$.t"),
+        ("x", pa.string(), "$.x"),
+        ("z", pa.string(), "$.z"),
+    ]
+    assert decode_json(data, columns).rows.num_rows == 2
