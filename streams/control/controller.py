@@ -1,0 +1,86 @@
+"""The control plane's driver: decide, append, apply; one operation at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any, TypeVar
+
+from streams.control.catalog import Catalog, Snapshot
+from streams.control.decisions import Decision, T
+from streams.control.events import Founded, decode_as, decode_event, encode
+from streams.control.journal import Journal
+from streams.core.clock import Clock
+from streams.log.log import Log
+
+W = TypeVar("W")
+
+JOURNAL = "control/catalog"
+SNAPSHOT_EVENTS = 1_000
+"""Events after which a snapshot is written: replay at a restart stays under some tens of milliseconds."""
+
+
+class Controller:
+    """Owns the catalog and its journal. Reading `catalog` is free; changing it goes through `execute`."""
+
+    def __init__(self, log: Log, clock: Clock, random: Callable[[int], bytes]) -> None:
+        self.catalog = Catalog()
+        self._log = log
+        self._clock = clock
+        self._random = random
+        self._journal = Journal(log, JOURNAL)
+        self._lock = asyncio.Lock()
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def open(self) -> None:
+        """Replays the journal; founds the catalog where there is none."""
+        replay = await self._journal.open()
+        if replay.snapshot is not None:
+            self.catalog.restore(decode_as(Snapshot, replay.snapshot))
+        for data in replay.events:
+            self.catalog.apply(decode_event(data))
+        if not self.catalog.key:
+            founded = Founded(at_ms=self._clock.now_ms(), key=self._random(32))
+            await self._journal.append([encode(founded)])
+            self.catalog.apply(founded)
+
+    async def execute(self, decide: Callable[[Catalog, int], Decision[T]]) -> T:
+        """Decides on the catalog as it is now, commits the events, and answers the reply.
+
+        A caller that goes away does not stop an operation half-way: an event in the journal is always applied.
+        """
+        return await self.execute_within(nullcontext(), lambda catalog, now_ms, _: decide(catalog, now_ms))
+
+    async def execute_within(
+        self, preparation: AbstractAsyncContextManager[W], decide: Callable[[Catalog, int, W], Decision[T]]
+    ) -> T:
+        """As `execute`, inside of a preparation whose fruit the decision needs: it is entered when the catalog stands
+        still, and left when the events are applied, or when the decision is an error."""
+        task = asyncio.create_task(self._execute(preparation, decide))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    def quiet(self) -> asyncio.Lock:
+        """Held, nothing changes."""
+        return self._lock
+
+    async def close(self) -> None:
+        """Returns when what runs has ended."""
+        if self._running:
+            await asyncio.wait(self._running)
+
+    async def _execute(
+        self, preparation: AbstractAsyncContextManager[W], decide: Callable[[Catalog, int, W], Decision[T]]
+    ) -> T:
+        async with self._lock, preparation as prepared:
+            decision = decide(self.catalog, self._clock.now_ms(), prepared)
+            # Before the event, so that no stream is ever without its shards; a crash leaves orphans, dropped at open.
+            await asyncio.gather(*(self._log.create(shard) for shard in decision.create))
+            await self._journal.append([encode(event) for event in decision.events])
+            for event in decision.events:
+                self.catalog.apply(event)
+            if self._journal.events_since_snapshot >= SNAPSHOT_EVENTS:
+                await self._journal.snapshot(encode(self.catalog.snapshot()))
+            return decision.reply

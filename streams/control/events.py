@@ -1,0 +1,111 @@
+"""What can happen to the catalog. Each event is one record of the control journal; the state is what they add up to.
+
+    record    = version json
+    version   = %x01                      ; of the encoding, one byte
+    json      = { "type": NAME, … }       ; an event by its tag, a snapshot without one; bytes are base64
+
+A reader refuses a version or an event that it does not know, rather than guess at a state: an older Headrace does not
+open the journal of a newer one. Fields may be added with a default.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+_VERSION = b"\x01"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Happened at `at_ms`, milliseconds since the epoch."""
+
+    at_ms: int
+
+
+class Founded(Event, frozen=True, kw_only=True):
+    """The first event: the key that authenticates iterators and paging tokens."""
+
+    key: bytes
+
+
+class StreamCreated(Event, frozen=True, kw_only=True):
+    """Becomes ACTIVE at `active_ms`. Its shards divide the hash key space evenly."""
+
+    account: str
+    region: str
+    name: str
+    id: str
+    shards: int
+    active_ms: int
+    on_demand: bool = False
+    retention_hours: int = 24
+    record_size_max_kib: int = 1024
+    warm_mibps: int | None = None
+    tags: dict[str, str] = {}
+
+
+class StreamDeleted(Event, frozen=True, kw_only=True):
+    """DELETING until `gone_ms`."""
+
+    id: str
+    gone_ms: int
+
+
+class StreamGone(Event, frozen=True, kw_only=True):
+    """Nothing of it is left."""
+
+    id: str
+
+
+class ShardSplit(Event, frozen=True, kw_only=True):
+    """`shard` ends at the offset `end`; two children divide its range at `first_key` of the upper one."""
+
+    id: str
+    shard: int
+    end: int
+    first_key: bytes
+    active_ms: int
+
+
+class ShardsMerged(Event, frozen=True, kw_only=True):
+    """`shard` and `adjacent` end at the offsets `end` and `adjacent_end`; one child has their ranges."""
+
+    id: str
+    shard: int
+    end: int
+    adjacent: int
+    adjacent_end: int
+    active_ms: int
+
+
+class ShardsExpired(Event, frozen=True, kw_only=True):
+    """Closed shards whose records have all aged out."""
+
+    id: str
+    shards: tuple[int, ...]
+
+
+AnyEvent = Founded | StreamCreated | StreamDeleted | StreamGone | ShardSplit | ShardsMerged | ShardsExpired
+
+_T = TypeVar("_T")
+_events = msgspec.json.Decoder(AnyEvent)
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    return _VERSION + msgspec.json.encode(value)
+
+
+def decode_event(data: bytes) -> AnyEvent:
+    return _events.decode(_body(data))
+
+
+def decode_as(kind: type[_T], data: bytes) -> _T:
+    """A snapshot, or another journal's events, in the same dress."""
+    return msgspec.json.decode(_body(data), type=kind)
+
+
+def _body(data: bytes) -> bytes:
+    if data[:1] != _VERSION:
+        raise ValueError(f"control journal of version {data[:1].hex() or 'none'}; this Headrace reads {_VERSION.hex()}")
+    return data[1:]

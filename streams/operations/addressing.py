@@ -1,0 +1,44 @@
+"""Which stream a request means: by StreamName, StreamARN or both. StreamId is accepted and ignored, as AWS does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streams.control.catalog import Stream
+from streams.core.errors import InvalidArgument, ResourceNotFound
+from streams.core.scope import Scope
+from streams.operations.context import Context
+
+
+def addressed(context: Context, request: Any, scope: Scope) -> Stream:
+    """Raises `InvalidArgument` where the request names no stream or two, `ResourceNotFound`."""
+    name = request.stream_name
+    if request.stream_arn is not None:
+        scope, name = _parse(request.stream_arn, name, scope)
+    if name is None:
+        raise InvalidArgument("Either StreamName or StreamARN must be provided.")
+    if "/" in name:
+        raise ResourceNotFound(f"Stream {name} under account {scope.account} not found.")
+    return context.stream(scope, name)
+
+
+def readable(context: Context, request: Any, scope: Scope) -> Stream:
+    """As `addressed`, for records: a stream that is still CREATING has none and takes none."""
+    stream = addressed(context, request, scope)
+    if stream.busy_ms and stream.status(context.now_ms()) == "CREATING":
+        raise ResourceNotFound(f"Stream {stream.name} under account {stream.account} not found.")
+    return stream
+
+
+def _parse(arn: str, name: str | None, scope: Scope) -> tuple[Scope, str]:
+    """``arn:aws:kinesis:REGION:ACCOUNT:stream/NAME``"""
+    parts = arn.split(":", 5)
+    if len(parts) != 6 or parts[2] != "kinesis" or not parts[5].startswith("stream/"):
+        raise InvalidArgument(f"StreamARN {arn} is not the ARN of a stream.")
+    _, _, _, region, account, resource = parts
+    named = resource.removeprefix("stream/")
+    if name is not None and name != named:
+        raise InvalidArgument(f"StreamName {name} and StreamARN {arn} name different streams.")
+    if account != scope.account:
+        raise ResourceNotFound(f"Stream {named} under account {account} not found.")
+    return Scope(account, region), named

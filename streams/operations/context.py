@@ -1,0 +1,91 @@
+"""What every operation is given: the log, the catalog, the clock, the settings, and the streams at work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from streams.control import decisions
+from streams.control.catalog import ORIGIN, Catalog, Key, Stream
+from streams.control.controller import Controller
+from streams.control.decisions import find_stream
+from streams.core.clock import Clock
+from streams.core.scope import Scope
+from streams.core.settings import Settings
+from streams.log.log import Log
+from streams.operations.arrivals import Arrivals
+from streams.operations.live import Live
+from streams.operations.tokens import Tokens
+
+
+class Context:
+    """`random` gives that many random bytes."""
+
+    def __init__(
+        self, log: Log, controller: Controller, clock: Clock, settings: Settings, random: Callable[[int], bytes]
+    ) -> None:
+        self.log = log
+        self.controller = controller
+        self.clock = clock
+        self.settings = settings
+        self.random = random
+        self.arrivals = Arrivals(log, clock)
+        self._live: dict[str, Live] = {}
+
+    def opened(self) -> None:
+        """The controller has its catalog, and with it the key of our tokens."""
+        self.tokens = Tokens(self.catalog.key)
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.controller.catalog
+
+    def now_ms(self) -> int:
+        return self.clock.now_ms()
+
+    def stream(self, scope: Scope, name: str) -> Stream:
+        """Raises `ResourceNotFound`."""
+        return find_stream(self.catalog, Key(scope.account, scope.region, name), self.clock.now_ms())
+
+    def live(self, stream: Stream) -> Live:
+        live = self._live.get(stream.id)
+        if live is None:
+            live = self._live[stream.id] = Live(self.log, stream)
+        elif live.stream is not stream:
+            live.refresh(stream)
+        return live
+
+    @asynccontextmanager
+    async def resharding(self, stream: Stream) -> AsyncIterator[Mapping[int, int]]:
+        """Appends to the stream are held back; gives the end of each open shard. Left when the catalog has changed, it
+        lets them go on to the new shards."""
+        live = self.live(self.stream(stream.scope, stream.name))
+        async with live.closed_gate() as ends:
+            yield ends
+            live.refresh(self.catalog.streams[live.stream.key])
+
+    async def delete(self, stream: Stream, delete_ms: int) -> None:
+        """DELETING for so long, then gone; `sweep` ends it."""
+        await self.controller.execute(
+            lambda catalog, now_ms: decisions.delete_stream(catalog, now_ms, stream.key, delete_ms)
+        )
+        await self.drop_orphans()
+
+    async def sweep(self) -> None:
+        """Forgets what is over: deleted streams whose time has come, closed shards whose records have aged out."""
+        if decisions.sweep(self.catalog, self.now_ms()).events:
+            await self.controller.execute(decisions.sweep)
+            await self.drop_orphans()
+
+    async def drop_orphans(self) -> None:
+        """Drops the shards of the log that no stream owns: of deleted streams, expired shards, creations cut short.
+
+        Under the controller's lock, since a creation makes its shards before the stream that owns them.
+        """
+        async with self.controller.quiet():
+            owned = {name for stream in self.catalog.streams.values() for name in stream.logs()}
+            orphans = [name for name in await self.log.shards() if name.startswith(ORIGIN) and name not in owned]
+            for name in orphans:
+                await self.log.drop(name)
+        self.arrivals.forget(orphans)
+        self._live = {key: live for key, live in self._live.items() if self.catalog.by_id(key) is not None}

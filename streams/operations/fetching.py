@@ -1,0 +1,97 @@
+"""Fetch: records of many shards at once, waiting on the log itself where there are none yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from streams.control.catalog import Stream, StreamShard
+from streams.core.errors import ShardUnknown
+from streams.core.exchange import Fetch
+from streams.core.records import Batch
+from streams.core.scope import Scope
+from streams.operations.context import Context
+from streams.operations.iterators import parse_shard_id
+from streams.operations.native import check_positions, known_shard
+from streams.operations.reading import read
+
+Asked = dict[str, tuple[StreamShard, int]]
+
+
+async def fetch(
+    context: Context, scope: Scope, stream: str, positions: Mapping[str, int], size_max: int, wait_ms: int
+) -> Fetch:
+    """Answers at once if a shard has records or is at its end; else when the first record arrives, when a shard is split,
+    merged or gone, or after `wait_ms` of the clock's time."""
+    check_positions(positions)
+    deadline_ms = context.now_ms() + wait_ms
+    while True:
+        found = context.stream(scope, stream)
+        asked, ended = _asked(found, positions, context.now_ms())
+        changed = asyncio.ensure_future(context.live(found).changed())
+        try:
+            answer = await _read(context, found, asked, ended, size_max)
+            left_ms = deadline_ms - context.now_ms()
+            if answer.batches or answer.ended or left_ms <= 0 or not asked:
+                return answer
+            tips = {found.log(shard): answer.tips[name] for name, (shard, _) in asked.items()}
+            await _first(
+                changed,
+                *(_arrival(context, log, tip) for log, tip in tips.items()),
+                context.clock.sleep(left_ms / 1000),
+            )
+        finally:
+            changed.cancel()
+
+
+def _asked(stream: Stream, positions: Mapping[str, int], now_ms: int) -> tuple[Asked, list[str]]:
+    """The shards to read, and those that have aged out: whoever asks has read them to their end."""
+    asked: Asked = {}
+    ended = []
+    for name, position in positions.items():
+        index = parse_shard_id(name)
+        if index is not None and index < stream.shards_made and stream.shard_at(index, now_ms) is None:
+            ended.append(name)
+        else:
+            asked[name] = known_shard(stream, name, now_ms), position
+    return asked, ended
+
+
+async def _read(context: Context, stream: Stream, asked: Asked, ended: list[str], size_max: int) -> Fetch:
+    """Reads only shards that have something; they share `size_max` evenly."""
+    tips: dict[str, int] = {}
+    ready = []
+    for name, (shard, position) in asked.items():
+        _, tips[name] = await context.log.bounds(stream.log(shard))
+        if position != tips[name]:
+            ready.append(name)
+    batches = []
+    at = {name: position for name, (_, position) in asked.items()}
+    for name in ready:
+        shard, position = asked[name]
+        batch = await read(context, stream, shard, position, max(1, size_max // len(ready)))
+        at[name] = batch.next
+        tips[name] = max(tips[name], batch.next)
+        if len(batch):
+            batches.append(Batch(name, batch.first, batch.next, batch.records))
+    ends = [name for name, (shard, _) in asked.items() if shard.end is not None and at[name] >= shard.end]
+    return Fetch(tuple(batches), (*ended, *ends), tips)
+
+
+async def _arrival(context: Context, name: str, offset: int) -> None:
+    try:
+        await context.log.wait(name, offset)
+    except ShardUnknown:
+        return  # dropped: the next look at the catalog says why
+
+
+async def _first(changed: asyncio.Future[None], *waits: Coroutine[Any, Any, None]) -> None:
+    """Returns when one of them has; the others are cancelled and gone."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait([changed, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

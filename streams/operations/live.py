@@ -1,0 +1,74 @@
+"""A stream at work: its router, and the gate that appends pass.
+
+A shard that is split or merged ends at an offset that is then in the journal for ever, and no record may land behind it.
+So a reshard closes the gate: appends that are under way finish, new ones wait, the ends are read and committed, the gate
+opens, and whoever waited finds the new shards. Reads never wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+
+from streams.control.catalog import Stream
+from streams.core.hashing import Router
+from streams.core.records import ProducerMark, Records
+from streams.log.log import Log
+
+
+class Live:
+    """The open shards of a stream by route, and who is appending to them.
+
+    router   hash key → route
+    shards   the open shards by route, as `StreamShard`
+    logs     their names in the log
+    ids      their AWS ids
+    """
+
+    def __init__(self, log: Log, stream: Stream) -> None:
+        self._log = log
+        self._open = asyncio.Event()
+        self._open.set()
+        self._appends: set[asyncio.Task[int]] = set()
+        self._changed = asyncio.Event()
+        self.refresh(stream)
+
+    def refresh(self, stream: Stream) -> None:
+        """The stream has changed: new routes; whoever waits in `changed` looks again."""
+        self.stream = stream
+        self.shards = stream.open_shards()
+        self.logs = [stream.log(shard) for shard in self.shards]
+        self.ids = [shard.id for shard in self.shards]
+        self.router = Router([shard.first_key for shard in self.shards])
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def changed(self) -> None:
+        """Returns at the next `refresh`."""
+        await self._changed.wait()
+
+    async def enter(self) -> None:
+        """Returns when the gate is open. Route and start the appends before the next await."""
+        while not self._open.is_set():
+            await self._open.wait()
+
+    def append(self, route: int, records: Records, mark: ProducerMark | None = None) -> Awaitable[int]:
+        """The first offset, to be awaited. A caller that goes away leaves the append to finish: the log may already be
+        writing it, and a reshard must know."""
+        task = asyncio.create_task(self._log.append(self.logs[route], records, mark))  # type: ignore[arg-type]
+        self._appends.add(task)
+        task.add_done_callback(self._appends.discard)
+        return asyncio.shield(task)
+
+    @asynccontextmanager
+    async def closed_gate(self) -> AsyncIterator[dict[int, int]]:
+        """Holds appends back; gives the end of each open shard by index. One at a time."""
+        self._open.clear()
+        try:
+            if self._appends:
+                await asyncio.wait(self._appends)
+            bounds = await asyncio.gather(*(self._log.bounds(name) for name in self.logs))
+            yield {shard.index: following for shard, (_, following) in zip(self.shards, bounds, strict=True)}
+        finally:
+            self._open.set()

@@ -1,0 +1,49 @@
+"""The janitor: trims what has aged out and forgets what is over, as the clock says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from streams.core.errors import LogError
+from streams.operations.context import Context
+
+_logger = logging.getLogger(__name__)
+
+
+class Janitor:
+    """Looks every `retention_check_s`, and when the deletion of a stream is over."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._context.clock.sleep(self._pause_s())
+            try:
+                await self._context.sweep()
+                await self._trim()
+            except LogError as error:
+                # A full disk must not end the only thing that frees space.
+                _logger.warning("retention: %s; next try in %g s", error, self._context.settings.retention_check_s)
+
+    def _pause_s(self) -> float:
+        return self._context.settings.retention_check_s
+
+    async def _trim(self) -> None:
+        """Offsets below the horizon are gone; the log frees whole segments."""
+        context = self._context
+        for stream in list(context.catalog.streams.values()):
+            horizon_ms = stream.horizon_ms(context.now_ms())
+            for name in stream.logs():
+                await context.log.trim(name, await context.log.find(name, horizon_ms))

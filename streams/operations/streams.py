@@ -1,0 +1,146 @@
+"""CreateStream, DeleteStream, DescribeStream, DescribeStreamSummary, ListStreams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from streams.control import decisions
+from streams.control.catalog import Stream, StreamShard
+from streams.control.decisions import NewStream
+from streams.core import sequence
+from streams.core.errors import InvalidArgument, ValidationError
+from streams.core.scope import Scope
+from streams.core.shards import shard_id
+from streams.operations.addressing import addressed
+from streams.operations.context import Context
+from streams.operations.iterators import parse_shard_id
+
+PAGE_MAX = 100
+"""Streams, or shards of DescribeStream, on one page: AWS's default and cap."""
+
+_PURPOSE = b"s"
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+async def create_stream(context: Context, request: Any, scope: Scope) -> None:
+    on_demand = request.stream_mode_details is not None and request.stream_mode_details.stream_mode == "ON_DEMAND"
+    if on_demand and request.shard_count is not None:
+        raise InvalidArgument("ShardCount must not be provided for a stream in On-Demand mode.")
+    if not on_demand and request.shard_count is None:
+        raise ValidationError(
+            "1 validation error detected: Value null at 'shardCount' failed to satisfy constraint: Member must not be null"
+        )
+    new = NewStream(
+        scope=scope,
+        name=request.stream_name,
+        id=new_id(context.random),
+        shards=None if on_demand else request.shard_count,
+        record_size_max_kib=request.max_record_size_in_kib or 1024,
+        warm_mibps=request.warm_throughput_mi_bps,
+        tags=request.tags,
+    )
+    settings = context.settings
+    await context.controller.execute(
+        lambda catalog, now_ms: decisions.create_stream(catalog, now_ms, new, settings.create_ms, settings.shards_max)
+    )
+
+
+async def delete_stream(context: Context, request: Any, scope: Scope) -> None:
+    await context.delete(addressed(context, request, scope), context.settings.delete_ms)
+
+
+async def describe_stream(context: Context, request: Any, scope: Scope) -> dict[str, Any]:
+    stream = addressed(context, request, scope)
+    now_ms = context.now_ms()
+    shards = stream.visible_shards(now_ms)
+    if request.exclusive_start_shard_id is not None:
+        after = parse_shard_id(request.exclusive_start_shard_id)
+        if after is None:
+            raise InvalidArgument(f"ExclusiveStartShardId {request.exclusive_start_shard_id} is not the id of a shard.")
+        shards = [shard for shard in shards if shard.index > after]
+    page = shards[: min(request.limit or PAGE_MAX, PAGE_MAX)]
+    return {
+        "StreamDescription": _description(stream, now_ms)
+        | {"Shards": [shard_reply(shard) for shard in page], "HasMoreShards": len(page) < len(shards)}
+    }
+
+
+async def describe_stream_summary(context: Context, request: Any, scope: Scope) -> dict[str, Any]:
+    stream = addressed(context, request, scope)
+    summary = _description(stream, context.now_ms()) | {
+        "OpenShardCount": sum(shard.open for shard in stream.shards),
+        "ConsumerCount": 0,
+        "MaxRecordSizeInKiB": stream.record_size_max_kib,
+    }
+    if stream.warm_mibps is not None:
+        summary["WarmThroughput"] = {"TargetMiBps": stream.warm_mibps, "CurrentMiBps": stream.warm_mibps}
+    return {"StreamDescriptionSummary": summary}
+
+
+async def list_streams(context: Context, request: Any, scope: Scope) -> dict[str, Any]:
+    now_ms = context.now_ms()
+    after = request.exclusive_start_stream_name
+    if request.next_token is not None:
+        if after is not None:
+            raise InvalidArgument("NextToken and ExclusiveStartStreamName cannot be provided together.")
+        after = context.tokens.open_page(_PURPOSE, request.next_token, now_ms).decode()
+    streams = sorted(
+        (stream for stream in context.catalog.of_scope(scope) if not stream.hidden and not stream.gone(now_ms)),
+        key=lambda stream: stream.name,
+    )
+    rest = [stream for stream in streams if after is None or stream.name > after]
+    page = rest[: min(request.limit or PAGE_MAX, PAGE_MAX)]
+    more = len(page) < len(rest)
+    reply: dict[str, Any] = {
+        "StreamNames": [stream.name for stream in page],
+        "HasMoreStreams": more,
+        "StreamSummaries": [_summary(stream, now_ms) for stream in page],
+    }
+    if more:
+        reply["NextToken"] = context.tokens.seal_page(_PURPOSE, page[-1].name.encode(), now_ms)
+    return reply
+
+
+def new_id(random: Callable[[int], bytes]) -> str:
+    """A fresh StreamId, of AWS's form ``[a-z0-9]{20}-[a-z0-9]{3}``."""
+    number = int.from_bytes(random(16), "big")
+    digits = []
+    for _ in range(23):
+        number, digit = divmod(number, 36)
+        digits.append(_ALPHABET[digit])
+    text = "".join(digits)
+    return f"{text[:20]}-{text[20:]}"
+
+
+def shard_reply(shard: StreamShard) -> dict[str, Any]:
+    """A Shard, as DescribeStream and ListShards print it."""
+    hash_range = shard.hash_range
+    numbers = {"StartingSequenceNumber": str(sequence.of_start(shard.sequence_ms, shard.index))}
+    if shard.closed_ms is not None:
+        numbers["EndingSequenceNumber"] = str(sequence.of_end(shard.sequence_ms, shard.index, shard.closed_ms))
+    reply: dict[str, Any] = {"ShardId": shard.id}
+    for member, parent in zip(("ParentShardId", "AdjacentParentShardId"), shard.parents, strict=False):
+        reply[member] = shard_id(parent)
+    reply["HashKeyRange"] = {"StartingHashKey": str(hash_range.first), "EndingHashKey": str(hash_range.last)}
+    reply["SequenceNumberRange"] = numbers
+    return reply
+
+
+def _description(stream: Stream, now_ms: int) -> dict[str, Any]:
+    """What DescribeStream and DescribeStreamSummary share."""
+    return _summary(stream, now_ms) | {
+        "RetentionPeriodHours": stream.retention_hours,
+        "EnhancedMonitoring": [{"ShardLevelMetrics": []}],
+        "EncryptionType": "NONE",
+    }
+
+
+def _summary(stream: Stream, now_ms: int) -> dict[str, Any]:
+    return {
+        "StreamName": stream.name,
+        "StreamARN": stream.arn,
+        "StreamStatus": stream.status(now_ms),
+        "StreamModeDetails": {"StreamMode": "ON_DEMAND" if stream.on_demand else "PROVISIONED"},
+        "StreamCreationTimestamp": stream.created_ms / 1000,
+    }

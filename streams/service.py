@@ -1,0 +1,137 @@
+"""`Service`: streams, whole. Kinesis operations by name through `call`; our own clients' methods beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from streams.control.checkpoints import Checkpoints
+from streams.control.controller import Controller
+from streams.core.clock import Clock, SystemClock
+from streams.core.errors import (
+    InternalFailure,
+    LogClosed,
+    LogFull,
+    ResourceNotFound,
+    ServiceUnavailable,
+    ShardUnknown,
+    UnsupportedOperation,
+)
+from streams.core.exchange import FETCH_SIZE_MAX, Fetch, Receipt, Start, StreamDescription
+from streams.core.records import ProducerMark, Records
+from streams.core.scope import Scope
+from streams.core.settings import Settings
+from streams.log.log import Log
+from streams.operations import fetching, iterators, native, records, shards, streams
+from streams.operations.context import Context
+from streams.operations.retention import Janitor
+
+Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
+
+OPERATIONS: dict[str, Operation] = {
+    "CreateStream": streams.create_stream,
+    "DeleteStream": streams.delete_stream,
+    "DescribeStream": streams.describe_stream,
+    "DescribeStreamSummary": streams.describe_stream_summary,
+    "GetRecords": records.get_records,
+    "GetShardIterator": iterators.get_shard_iterator,
+    "ListShards": shards.list_shards,
+    "ListStreams": streams.list_streams,
+    "MergeShards": shards.merge_shards,
+    "PutRecord": records.put_record,
+    "PutRecords": records.put_records,
+    "SplitShard": shards.split_shard,
+}
+
+
+class Service:
+    """Streams over a log, which belongs to whoever opened it. `random` gives that many random bytes."""
+
+    implemented: frozenset[str] = frozenset(OPERATIONS)
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        clock: Clock | None = None,
+        settings: Settings | None = None,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        clock = clock or SystemClock()
+        self._controller = Controller(log, clock, random)
+        self._context = Context(log, self._controller, clock, settings or Settings(), random)
+        self._checkpoints = Checkpoints(log, lambda stream_id: self._controller.catalog.by_id(stream_id) is not None)
+        self._janitor = Janitor(self._context)
+
+    async def open(self) -> None:
+        """Replays what exists, drops what nobody owns, and begins to watch the retention."""
+        await self._controller.open()
+        await self._checkpoints.open()
+        self._context.opened()
+        await self._context.drop_orphans()
+        self._janitor.start()
+
+    async def close(self) -> None:
+        """Returns when what was begun has ended. The log stays open. Closing twice does nothing."""
+        await self._janitor.stop()
+        await self._controller.close()
+        await self._checkpoints.close()
+
+    async def call(self, operation: str, request: Any, scope: Scope) -> Any:
+        """The reply of a Kinesis operation (None where it has no output). Raises `RequestError`."""
+        run = OPERATIONS.get(operation)
+        if run is None:
+            raise UnsupportedOperation(f"Headrace does not offer {operation} yet.")
+        return await _translated(run(self._context, request, scope))
+
+    async def create_stream(self, scope: Scope, stream: str, shards: int = 1, *, retention_hours: int = 24) -> None:
+        await _translated(native.create_stream(self._context, scope, stream, shards, retention_hours))
+
+    async def delete_stream(self, scope: Scope, stream: str) -> None:
+        await _translated(self._context.delete(self._context.stream(scope, stream), delete_ms=0))
+
+    async def list_streams(self, scope: Scope) -> list[str]:
+        return native.list_streams(self._context, scope)
+
+    async def describe_stream(self, scope: Scope, stream: str) -> StreamDescription:
+        return native.describe_stream(self._context, scope, stream)
+
+    async def put(self, scope: Scope, stream: str, records: Records, mark: ProducerMark | None = None) -> Receipt:
+        return await _translated(native.put(self._context, scope, stream, records, mark))
+
+    async def find(
+        self, scope: Scope, stream: str, start: Start, shards: tuple[str, ...] | None = None
+    ) -> dict[str, int]:
+        return await _translated(native.find(self._context, scope, stream, start, shards))
+
+    async def fetch(
+        self,
+        scope: Scope,
+        stream: str,
+        positions: Mapping[str, int],
+        *,
+        size_max: int = FETCH_SIZE_MAX,
+        wait_ms: int = 0,
+    ) -> Fetch:
+        return await _translated(fetching.fetch(self._context, scope, stream, positions, size_max, wait_ms))
+
+    async def load_checkpoint(self, scope: Scope, stream: str, consumer: str) -> dict[str, int]:
+        return self._checkpoints.load(self._context.stream(scope, stream).id, consumer)
+
+    async def save_checkpoint(self, scope: Scope, stream: str, consumer: str, positions: Mapping[str, int]) -> None:
+        native.check_positions(positions)
+        found = self._context.stream(scope, stream)
+        await _translated(self._checkpoints.save(found.id, consumer, positions))
+
+
+async def _translated(answer: Awaitable[Any]) -> Any:
+    """What the log could not do, as the request's error."""
+    try:
+        return await answer
+    except LogFull as error:
+        raise InternalFailure(f"{records.INTERNAL}: {error.message}") from error
+    except LogClosed as error:
+        raise ServiceUnavailable("The service is stopping.") from error
+    except ShardUnknown as error:
+        raise ResourceNotFound("The stream was deleted while the request ran.") from error
