@@ -5,9 +5,9 @@ Decoding reads only the columns that are asked for. Where a value is not of its 
     missing, null      NULL, for every type
     number             into integers only if it is whole and fits, else a fault; into text as its digits; into BOOLEAN
                        0 = false, others true; into a timestamp as epoch seconds, or milliseconds from 10¹¹ on
-    text               into numbers if it is one, else a fault; into BOOLEAN 'true' in any case = true, others false;
-                       into dates and timestamps in ISO form (``2013-01-01``, with ``T`` or a space before the time, with
-                       a zone or without = UTC), else a fault; into BINARY as base64
+    text               into numbers if it is one, else a fault; into BOOLEAN 'true' (or 't', 'yes', 'y', '1') in any case
+                       = true, others false; into dates and timestamps in ISO form (``2013-01-01``, with ``T`` or a space
+                       before the time, with a zone or without = UTC), else a fault; into BINARY as base64
     true, false        1, 0 as numbers; 'true', 'false' as text; a fault as a time
     array, object      their JSON text in a text column, else a fault
 
