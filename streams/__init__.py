@@ -1,0 +1,91 @@
+"""Streams: a sharded log that feeds many consumers, and its SDK.
+
+    async with streams.open("./data") as client:              # a log in this process
+        await client.create_stream("flights", shards=4)
+        async with streams.Producer(client, "flights") as producer:
+            await producer.put_batch(dataframe, partition_key="carrier")
+        async with streams.Consumer(client, "flights", name="report") as consumer:
+            async for batch in consumer:
+                ...
+                await consumer.checkpoint()
+
+`HttpClient("http://127.0.0.1:4567")` in place of `open` talks to a server; `connect` is the blocking face of either.
+Names are imported when they are first used, so that a program pays only for what it needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streams.connection import connect, open  # noqa: A004 - streams.open, as in gzip.open
+    from streams.core.records import Batch, ProducerMark, Records
+    from streams.core.scope import Scope
+    from streams.core.shards import Shard
+    from streams.sdk.blocking import BlockingClient, BlockingConsumer, BlockingProducer
+    from streams.sdk.client import LATEST, TRIM_HORIZON, Client, Fetch, Receipt, Start, StreamDescription, at_timestamp
+    from streams.sdk.consumer import Consumer
+    from streams.sdk.delivery import Sent, Ticket
+    from streams.sdk.http import HttpClient
+    from streams.sdk.local import LocalClient
+    from streams.sdk.producer import Producer
+    from streams.sdk.tables import read_table
+
+__all__ = [
+    "LATEST",
+    "TRIM_HORIZON",
+    "Batch",
+    "BlockingClient",
+    "BlockingConsumer",
+    "BlockingProducer",
+    "Client",
+    "Consumer",
+    "Fetch",
+    "HttpClient",
+    "LocalClient",
+    "Producer",
+    "ProducerMark",
+    "Receipt",
+    "Records",
+    "Scope",
+    "Sent",
+    "Shard",
+    "Start",
+    "StreamDescription",
+    "Ticket",
+    "at_timestamp",
+    "connect",
+    "open",
+    "read_table",
+]
+
+_HOMES = {
+    "streams.connection": ("connect", "open"),
+    "streams.core.records": ("Batch", "ProducerMark", "Records"),
+    "streams.core.scope": ("Scope",),
+    "streams.core.shards": ("Shard",),
+    "streams.sdk.blocking": ("BlockingClient", "BlockingConsumer", "BlockingProducer"),
+    "streams.sdk.client": (
+        *("LATEST", "TRIM_HORIZON", "Client", "Fetch", "Receipt", "Start", "StreamDescription", "at_timestamp"),
+    ),
+    "streams.sdk.consumer": ("Consumer",),
+    "streams.sdk.delivery": ("Sent", "Ticket"),
+    "streams.sdk.http": ("HttpClient",),
+    "streams.sdk.local": ("LocalClient",),
+    "streams.sdk.producer": ("Producer",),
+    "streams.sdk.tables": ("read_table",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

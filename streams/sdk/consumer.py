@@ -206,6 +206,11 @@ class Consumer:
                 )
             lineage.advance(batch.shard, batch.next)
         for shard in fetch.ended:
+            if shard not in fetch.tips:
+                log.warning(
+                    "%s of stream %s passed out of retention whole; it had been read up to record %d",
+                    *(shard, self._stream, asked[shard]),
+                )
             lineage.end(shard)
         self.tips = dict(fetch.tips)
         return fetch

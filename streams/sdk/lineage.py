@@ -17,25 +17,23 @@ class Lineage:
     def __init__(self, positions: Mapping[str, int]) -> None:
         self.positions: dict[str, int] = dict(positions)
         self.reading: dict[str, int] = {}
-        self._waiting: dict[str, Shard] = {}
+        self._waiting: list[Shard] = []
         self._listed: dict[str, Shard] = {}
         self._finished: set[str] = set()
 
     def describe(self, shards: Iterable[Shard]) -> None:
-        """What the stream consists of now. A shard without a position came from a resharding: read from its start."""
+        """What the stream consists of now, older shards first. One without a position came from a resharding, and is
+        read from its start."""
         self._listed = {shard.id: shard for shard in shards}
         self._finished &= self._listed.keys()
-        for shard in self._listed.values():
-            position = self.positions.setdefault(shard.id, 0)
-            if shard.end is not None and position >= shard.end:
-                self._finished.add(shard.id)
-                self.reading.pop(shard.id, None)
-            elif shard.id not in self.reading and shard.id not in self._finished:
-                self._waiting[shard.id] = shard
         for gone in self.positions.keys() - self._listed.keys():
             del self.positions[gone]
             self.reading.pop(gone, None)
-            self._waiting.pop(gone, None)
+        for name in self._listed:
+            self.positions.setdefault(name, 0)
+        self._waiting = [
+            shard for shard in self._listed.values() if shard.id not in self.reading and shard.id not in self._finished
+        ]
         self._begin()
 
     def advance(self, shard: str, position: int) -> None:
@@ -51,8 +49,13 @@ class Lineage:
             self._begin()
 
     def _begin(self) -> None:
-        """Children of finished parents, older shards first: one pass suffices, for a child comes after its parents."""
-        for shard in list(self._waiting.values()):
-            if all(parent in self._finished for parent in shard.parents if parent in self._listed):
-                del self._waiting[shard.id]
-                self.reading[shard.id] = self.positions[shard.id]
+        """Shards whose parents are finished, in one pass, for a child is listed after its parents."""
+        waiting, self._waiting = self._waiting, []
+        for shard in waiting:
+            position = self.positions[shard.id]
+            if any(parent in self._listed and parent not in self._finished for parent in shard.parents):
+                self._waiting.append(shard)
+            elif shard.end is not None and position >= shard.end:
+                self._finished.add(shard.id)
+            else:
+                self.reading[shard.id] = position

@@ -13,7 +13,6 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -54,7 +53,7 @@ class Encoder:
         self._data = data
         self._partition_key = partition_key
         self._keys = np.random.default_rng(randomness.getrandbits(64))
-        self._duckdb: duckdb.DuckDBPyConnection | None = None
+        self._duckdb: Any = None
 
     async def encode(self, part: pa.RecordBatch) -> list[Records]:
         """Raises `ValidationError`: which column is missing or cannot be used, and what there is."""
@@ -93,6 +92,8 @@ class Encoder:
 
     def _json(self, part: pa.RecordBatch) -> pa.Array:
         """One JSON object a row. Columns are renamed, for SQL's names ignore case and JSON's do not."""
+        import duckdb  # a tenth of a second that only tables of typed columns cost
+
         if self._duckdb is None:
             self._duckdb = duckdb.connect(config={"threads": 1})
             self._duckdb.execute("SET TimeZone = 'UTC'")
