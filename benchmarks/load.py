@@ -58,7 +58,8 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
-def _own_cpu_s() -> float:
+def own_cpu_s() -> float:
+    """User and system time of this process, all threads."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
@@ -94,11 +95,11 @@ async def run(
 
     done = asyncio.gather(*(loop(requests) for requests in loops))
     await asyncio.wait([done], timeout=warmup_s)
-    cpu, own, began = cpu_seconds(server_pid), _own_cpu_s(), time.perf_counter()
+    cpu, own, began = cpu_seconds(server_pid), own_cpu_s(), time.perf_counter()
     measuring = True
     await asyncio.wait([done], timeout=seconds)
     elapsed = time.perf_counter() - began
-    spent, own_spent = cpu_seconds(server_pid) - cpu, _own_cpu_s() - own
+    spent, own_spent = cpu_seconds(server_pid) - cpu, own_cpu_s() - own
     measuring, stop = False, True
     await done
     ordered = sorted(latencies)

@@ -1,0 +1,178 @@
+"""``headrace firehose``: delivery streams, through the Firehose protocol as any AWS tool speaks it."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import botocore.exceptions
+import click
+import msgspec
+
+from gateway.cli import output
+from gateway.cli.connection import Target, connected
+from gateway.cli.failure import Failure
+from streams.core.scope import Scope
+
+_PAGE = 100
+
+
+@click.group()
+def firehose() -> None:
+    """Make, list, describe and delete delivery streams."""
+
+
+@firehose.command()
+@click.argument("name")
+@click.option("--bucket", help="Bucket to deliver to: a name of the settings, or the folder buckets/NAME of the data.")
+@click.option("--source", metavar="STREAM", help="Stream to deliver from; without it, records are put directly.")
+@click.option("--prefix", help="Prefix of the objects' names, with !{timestamp:…} and the like.")
+@click.option("--error-prefix", help="Prefix of the objects that hold what failed.")
+@click.option("--gzip", is_flag=True, help="Compress the objects.")
+@click.option("--size-mb", type=click.IntRange(1, 128), help="Deliver when this much is buffered.")
+@click.option("--interval-s", type=click.IntRange(0, 900), help="Deliver when the oldest record is this old.")
+@click.option("--function", help="Function that transforms the records: a name of the setting `functions`.")
+@click.option(
+    "--request",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON file with the members of CreateDeliveryStream, for all that has no option here.",
+)
+@connected
+def create(target: Target, name: str, request: Path | None, **options: Any) -> None:
+    """Make the delivery stream NAME."""
+    if (request is None) == (options["bucket"] is None):
+        raise click.UsageError("give either --bucket or --request")
+    members = _read(request) if request is not None else _members(Scope(region=target.region), **options)
+    reply = _call(target, "create_delivery_stream", DeliveryStreamName=name, **members)
+    if target.json:
+        output.json_line({"arn": reply["DeliveryStreamARN"]})
+    else:
+        output.talk(f"delivery stream {name} delivers")
+
+
+@firehose.command("list")
+@connected
+def list_(target: Target) -> None:
+    """List the delivery streams."""
+    names = _names(target)
+    if target.json:
+        output.json_line(names)
+    elif names:
+        output.table(["delivery stream"], [(name,) for name in names])
+    else:
+        output.talk("no delivery streams yet; headrace firehose create NAME --bucket BUCKET makes one")
+
+
+@firehose.command()
+@click.argument("name")
+@connected
+def describe(target: Target, name: str) -> None:
+    """Show the delivery stream NAME."""
+    found = _call(target, "describe_delivery_stream", DeliveryStreamName=name)["DeliveryStreamDescription"]
+    if target.json:
+        output.json_line(found)
+        return
+    output.table(["", ""], sorted(_flat(found)))
+
+
+@firehose.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@connected
+def delete(target: Target, name: str, yes: bool) -> None:
+    """Delete the delivery stream NAME; what it has not delivered yet is not delivered any more."""
+    _call(target, "describe_delivery_stream", DeliveryStreamName=name)
+    if not yes:
+        click.confirm(f"Delete the delivery stream {name}?", abort=True, err=True)
+    _call(target, "delete_delivery_stream", DeliveryStreamName=name)
+    output.talk(f"delivery stream {name} is gone")
+
+
+def _call(target: Target, operation: str, **members: Any) -> Any:
+    """One call. Raises `Failure` in the server's words, with a hint where there is one."""
+    try:
+        return getattr(target.aws("firehose"), operation)(**members)
+    except botocore.exceptions.EndpointConnectionError as error:
+        raise target.down from error
+    except botocore.exceptions.ClientError as error:
+        raise Failure(error.response["Error"]["Message"], hint=_hint(target, error, members)) from error
+    except (botocore.exceptions.ParamValidationError, botocore.exceptions.HTTPClientError) as error:
+        raise Failure(str(error)) from error
+
+
+def _hint(target: Target, error: Any, members: dict[str, Any]) -> str | None:
+    name = members.get("DeliveryStreamName")
+    if name is None or error.response["Error"]["Code"] != "ResourceNotFoundException":
+        return None
+    alike = difflib.get_close_matches(name, _names(target))
+    return f"did you mean {' or '.join(alike)}?" if alike else None
+
+
+def _names(target: Target) -> list[str]:
+    names: list[str] = []
+    more: dict[str, str] = {}
+    while True:
+        page = _call(target, "list_delivery_streams", Limit=_PAGE, **more)
+        names += page["DeliveryStreamNames"]
+        if not page["HasMoreDeliveryStreams"]:
+            return names
+        more = {"ExclusiveStartDeliveryStreamName": names[-1]}
+
+
+def _members(
+    scope: Scope,
+    bucket: str,
+    source: str | None,
+    prefix: str | None,
+    error_prefix: str | None,
+    gzip: bool,
+    size_mb: int | None,
+    interval_s: int | None,
+    function: str | None,
+) -> dict[str, Any]:
+    """The members of CreateDeliveryStream that the options mean. Roles are not looked at, but the protocol asks."""
+    role = f"arn:aws:iam::{scope.account}:role/headrace"
+    destination: dict[str, Any] = {"RoleARN": role, "BucketARN": f"arn:aws:s3:::{bucket}"}
+    if prefix is not None:
+        destination["Prefix"] = prefix
+    if error_prefix is not None:
+        destination["ErrorOutputPrefix"] = error_prefix
+    if gzip:
+        destination["CompressionFormat"] = "GZIP"
+    if size_mb is not None or interval_s is not None:
+        destination["BufferingHints"] = {
+            "SizeInMBs": size_mb or 5,
+            "IntervalInSeconds": 300 if interval_s is None else interval_s,
+        }
+    if function is not None:
+        arn = f"arn:aws:lambda:{scope.region}:{scope.account}:function:{function}"
+        parameters = [{"ParameterName": "LambdaArn", "ParameterValue": arn}]
+        destination["ProcessingConfiguration"] = {
+            "Enabled": True,
+            "Processors": [{"Type": "Lambda", "Parameters": parameters}],
+        }
+    members: dict[str, Any] = {"DeliveryStreamType": "DirectPut", "ExtendedS3DestinationConfiguration": destination}
+    if source is not None:
+        members["DeliveryStreamType"] = "KinesisStreamAsSource"
+        arn = scope.stream_arn(source)
+        members["KinesisStreamSourceConfiguration"] = {"KinesisStreamARN": arn, "RoleARN": role}
+    return members
+
+
+def _read(request: Path) -> dict[str, Any]:
+    try:
+        members = msgspec.json.decode(request.read_bytes(), type=dict[str, Any])
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise Failure(f"{request} is not a JSON object: {error}") from error
+    members.pop("DeliveryStreamName", None)
+    return members
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, object]]:
+    """Nested members as (path, value) rows, the response's own metadata left out."""
+    if isinstance(value, dict):
+        return [row for key, inner in value.items() for row in _flat(inner, f"{name}.{key}" if name else key)]
+    if isinstance(value, list):
+        return [row for number, inner in enumerate(value) for row in _flat(inner, f"{name}[{number}]")]
+    return [(name, value)]

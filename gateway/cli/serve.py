@@ -1,0 +1,91 @@
+"""``headrace serve``: the server, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+
+from gateway.cli.failure import Failure
+from streams.core import settings
+from streams.core.errors import HeadraceError
+from streams.core.settings import Settings
+
+
+def setting_options(command: Any) -> Any:
+    """The options that name settings; what is not given falls to the environment, the file and the default."""
+    options = [
+        click.option("--host", help="Address to listen on; other than loopback needs credentials.  [127.0.0.1]"),
+        click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [4567]"),
+        click.option("--data", type=click.Path(file_okay=False), help="Data directory.  [./headrace-data]"),
+        click.option(
+            "--log-sync",
+            type=click.Choice(["always", "interval", "os"]),
+            help="When appends reach the disk: before each reply, every few ms, or when the OS likes.  [always]",
+        ),
+        click.option(
+            "--config",
+            "file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            envvar="HEADRACE_CONFIG",
+            show_envvar=True,
+            help="Settings file (TOML).",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@setting_options
+def serve(file: Path | None, **options: Any) -> None:
+    """Serve streams, delivery streams and SQL on one port.
+
+    Prints one line when it is ready. Ends cleanly on SIGTERM and Ctrl-C. Every setting can also stand in the settings
+    file or in the environment (HEADRACE_LOG_SYNC=interval); `headrace config` shows what is in force."""
+    try:
+        uvloop.run(_serve(settings.load(file, options=options)))
+    except HeadraceError as error:
+        raise Failure(error.message) from error
+
+
+async def _serve(chosen: Settings) -> None:
+    from gateway.app import App
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        app = await App.start(chosen)
+    except OSError as error:
+        raise _explained(error, chosen) from error
+    try:
+        click.echo(f"headrace is listening on {app.url}, data in {_shown(chosen.data)}")
+        await stop.wait()
+    finally:
+        await app.stop()
+
+
+def _explained(error: OSError, chosen: Settings) -> Failure:
+    if error.errno == errno.EADDRINUSE:
+        return Failure(
+            f"port {chosen.port} on {chosen.host} is in use",
+            hint="stop what listens there, or choose another: headrace serve --port 0",
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return Failure(f"{chosen.host} is not an address of this machine")
+    if error.errno == errno.EACCES:
+        return Failure(f"no permission: {error.strerror}: {error.filename or f'port {chosen.port}'}")
+    return Failure(f"the server cannot start: {error}")
+
+
+def _shown(data: str) -> str:
+    """The data directory as a person would type it."""
+    return data if Path(data).is_absolute() or data.startswith(".") else f"./{data}"
