@@ -113,7 +113,7 @@ def _number(shape: Shape, value: Any) -> int | float:
         raise _mismatch(value, f"{_java(value)} can not be converted to an {java}")
     if not -LONG_MAX - 1 <= value <= LONG_MAX and shape.kind in WHOLE:
         # AWS keeps the low bits of such a number; we rather let no other number than the caller's through.
-        if math.isnan(value):
+        if isinstance(value, float) and math.isnan(value):
             raise SerializationError(f"NaN can not be converted to an {java}")
         return LONG_MAX + 1 if value > 0 else -LONG_MAX - 2
     if shape.kind in WHOLE:

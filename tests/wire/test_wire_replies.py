@@ -1,0 +1,90 @@
+"""Replies made from the shapes: botocore reads from our JSON what was meant, and CBOR says the same as JSON."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import botocore.loaders
+import botocore.model
+import botocore.parsers
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from wire_shapes import OPERATIONS, to_json, values
+
+from streams.core.errors import ResourceNotFound, SerializationError
+from streams.wire import cbor
+from streams.wire.model import load
+from streams.wire.protocol import CBOR, JSON, encode_error, protocol
+
+
+class Record(msgspec.Struct):
+    SequenceNumber: str
+    ApproximateArrivalTimestamp: float
+    Data: bytes
+    PartitionKey: str
+
+
+def parsed(service: str, operation: str, status: int, body: bytes, headers: dict[str, str]) -> Any:
+    raw = botocore.loaders.Loader().load_service_model(service, "service-2")
+    output = botocore.model.ServiceModel(raw, service).operation_model(operation).output_shape
+    return botocore.parsers.create_parser("json").parse(
+        {"status_code": status, "headers": headers, "body": body}, output
+    )
+
+
+def milliseconds(value: Any) -> Any:
+    match value:
+        case datetime():
+            return round(value.timestamp() * 1000) / 1000
+        case dict():
+            return {key: milliseconds(one) for key, one in value.items()}
+        case list():
+            return [milliseconds(one) for one in value]
+        case _:
+            return value
+
+
+@pytest.mark.parametrize(("service", "operation"), OPERATIONS)
+def test_replies_read_back(service: str, operation: str) -> None:
+    shape = load(service).operations[operation].output
+    target = protocol(service)
+    if shape is None:
+        assert target.encode(operation, JSON, {}) == target.encode(operation, CBOR, None) == b""
+        return
+
+    @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @given(value=values(shape))
+    def check(value: Any) -> None:
+        in_json = target.encode(operation, JSON, value)
+        read = parsed(service, operation, 200, in_json, {})
+        read.pop("ResponseMetadata")
+        assert milliseconds(read) == value
+        assert cbor.plain(target.encode(operation, CBOR, value)) == value
+        assert json.loads(in_json) == to_json(value)
+
+    check()
+
+
+@pytest.mark.parametrize("content_type", [JSON, CBOR])
+def test_structs_and_dicts_encode_alike(content_type: str) -> None:
+    record = Record("49", 1795465552.532, b"\x00\xff", "k")
+    as_struct = {"Records": [record, record], "NextShardIterator": "A", "MillisBehindLatest": 5}
+    as_dict = {**as_struct, "Records": [msgspec.structs.asdict(record)] * 2}
+    target = protocol("kinesis")
+    encoded = target.encode("GetRecords", content_type, as_struct)
+    assert encoded == target.encode("GetRecords", content_type, as_dict)
+    # The reply belongs to the caller, who may encode it again.
+    assert record.ApproximateArrivalTimestamp == as_dict["Records"][0]["ApproximateArrivalTimestamp"] == 1795465552.532
+    assert encoded == target.encode("GetRecords", content_type, as_dict)
+
+
+@pytest.mark.parametrize(
+    "error", [ResourceNotFound("Stream a under account 0 not found."), SerializationError("Expected null")]
+)
+def test_botocore_reads_our_errors(error: Any) -> None:
+    body, headers = encode_error(JSON, error)
+    read = parsed("kinesis", "GetRecords", error.status, body, headers)
+    assert read["Error"] == {"Code": error.code, "Message": error.message}
