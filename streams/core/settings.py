@@ -81,6 +81,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     firehose_retry_s: Annotated[
         float, Meta(gt=0, description="First pause after a failed delivery, seconds; it doubles.")
     ] = 1.0
+    firehose_memory_max: Annotated[
+        int, Meta(ge=16 << 20, description="Bytes that all delivery streams together buffer; beyond it they wait.")
+    ] = 256 << 20
+    firehose_compat: Annotated[
+        Literal["aws", "emulator"],
+        Meta(
+            description="'emulator' lets dynamic partitioning and format conversion use buffering hints below AWS's minimums."
+        ),
+    ] = "aws"
+    function_timeout_s: Annotated[
+        float, Meta(gt=0, le=900, description="How long one call of a function may take, seconds.")
+    ] = 60.0
 
     @property
     def scope(self) -> Scope:

@@ -1,0 +1,154 @@
+"""Stores of objects: local directories and whatever fsspec reaches. An object appears whole, once, under its key.
+
+A store is named by a URL: a path or ``file://…``, ``s3://bucket/prefix``, ``memory://…`` and so on. Keys are an object's
+name in it, with ``/`` between segments; they come from users, so segments that would lead out of the store (``..``) are
+percent-encoded, never followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import fsspec
+
+from streams.core.errors import ExtraMissing
+
+_EXTRAS = {"s3": "s3", "s3a": "s3"}
+
+
+class Store(Protocol):
+    """All methods block, and may be called from any thread."""
+
+    def publish(self, staged: Path, key: str) -> None:
+        """The bytes of the finished file `staged` are the object `key`, durably, when it returns.
+
+        Doing it again with the same bytes changes nothing; the object is never seen in part. Raises OSError or what the
+        store's own library raises; then it may be tried again.
+        """
+        ...
+
+    def has(self, key: str, size: int) -> bool:
+        """Whether the object exists, with this many bytes."""
+        ...
+
+
+def open_store(url: str) -> Store:
+    """Raises `ExtraMissing` where the library of the URL's protocol is not installed, ValueError for an unknown one."""
+    protocol, _, path = url.rpartition("://")
+    if protocol in ("", "file", "local"):
+        return LocalStore(Path(path))
+    try:
+        filesystem, root = fsspec.url_to_fs(url)
+    except ImportError as error:
+        raise ExtraMissing(_EXTRAS.get(protocol, protocol), f"A store at {protocol}://") from error
+    return RemoteStore(filesystem, root)
+
+
+def safe_key(key: str) -> str:
+    """The key with every segment that means something to a file system percent-encoded; empty segments vanish."""
+    segments = [segment.replace("\0", "%00") for segment in key.split("/") if segment]
+    return "/".join(
+        quote(segment, safe="").replace(".", "%2E") if set(segment) == {"."} else segment for segment in segments
+    )
+
+
+class LocalStore:
+    """A directory. A staged file of the same file system becomes the object by a hard link: no copy, no overwriting."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def publish(self, staged: Path, key: str) -> None:
+        target = self._root / safe_key(key)
+        self._make_directory(target.parent)
+        try:
+            os.link(staged, target)
+        except FileExistsError:
+            # A file of another size under this name would be somebody else's: names are made from the contents.
+            if target.stat().st_size != staged.stat().st_size:
+                raise
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+                raise
+            self._copy(staged, target)
+        _sync_directory(target.parent)
+
+    def has(self, key: str, size: int) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return (self._root / safe_key(key)).stat().st_size == size
+        return False
+
+    def _copy(self, staged: Path, target: Path) -> None:
+        """For another file system, or one without hard links: a hidden copy is synced, then renamed."""
+        hidden = target.with_name(f".{uuid.uuid4()}")
+        try:
+            with staged.open("rb") as source, hidden.open("xb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+                copy.flush()
+                os.fsync(copy.fileno())
+            hidden.rename(target)
+        finally:
+            hidden.unlink(missing_ok=True)
+
+    def _make_directory(self, directory: Path) -> None:
+        """Creates what is missing, and makes each new name durable."""
+        missing = []
+        while not directory.is_dir():
+            missing.append(directory)
+            directory = directory.parent
+        for new in reversed(missing):
+            new.mkdir(exist_ok=True)
+            _sync_directory(new.parent)
+
+
+class RemoteStore:
+    """A file system that fsspec reaches. Object stores show an object when its upload ends; others get a hidden name
+    first, then the object's."""
+
+    _ATOMIC = frozenset({"s3", "s3a", "gcs", "gs", "abfs", "az", "memory", "r2", "oss"})
+
+    def __init__(self, filesystem: Any, root: str) -> None:
+        self._filesystem = filesystem
+        self._root = root.rstrip("/")
+        protocol = filesystem.protocol
+        names = {protocol} if isinstance(protocol, str) else set(protocol)
+        self._atomic = bool(names & self._ATOMIC)
+
+    def publish(self, staged: Path, key: str) -> None:
+        if self.has(key, staged.stat().st_size):
+            return
+        target = self._path(key)
+        if self._atomic:
+            self._filesystem.put_file(str(staged), target)
+            return
+        directory, _, name = target.rpartition("/")
+        hidden = f"{directory}/.{name}.part"
+        self._filesystem.makedirs(directory, exist_ok=True)
+        self._filesystem.put_file(str(staged), hidden)
+        self._filesystem.mv(hidden, target)
+
+    def has(self, key: str, size: int) -> bool:
+        path = self._path(key)
+        self._filesystem.invalidate_cache()
+        try:
+            return bool(self._filesystem.info(path)["size"] == size)
+        except FileNotFoundError:
+            return False
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{safe_key(key)}"
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,127 @@
+"""The buffer: a machine without I/O and without a clock. Pieces and time in, chunks out.
+
+Records wait here by partition until a partition has `size_max` bytes, or until `interval_ms` have passed since the
+first record came into it, whichever is first. Bytes are those that AWS counts: before compression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+DATA = "data"
+DROPPED = "dropped"
+
+OVERHEAD_SIZE = 16
+"""Bytes kept for each buffered record beside its own: its offset, and its place in an Arrow array."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """What shares an object: `kind` is `DATA`, `DROPPED` (settled without an object), or the type of an error output;
+    `values` are the partition keys."""
+
+    kind: str = DATA
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """Records of one shard that go into one partition.
+
+    offsets    int64 array, as many as records
+    payload    a binary Arrow array, or a record batch where rows are written; None for `DROPPED`
+    size       bytes of the records
+    oldest_ms  arrival of the oldest
+    """
+
+    partition: Partition
+    shard: str
+    offsets: np.ndarray
+    payload: Any
+    size: int
+    oldest_ms: int
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes in memory: its records and what is known about each."""
+        return self.size + OVERHEAD_SIZE * len(self.offsets)
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """What one partition has gathered."""
+
+    partition: Partition
+    opened_ms: int
+    pieces: list[Piece] = field(default_factory=list)
+    size: int = 0
+
+    @property
+    def weight(self) -> int:
+        return sum(piece.weight for piece in self.pieces)
+
+    @property
+    def oldest_ms(self) -> int:
+        return min(piece.oldest_ms for piece in self.pieces)
+
+    @property
+    def records(self) -> int:
+        return sum(len(piece.offsets) for piece in self.pieces)
+
+
+class Buffer:
+    def __init__(self, size_max: int, interval_ms: int) -> None:
+        self._size_max = size_max
+        self._interval_ms = interval_ms
+        self._chunks: dict[Partition, Chunk] = {}
+        self.weight = 0
+        """Bytes that all partitions take in memory."""
+
+    def __len__(self) -> int:
+        """Partitions that have records: AWS calls them active."""
+        return len(self._chunks)
+
+    def __contains__(self, partition: Partition) -> bool:
+        return partition in self._chunks
+
+    def add(self, piece: Piece, now_ms: int) -> None:
+        chunk = self._chunks.get(piece.partition)
+        if chunk is None:
+            chunk = self._chunks[piece.partition] = Chunk(piece.partition, now_ms)
+        chunk.pieces.append(piece)
+        chunk.size += piece.size
+        self.weight += piece.weight
+
+    def due(self, now_ms: int) -> list[Partition]:
+        """The partitions to flush now, the longest open first."""
+        for chunk in self._chunks.values():
+            # A clock that jumped back must not keep records waiting.
+            chunk.opened_ms = min(chunk.opened_ms, now_ms)
+        due = [
+            chunk
+            for chunk in self._chunks.values()
+            if chunk.size >= self._size_max or now_ms - chunk.opened_ms >= self._interval_ms
+        ]
+        return [chunk.partition for chunk in sorted(due, key=lambda chunk: chunk.opened_ms)]
+
+    def deadline_ms(self) -> int | None:
+        """When the next partition will be due by its interval; None while the buffer is empty."""
+        if not self._chunks:
+            return None
+        return min(chunk.opened_ms for chunk in self._chunks.values()) + self._interval_ms
+
+    def partitions(self) -> list[Partition]:
+        return list(self._chunks)
+
+    def take(self, partitions: Iterable[Partition]) -> list[Chunk]:
+        """Their chunks, which leave the buffer. What was dropped goes along with whatever is taken."""
+        taken = [self._chunks.pop(partition) for partition in partitions]
+        dropped = self._chunks.pop(Partition(DROPPED), None)
+        if dropped is not None:
+            taken.append(dropped)
+        self.weight -= sum(chunk.weight for chunk in taken)
+        return taken

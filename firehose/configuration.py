@@ -1,0 +1,332 @@
+"""What a destination may be: AWS's rules and defaults, as a table of checks over its own configuration structure.
+
+A configuration is AWS's ExtendedS3DestinationConfiguration as plain data under AWS's names; `complete` checks one and
+fills the defaults in, so that describing a delivery stream is reading it out. `Destination` is the same, typed, for who
+delivers. What is not built is refused by name: nothing that a caller asks for is silently left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any, Literal, cast
+
+import msgspec
+
+from connectors.formats.parquet import Compression
+from firehose.names import time_zone
+from firehose.prefix import FROM_FUNCTION, FROM_QUERY, Prefix, PrefixError
+from streams.core.errors import InvalidArgument
+
+MIB = 1 << 20
+
+SIZE_MBS, INTERVAL_S = 5, 300
+CONVERSION_SIZE_MBS = PARTITIONING_SIZE_MBS = 128
+SIZE_MBS_MIN_OF_AWS = 64
+PARTITIONING_INTERVAL_S_MIN_OF_AWS = 60
+RETRY_S = 300
+
+LAMBDA_DEFAULTS = {"NumberOfRetries": "3", "BufferSizeInMBs": "1", "BufferIntervalInSeconds": "60"}
+LAMBDA_ORDER = ("LambdaArn", "NumberOfRetries", "RoleArn", "BufferSizeInMBs", "BufferIntervalInSeconds")
+PROCESSORS_MAX = 5
+PROCESSORS = ("Lambda", "AppendDelimiterToRecord", "MetadataExtraction")
+
+_BUCKET = re.compile(r"arn:[^:]*:s3:::([A-Za-z0-9][A-Za-z0-9._-]{0,254})\Z")
+_FUNCTION = re.compile(r"arn:[^:]*:lambda:[^:]*:[^:]*:function:([A-Za-z0-9_-]{1,140})(?::[A-Za-z0-9$_-]+)?\Z")
+
+
+def plain(request: Any) -> Any:
+    """A decoded request, or a part of it, as plain data under AWS's names, without the members that are absent."""
+    return _pruned(msgspec.to_builtins(request, builtin_types=(bytes,)))
+
+
+def _pruned(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _pruned(inner) for key, inner in value.items() if inner is not None}
+        case list():
+            return [_pruned(inner) for inner in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """The Lambda processor: what is called, how much at once, and how often again."""
+
+    arn: str
+    name: str
+    retries: int
+    size_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A completed configuration, typed. `table` is (database, table) of the schema where rows are written."""
+
+    bucket: str
+    prefix: Prefix
+    error_prefix: Prefix
+    size_max: int
+    interval_ms: int
+    gzip: bool
+    delimiter: bytes
+    function: FunctionCall | None
+    query: str | None
+    partitioned: bool
+    table: tuple[str, str] | None
+    parquet: Compression
+    dictionary: bool
+    column_paths: Mapping[str, str]
+    extension: str
+    zone: tzinfo
+
+    @staticmethod
+    def of(configuration: Mapping[str, Any]) -> Destination:
+        """From a configuration that `complete` answered."""
+        hints = configuration["BufferingHints"]
+        conversion = configuration.get("DataFormatConversionConfiguration", {})
+        converts = bool(conversion.get("Enabled", False))
+        serializer = conversion.get("OutputFormatConfiguration", {}).get("Serializer", {}).get("ParquetSerDe", {})
+        schema = conversion.get("SchemaConfiguration", {})
+        gzip = configuration["CompressionFormat"] == "GZIP"
+        processors = {p["Type"]: _parameters(p) for p in _processors(configuration)}
+        prefix, error_prefix = prefixes(configuration)
+        default_extension = ".parquet" if converts else ".gz" if gzip else ""
+        return Destination(
+            bucket=bucket_name(configuration["BucketARN"]),
+            prefix=prefix,
+            error_prefix=error_prefix,
+            size_max=hints["SizeInMBs"] * MIB,
+            interval_ms=hints["IntervalInSeconds"] * 1000,
+            gzip=gzip,
+            delimiter=b"\n" if "AppendDelimiterToRecord" in processors else b"",
+            function=_function(processors["Lambda"]) if "Lambda" in processors else None,
+            query=processors.get("MetadataExtraction", {}).get("MetadataExtractionQuery"),
+            partitioned=bool(configuration.get("DynamicPartitioningConfiguration", {}).get("Enabled", False)),
+            table=(schema["DatabaseName"].lower(), schema["TableName"].lower()) if converts else None,
+            parquet=cast(Compression, serializer.get("Compression", "SNAPPY")),
+            dictionary=serializer.get("EnableDictionaryCompression", True),
+            column_paths=_column_paths(conversion),
+            extension=configuration.get("FileExtension") or default_extension,
+            zone=time_zone(configuration.get("CustomTimeZone")),
+        )
+
+
+def complete(configuration: dict[str, Any], compat: Literal["aws", "emulator"]) -> dict[str, Any]:
+    """The configuration with AWS's defaults. Raises `InvalidArgument` in AWS's words, or saying what is not built."""
+    done = dict(configuration)
+    bucket_name(done["BucketARN"])
+    done.setdefault("CompressionFormat", "UNCOMPRESSED")
+    done.setdefault("EncryptionConfiguration", {"NoEncryptionConfig": "NoEncryption"})
+    done.setdefault("CloudWatchLoggingOptions", {"Enabled": False})
+    done.setdefault("S3BackupMode", "Disabled")
+    _refuse_unbuilt(done)
+    done["ProcessingConfiguration"] = _processing(done.get("ProcessingConfiguration", {"Enabled": False}))
+    converts = _check_conversion(done)
+    partitioned = bool(done.get("DynamicPartitioningConfiguration", {}).get("Enabled", False))
+    if partitioned:
+        partitioning = dict(done["DynamicPartitioningConfiguration"])
+        partitioning.setdefault("RetryOptions", {"DurationInSeconds": RETRY_S})
+        done["DynamicPartitioningConfiguration"] = partitioning
+    done["BufferingHints"] = _hints(done.get("BufferingHints", {}), converts, partitioned, compat)
+    _check_prefixes(done, partitioned)
+    try:
+        time_zone(done.get("CustomTimeZone"))
+    except (KeyError, ValueError) as error:
+        raise InvalidArgument(f"CustomTimeZone {done['CustomTimeZone']} is not a known time zone.") from error
+    return done
+
+
+def bucket_name(arn: str) -> str:
+    """``NAME`` of ``arn:aws:s3:::NAME``."""
+    match = _BUCKET.match(arn)
+    if match is None:
+        raise InvalidArgument(f"BucketARN {arn} is not the ARN of an S3 bucket (arn:aws:s3:::NAME).")
+    return match.group(1)
+
+
+def prefixes(configuration: Mapping[str, Any]) -> tuple[Prefix, Prefix]:
+    """Prefix and ErrorOutputPrefix, parsed, with what AWS appends to them. Raises `InvalidArgument`."""
+    text, error_text = configuration.get("Prefix", ""), configuration.get("ErrorOutputPrefix")
+    try:
+        prefix = Prefix.parse(text)
+        error_prefix = Prefix.parse(text if error_text is None else error_text)
+        if not error_prefix.expressions:
+            error_prefix = Prefix((*error_prefix.parts, *Prefix.parse("!{firehose:error-output-type}/").parts))
+            error_prefix = Prefix((*error_prefix.parts, *Prefix.parse("!{timestamp:yyyy/MM/dd/HH/}").parts))
+    except PrefixError as error:
+        raise InvalidArgument(f"{error}.") from error
+    return prefix.with_default_time(), error_prefix
+
+
+def _refuse_unbuilt(configuration: Mapping[str, Any]) -> None:
+    """One row for each thing of AWS's model that is not built: whether it is asked for, and its name."""
+    conversion = configuration.get("DataFormatConversionConfiguration", {})
+    serializer = conversion.get("OutputFormatConfiguration", {}).get("Serializer", {})
+    deserializer = conversion.get("InputFormatConfiguration", {}).get("Deserializer", {})
+    unbuilt = {
+        f"CompressionFormat {configuration['CompressionFormat']}": configuration["CompressionFormat"]
+        not in ("UNCOMPRESSED", "GZIP"),
+        "EncryptionConfiguration.KMSEncryptionConfig": "KMSEncryptionConfig"
+        in configuration["EncryptionConfiguration"],
+        "S3BackupMode Enabled": configuration["S3BackupMode"] == "Enabled" or "S3BackupConfiguration" in configuration,
+        "Serializer.OrcSerDe": "OrcSerDe" in serializer,
+        "Deserializer.HiveJsonSerDe": "HiveJsonSerDe" in deserializer,
+    }
+    _refuse(name for name, asked in unbuilt.items() if asked)
+
+
+def _refuse(names: Iterable[str]) -> None:
+    for name in names:
+        raise InvalidArgument(f"{name} is not supported by this server yet.")
+
+
+def _processors(configuration: Mapping[str, Any]) -> list[dict[str, Any]]:
+    processing = configuration["ProcessingConfiguration"]
+    return list(processing.get("Processors", ())) if processing["Enabled"] else []
+
+
+def _parameters(processor: Mapping[str, Any]) -> dict[str, str]:
+    return {parameter["ParameterName"]: parameter["ParameterValue"] for parameter in processor.get("Parameters", ())}
+
+
+def _processing(processing: Mapping[str, Any]) -> dict[str, Any]:
+    """Checked, and echoed as AWS echoes it: a Lambda processor with all of its parameters, in AWS's order."""
+    enabled = processing.get("Enabled", False)
+    processors = list(processing.get("Processors", ()))
+    if enabled and not 1 <= len(processors) <= PROCESSORS_MAX:
+        raise InvalidArgument(
+            f"A maximum of {PROCESSORS_MAX} and a minimum of 1 processor needs to be supplied when processing is enabled."
+        )
+    kinds = [processor["Type"] for processor in processors]
+    if kinds.count("Lambda") > 1:
+        raise InvalidArgument("Cannot have more than 1 Lambda processor")
+    _refuse(f"Processor {kind}" for kind in kinds if kind not in PROCESSORS)
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            raise InvalidArgument(f"Cannot have more than 1 {kind} processor")
+    return (
+        {"Enabled": enabled, "Processors": [_processor(processor) for processor in processors]}
+        if processors
+        else {"Enabled": enabled}
+    )
+
+
+def _processor(processor: Mapping[str, Any]) -> dict[str, Any]:
+    kind, parameters = processor["Type"], _parameters(processor)
+    match kind:
+        case "Lambda":
+            given = {**LAMBDA_DEFAULTS, **parameters}
+            if "LambdaArn" not in given:
+                raise InvalidArgument("Processor Lambda needs the parameter LambdaArn.")
+            _refuse(f"Parameter {name} of the processor Lambda" for name in given if name not in LAMBDA_ORDER)
+            _function(given)
+            names: Iterable[str] = (name for name in LAMBDA_ORDER if name in given)
+        case "MetadataExtraction":
+            given = parameters
+            if given.get("JsonParsingEngine", "JQ-1.6") != "JQ-1.6" or not given.get("MetadataExtractionQuery"):
+                raise InvalidArgument(
+                    "Processor MetadataExtraction needs the parameters MetadataExtractionQuery and JsonParsingEngine JQ-1.6."
+                )
+            names = given
+        case _:
+            return {"Type": kind, "Parameters": []}
+    return {"Type": kind, "Parameters": [{"ParameterName": n, "ParameterValue": given[n]} for n in names]}
+
+
+def _function(parameters: Mapping[str, str]) -> FunctionCall:
+    arn = parameters["LambdaArn"]
+    match = _FUNCTION.match(arn)
+    if match is None:
+        raise InvalidArgument(
+            f"LambdaArn {arn} is not the ARN of a function (arn:aws:lambda:REGION:ACCOUNT:function:NAME)."
+        )
+    retries = _number("NumberOfRetries", parameters, 0, 300)
+    size_mbs = _number("BufferSizeInMBs", parameters, 0.2, 3)
+    _number("BufferIntervalInSeconds", parameters, 0, 900)
+    return FunctionCall(arn, match.group(1), int(retries), int(size_mbs * MIB))
+
+
+def _number(name: str, parameters: Mapping[str, str], least: float, most: float) -> float:
+    try:
+        value = float(parameters[name])
+    except ValueError:
+        value = float("nan")
+    if not least <= value <= most:
+        raise InvalidArgument(f"{name} must be between {least} and {most}, not {parameters[name]}.")
+    return value
+
+
+def _check_conversion(configuration: Mapping[str, Any]) -> bool:
+    """Whether records are converted. AWS: a conversion that is given is enabled unless it says otherwise."""
+    conversion = configuration.get("DataFormatConversionConfiguration")
+    if conversion is None or not conversion.setdefault("Enabled", True):
+        return False
+    serializer = conversion.get("OutputFormatConfiguration", {}).get("Serializer", {})
+    deserializer = conversion.get("InputFormatConfiguration", {}).get("Deserializer", {})
+    schema = conversion.get("SchemaConfiguration", {})
+    if len(serializer) != 1 or len(deserializer) != 1:
+        raise InvalidArgument("Exactly one serializer and one deserializer are needed for data format conversion.")
+    if "DatabaseName" not in schema or "TableName" not in schema:
+        raise InvalidArgument("SchemaConfiguration needs DatabaseName and TableName for data format conversion.")
+    if configuration["CompressionFormat"] != "UNCOMPRESSED":
+        raise InvalidArgument("CompressionFormat must be UNCOMPRESSED when data format conversion is enabled.")
+    parquet = serializer["ParquetSerDe"]
+    if parquet.setdefault("Compression", "SNAPPY") not in ("SNAPPY", "GZIP", "UNCOMPRESSED"):
+        raise InvalidArgument(f"Parquet compression {parquet['Compression']} is not supported.")
+    return True
+
+
+def _column_paths(conversion: Mapping[str, Any]) -> dict[str, str]:
+    """Column → JSON path of the OpenX option ColumnToJsonKeyMappings."""
+    deserializer = conversion.get("InputFormatConfiguration", {}).get("Deserializer", {}).get("OpenXJsonSerDe", {})
+    mappings = deserializer.get("ColumnToJsonKeyMappings", {})
+    return {column: '$."' + key.replace('"', '\\"') + '"' for column, key in mappings.items()}
+
+
+def _hints(hints: Mapping[str, int], converts: bool, partitioned: bool, compat: str) -> dict[str, int]:
+    if len(hints) == 1:
+        raise InvalidArgument("BufferingHints needs both SizeInMBs and IntervalInSeconds, or neither.")
+    size_default = CONVERSION_SIZE_MBS if converts else PARTITIONING_SIZE_MBS if partitioned else SIZE_MBS
+    size, interval = hints.get("SizeInMBs", size_default), hints.get("IntervalInSeconds", INTERVAL_S)
+    if compat == "aws":
+        if partitioned and interval < PARTITIONING_INTERVAL_S_MIN_OF_AWS:
+            raise InvalidArgument(
+                "BufferingHints.IntervalInSeconds must be at least 60 seconds when Dynamic Partitioning is enabled."
+            )
+        if partitioned and size < SIZE_MBS_MIN_OF_AWS:
+            raise InvalidArgument("BufferingHints.SizeInMBs must be at least 64 when Dynamic Partitioning is enabled.")
+        if converts and size < SIZE_MBS_MIN_OF_AWS:
+            raise InvalidArgument(
+                "BufferingHints.SizeInMBs must be at least 64 when data format conversion is enabled."
+            )
+    return {"SizeInMBs": size, "IntervalInSeconds": interval}
+
+
+def _check_prefixes(configuration: Mapping[str, Any], partitioned: bool) -> None:
+    prefix, error_prefix = prefixes(configuration)
+    written = configuration.get("ErrorOutputPrefix")
+    if prefix.names("firehose", "error-output-type"):
+        raise InvalidArgument("Prefix cannot contain !{firehose:error-output-type}.")
+    if written is None and Prefix.parse(configuration.get("Prefix", "")).expressions:
+        raise InvalidArgument("ErrorOutputPrefix is needed when Prefix contains expressions.")
+    if error_prefix.keys:
+        raise InvalidArgument("ErrorOutputPrefix cannot contain partition key expressions.")
+    if not error_prefix.names("firehose", "error-output-type"):
+        raise InvalidArgument("ErrorOutputPrefix needs !{firehose:error-output-type} when it contains expressions.")
+    kinds = [processor["Type"] for processor in _processors(configuration)]
+    if not partitioned:
+        if prefix.keys:
+            raise InvalidArgument(
+                "Prefix can contain partition key expressions only when Dynamic Partitioning is enabled."
+            )
+        if "MetadataExtraction" in kinds:
+            raise InvalidArgument("Processor MetadataExtraction needs Dynamic Partitioning to be enabled.")
+        return
+    if not prefix.keys:
+        raise InvalidArgument("Prefix must contain partition key expressions when Dynamic Partitioning is enabled.")
+    for namespace, kind in ((FROM_FUNCTION, "Lambda"), (FROM_QUERY, "MetadataExtraction")):
+        if prefix.names(namespace) and kind not in kinds:
+            raise InvalidArgument(f"Prefix expression !{{{namespace}:…}} needs a {kind} processor.")

@@ -1,0 +1,183 @@
+"""Plan, deliver, commit: how records get into objects exactly once.
+
+1. *Stage.* Every object is encoded and sealed into a file under ``firehose/staging`` of the data directory, and synced.
+2. *Plan.* The journal takes the names of the objects, their staged files, and the offsets that each covers.
+3. *Deliver.* Each staged file becomes its object, create-only: a hard link where the store is a local directory.
+4. *Commit.* The journal says so; the offsets are settled, the staged files go.
+
+A crash before 2 leaves nothing but stray files: the records are read again. A crash after 2 repeats 3 with the same bytes
+under the same names, whatever the function, the configuration or the library versions would make of the records now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import uuid
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+
+from connectors.files import Store
+from connectors.formats.lines import write_lines
+from connectors.formats.parquet import write_parquet
+from firehose.book import Book
+from firehose.buffer import DATA, DROPPED, Chunk
+from firehose.catalog import DeliveryStream
+from firehose.configuration import Destination
+from firehose.events import Delivered, Plan, Planned, StagedObject
+from firehose.ledger import Coverage
+from firehose.names import moment, object_id, object_suffix, random_string, random_strings
+from firehose.partitions import keys_of
+from streams.core.clock import Clock
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PAUSE_S_MAX = 60.0
+"""The longest pause between two tries: how late a store that is back is noticed."""
+
+PUBLISH_MAX = 8
+"""Objects of one plan on their way at once: enough to hide a remote store's round trips."""
+
+
+class Delivery:
+    """Delivers for one stream, into the store that `open_store` answers for a bucket's name."""
+
+    def __init__(
+        self,
+        stream: DeliveryStream,
+        destination: Destination,
+        open_store: Callable[[str], Store],
+        staging: Path,
+        book: Book,
+        clock: Clock,
+        retry_s: float,
+    ) -> None:
+        self._stream = stream
+        self._destination = destination
+        self._open_store = open_store
+        self._staging = staging
+        self._book = book
+        self._clock = clock
+        self._retry_s = retry_s
+        self._publishing = asyncio.Semaphore(PUBLISH_MAX)
+
+    async def resume(self) -> None:
+        """Finishes the plans that were open at the last stop, and removes what no plan refers to."""
+        await asyncio.to_thread(self._sweep)
+        for plan in list(self._stream.plans.values()):
+            await self._finish(plan)
+
+    async def deliver(self, chunks: Sequence[Chunk]) -> bool:
+        """The chunks' records are settled when it returns, however long the store takes to answer. False: some of their
+        staged bytes vanished, and the records have to be read again."""
+        plan = await self._again("staging", lambda: asyncio.to_thread(self._stage, chunks))
+        await self._again("planning", lambda: self._book.commit(Planned(self._stream.number, plan)))
+        return await self._finish(plan)
+
+    async def _finish(self, plan: Plan) -> bool:
+        async def publish(one: StagedObject) -> str | None:
+            async with self._publishing:
+                appeared = await self._again(one.key, lambda: asyncio.to_thread(self._publish, one))
+                return None if appeared else one.key
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(publish(one)) for one in plan.objects]
+        missing = tuple(key for key in (task.result() for task in tasks) if key is not None)
+        done = Delivered(self._stream.number, plan.id, missing)
+        await self._again("committing", lambda: self._book.commit(done))
+        for one in plan.objects:
+            (self._staging / one.staged).unlink(missing_ok=True)
+        return not missing
+
+    def _publish(self, one: StagedObject) -> bool:
+        store = self._open_store(one.bucket)
+        staged = self._staging / one.staged
+        if staged.exists():
+            store.publish(staged, one.key)
+            return True
+        if store.has(one.key, one.size):
+            return True
+        log.error("%s: the staged bytes of %s are gone; its records are read again", self._stream.arn, one.key)
+        return False
+
+    def _stage(self, chunks: Sequence[Chunk]) -> Plan:
+        self._staging.mkdir(parents=True, exist_ok=True)
+        objects: list[StagedObject] = []
+        dropped: list[Coverage] = []
+        for chunk in chunks:
+            coverage = _coverage(chunk)
+            if chunk.partition.kind == DROPPED:
+                dropped += coverage
+            else:
+                objects.append(self._stage_object(chunk, coverage))
+        directory = os.open(self._staging, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        identity = object_id(self._stream, chunks[0], _coverage(chunks[0]))
+        return Plan(str(identity), tuple(objects), tuple(dropped))
+
+    def _stage_object(self, chunk: Chunk, coverage: tuple[Coverage, ...]) -> StagedObject:
+        destination, partition = self._destination, chunk.partition
+        identity = object_id(self._stream, chunk, coverage)
+        at = moment(chunk.oldest_ms, destination.zone)
+        randomness = random_strings(identity)
+        prefix = destination.prefix if partition.kind == DATA else destination.error_prefix
+        key = prefix.evaluate(
+            at, lambda: random_string(randomness), keys_of(destination.prefix.keys, partition), partition.kind
+        )
+        extension = destination.extension if partition.kind == DATA else ""
+        key += object_suffix(self._stream, at, identity, extension)
+        # A name of its own for each attempt: one that was cancelled may still be writing in its thread.
+        path = self._staging / f"{identity}.{uuid.uuid4().hex}"
+        with path.open("wb") as file:
+            self._write(file, chunk)
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        return StagedObject(destination.bucket, key, path.name, size, chunk.records, coverage)
+
+    def _write(self, file: BinaryIO, chunk: Chunk) -> None:
+        payloads = [piece.payload for piece in chunk.pieces]
+        destination = self._destination
+        if chunk.partition.kind != DATA:
+            write_lines(file, payloads)
+        elif destination.table is not None:
+            write_parquet(file, payloads, destination.parquet, dictionary=destination.dictionary)
+        else:
+            write_lines(file, payloads, delimiter=destination.delimiter, gzip=destination.gzip)
+
+    def _sweep(self) -> None:
+        """Removes staged files that no open plan refers to: their plan was never made, or is done."""
+        if not self._staging.is_dir():
+            return
+        wanted = {one.staged for plan in self._stream.plans.values() for one in plan.objects}
+        for path in self._staging.iterdir():
+            if path.name not in wanted:
+                path.unlink()
+
+    async def _again(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Tries until it works, with a pause that doubles: nothing is lost while a store or a disk is away, only late."""
+        pause_s = self._retry_s
+        while True:
+            try:
+                return await attempt()
+            except Exception as error:
+                log.warning("%s: %s failed, again in %.1f s: %s", self._stream.arn, what, pause_s, error)
+            await self._clock.sleep(pause_s)
+            pause_s = min(pause_s * 2, max(PAUSE_S_MAX, self._retry_s))
+
+
+def _coverage(chunk: Chunk) -> tuple[Coverage, ...]:
+    offsets: dict[str, list[np.ndarray]] = defaultdict(list)
+    for piece in chunk.pieces:
+        offsets[piece.shard].append(piece.offsets)
+    return tuple(Coverage.of_offsets(shard, np.concatenate(parts)) for shard, parts in sorted(offsets.items()))

@@ -1,0 +1,237 @@
+"""CreateDeliveryStream, DescribeDeliveryStream, ListDeliveryStreams, DeleteDeliveryStream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from firehose.catalog import Catalog, DeliveryStream
+from firehose.configuration import Destination, complete, plain
+from firehose.context import Context
+from firehose.events import ColumnSpec, Created, Deleted, Deleting, Event, SourceSpec
+from firehose.query import Query
+from firehose.schemas import arrow_type
+from streams.core.errors import InvalidArgument, ResourceInUse, ResourceNotFound
+from streams.core.scope import Scope, delivery_source
+from streams.sdk.client import LATEST
+
+DESTINATION_ID = "destinationId-000000000001"
+LIST_LIMIT = 10
+
+DIRECT_PUT, KINESIS = "DirectPut", "KinesisStreamAsSource"
+
+_UNBUILT_DESTINATIONS = {
+    "redshift_destination_configuration": "Redshift",
+    "elasticsearch_destination_configuration": "Elasticsearch",
+    "amazonopensearchservice_destination_configuration": "AmazonOpenSearchService",
+    "amazon_open_search_serverless_destination_configuration": "AmazonOpenSearchServerless",
+    "splunk_destination_configuration": "Splunk",
+    "http_endpoint_destination_configuration": "HttpEndpoint",
+    "snowflake_destination_configuration": "Snowflake",
+    "iceberg_destination_configuration": "Iceberg",
+}
+_UNBUILT_SOURCES = {"msk_source_configuration": "MSK", "database_source_configuration": "Database"}
+
+
+async def create_delivery_stream(context: Context, request: Any, scope: Scope) -> Any:
+    name, kind = request.delivery_stream_name, request.delivery_stream_type or DIRECT_PUT
+    destination = complete(_destination(request), context.settings.firehose_compat)
+    _refuse_unbuilt(request, kind)
+    columns = _checked(context, scope, destination)
+    if context.book.catalog.get(scope, name) is not None:
+        raise _exists(scope, name)
+    source, positions = await _source(context, request, scope, kind)
+    tags = {tag.key: tag.value or "" for tag in request.tags or ()}
+    hint = request.direct_put_source_configuration
+    throughput = None if hint is None else hint.throughput_hint_in_mbs
+
+    def decide(catalog: Catalog, now_ms: int) -> tuple[DeliveryStream | None, list[Event]]:
+        if catalog.get(scope, name) is not None:
+            raise _exists(scope, name)
+        return None, [
+            Created(
+                number=catalog.next_number,
+                account=scope.account,
+                region=scope.region,
+                name=name,
+                at_ms=now_ms,
+                type=kind,
+                source=source,
+                positions=positions,
+                destination=destination,
+                columns=columns,
+                tags=tags,
+                throughput_hint_mbs=throughput,
+            )
+        ]
+
+    await context.book.execute(decide)
+    context.started(context.stream(scope, name))
+    return {"DeliveryStreamARN": scope.delivery_stream_arn(name)}
+
+
+async def describe_delivery_stream(context: Context, request: Any, scope: Scope) -> Any:
+    stream = context.stream(scope, request.delivery_stream_name)
+    return {"DeliveryStreamDescription": _description(context, stream)}
+
+
+async def list_delivery_streams(context: Context, request: Any, scope: Scope) -> Any:
+    names = [
+        name
+        for name in context.book.catalog.names(scope)
+        if name > (request.exclusive_start_delivery_stream_name or "")
+        and request.delivery_stream_type in (None, context.stream(scope, name).created.type)
+    ]
+    limit = request.limit or LIST_LIMIT
+    return {"DeliveryStreamNames": names[:limit], "HasMoreDeliveryStreams": len(names) > limit}
+
+
+async def delete_delivery_stream(context: Context, request: Any, scope: Scope) -> Any:
+    """What is buffered is not delivered any more. Deleting a stream that is being deleted succeeds."""
+    stream = context.stream(scope, request.delivery_stream_name)
+    if context.status(stream) == "CREATING":
+        raise ResourceInUse(f"Firehose {stream.name} is not active in {scope.account} account.")
+    if stream.deleting_ms is None:
+        number = stream.number
+        await context.book.execute(lambda _catalog, now_ms: (None, [Deleting(number, now_ms)]))
+        await finish_deleting(context, stream)
+    return {}
+
+
+async def finish_deleting(context: Context, stream: DeliveryStream) -> None:
+    """Also at the start, for a stream whose deletion a crash interrupted."""
+    await context.stopped(stream)
+    if stream.created.type == DIRECT_PUT:
+        try:
+            await context.client_for(stream.scope).delete_stream(stream.source.stream)
+        except ResourceNotFound:
+            pass  # an interrupted deletion came this far
+    await context.book.commit(Deleted(stream.number))
+
+
+def _exists(scope: Scope, name: str) -> ResourceInUse:
+    return ResourceInUse(f"Firehose {name} under accountId {scope.account} already exists")
+
+
+def _destination(request: Any) -> dict[str, Any]:
+    """The one destination, as an extended S3 configuration."""
+    plain_s3, extended = request.s3_destination_configuration, request.extended_s3_destination_configuration
+    others = [label for member, label in _UNBUILT_DESTINATIONS.items() if getattr(request, member) is not None]
+    given = [one for one in (plain_s3, extended) if one is not None]
+    if len(given) + len(others) != 1:
+        raise InvalidArgument("Exactly one destination configuration is supported for a Firehose")
+    if others:
+        raise InvalidArgument(f"Destination {others[0]} is not supported by this server yet.")
+    configuration: dict[str, Any] = plain(given[0])
+    return configuration
+
+
+def _refuse_unbuilt(request: Any, kind: str) -> None:
+    for member, label in _UNBUILT_SOURCES.items():
+        if getattr(request, member) is not None:
+            raise InvalidArgument(f"Source {label} is not supported by this server yet.")
+    if kind not in (DIRECT_PUT, KINESIS):
+        raise InvalidArgument(f"DeliveryStreamType {kind} is not supported by this server yet.")
+    if request.delivery_stream_encryption_configuration_input is not None:
+        raise InvalidArgument("DeliveryStreamEncryptionConfigurationInput is not supported by this server yet.")
+    if kind == DIRECT_PUT and request.kinesis_stream_source_configuration is not None:
+        raise InvalidArgument("KinesisSourceStreamConfig is only applicable for KinesisStreamAsSource stream type.")
+    if kind == KINESIS and request.kinesis_stream_source_configuration is None:
+        raise InvalidArgument("KinesisStreamSourceConfiguration is needed for KinesisStreamAsSource stream type.")
+    if kind == KINESIS and request.direct_put_source_configuration is not None:
+        raise InvalidArgument("DirectPutSourceConfig is only applicable for DirectPut stream type.")
+
+
+def _checked(context: Context, scope: Scope, configuration: dict[str, Any]) -> tuple[ColumnSpec, ...]:
+    """The schema's columns where rows are written. Raises `InvalidArgument` for what delivery could not use."""
+    destination = Destination.of(configuration)
+    if destination.function is not None and destination.function.name not in context.settings.functions:
+        raise InvalidArgument(
+            f"Function {destination.function.name} is not configured: name it in the setting 'functions'."
+        )
+    if destination.query is not None:
+        Query(destination.query)
+    if destination.table is None:
+        return ()
+    table = context.book.catalog.table(scope, *destination.table)
+    if table is None:
+        raise InvalidArgument(f"Table {'.'.join(destination.table)} was not found in the data catalog.")
+    storage = table.input.get("StorageDescriptor", {})
+    columns = tuple(ColumnSpec(column["Name"], column.get("Type", "string")) for column in storage.get("Columns", ()))
+    if not columns:
+        raise InvalidArgument(f"Table {'.'.join(destination.table)} has no columns.")
+    for column in columns:
+        try:
+            arrow_type(column.type)
+        except ValueError as error:
+            raise InvalidArgument(f"Column {column.name} of table {'.'.join(destination.table)}: {error}.") from error
+    return columns
+
+
+async def _source(context: Context, request: Any, scope: Scope, kind: str) -> tuple[SourceSpec, dict[str, int]]:
+    """The stream to read and its positions as of now: nothing put after this is missed, nothing before it delivered."""
+    client = context.client_for(scope)
+    if kind == DIRECT_PUT:
+        stream = delivery_source(request.delivery_stream_name)
+        try:
+            await client.create_stream(stream)
+        except ResourceInUse:
+            pass  # a create that a crash interrupted came this far
+        description = await client.describe_stream(stream)
+        return SourceSpec(stream, description.id), await client.find(stream, LATEST)
+    configuration = request.kinesis_stream_source_configuration
+    arn, role_arn = configuration.kinesis_stream_arn, configuration.role_arn
+    stream = arn.rpartition(":stream/")[2]
+    if scope.stream_arn(stream) != arn:
+        raise InvalidArgument(f"Kinesis stream {arn} is not one of account {scope.account} in {scope.region}.")
+    try:
+        description = await client.describe_stream(stream)
+        return SourceSpec(stream, description.id, arn, role_arn), await client.find(stream, LATEST)
+    except ResourceNotFound as error:
+        raise InvalidArgument(f"Kinesis stream {arn} was not found.") from error
+
+
+def _description(context: Context, stream: DeliveryStream) -> dict[str, Any]:
+    created = stream.created
+    description: dict[str, Any] = {
+        "DeliveryStreamName": stream.name,
+        "DeliveryStreamARN": stream.arn,
+        "DeliveryStreamStatus": context.status(stream),
+        "DeliveryStreamType": created.type,
+        "VersionId": stream.version,
+        "CreateTimestamp": created.at_ms / 1000,
+        "Destinations": [
+            {
+                "DestinationId": DESTINATION_ID,
+                "S3DestinationDescription": {
+                    member: created.destination[member] for member in _S3_MEMBERS if member in created.destination
+                },
+                "ExtendedS3DestinationDescription": created.destination,
+            }
+        ],
+        "HasMoreDestinations": False,
+    }
+    if created.type == KINESIS:
+        description["Source"] = {
+            "KinesisStreamSourceDescription": {
+                "KinesisStreamARN": stream.source.arn,
+                "RoleARN": stream.source.role_arn,
+                "DeliveryStartTimestamp": created.at_ms / 1000,
+            }
+        }
+    else:
+        description["DeliveryStreamEncryptionConfiguration"] = {"Status": "DISABLED"}
+        if created.throughput_hint_mbs is not None:
+            description["Source"] = {"DirectPutSourceDescription": {"ThroughputHintInMBs": created.throughput_hint_mbs}}
+    return description
+
+
+_S3_MEMBERS = (
+    "RoleARN",
+    "BucketARN",
+    "Prefix",
+    "ErrorOutputPrefix",
+    "BufferingHints",
+    "CompressionFormat",
+    "EncryptionConfiguration",
+    "CloudWatchLoggingOptions",
+)

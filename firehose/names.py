@@ -1,0 +1,64 @@
+"""Names of objects, made from what is in them: ``<prefix><stream>-<version>-<yyyy-MM-dd-HH-mm-ss>-<uuid><extension>``.
+
+The UUID is version 5 over the delivery stream's incarnation, its version, the partition and the source's offset ranges,
+so the same records get the same name, and others another.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
+
+from firehose.buffer import Chunk
+from firehose.catalog import DeliveryStream
+from firehose.javatime import format_time
+from firehose.ledger import Coverage
+
+KEY_SIZE_MAX = 1024
+"""Bytes of a key, in S3."""
+SEGMENT_SIZE_MAX = 255
+"""Bytes of a file's name, in the file systems that matter."""
+
+_NAMESPACE = uuid.UUID("5f0d1d38-7e0c-5c3b-9b55-4b1f4f6e2c11")
+_RANDOM_LETTERS = string.ascii_letters + string.digits
+
+
+def moment(at_ms: int, zone: tzinfo) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone)
+
+
+def time_zone(name: str | None) -> tzinfo:
+    """Raises ZoneInfoNotFoundError (a KeyError) or ValueError for a name that the time zone database does not have."""
+    return UTC if name in (None, "UTC") else ZoneInfo(name or "UTC")
+
+
+def object_id(stream: DeliveryStream, chunk: Chunk, coverage: Iterable[Coverage]) -> uuid.UUID:
+    created = stream.created
+    parts = [stream.arn, str(created.number), str(created.at_ms), stream.source.id, stream.version]
+    parts += [chunk.partition.kind, *chunk.partition.values]
+    parts += [f"{part.shard}:{part.first}-{part.next}:{chunk.records}" for part in coverage]
+    return uuid.uuid5(_NAMESPACE, "\0".join(parts))
+
+
+def object_suffix(stream: DeliveryStream, at: datetime, identity: uuid.UUID, extension: str) -> str:
+    return f"{stream.name}-{stream.version}-{format_time('yyyy-MM-dd-HH-mm-ss', at)}-{identity}{extension}"
+
+
+def random_strings(identity: uuid.UUID) -> random.Random:
+    """The randomness of `!{firehose:random-string}`: one stream of it for each object."""
+    return random.Random(identity.int)
+
+
+def random_string(source: random.Random) -> str:
+    return "".join(source.choices(_RANDOM_LETTERS, k=11))
+
+
+def key_fits(key: str) -> bool:
+    """Whether a store can have an object of this name."""
+    if len(key.encode()) > KEY_SIZE_MAX:
+        return False
+    return all(len(segment.encode()) <= SEGMENT_SIZE_MAX for segment in key.split("/"))

@@ -1,0 +1,202 @@
+"""From the records of a batch to pieces for the buffer, in AWS's order: function, partition keys, format conversion.
+
+Every record of a batch comes out exactly once: in a piece of a partition, in a piece of an error output (with its
+original bytes), or as dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from connectors.formats.json import decode_json
+from connectors.formats.schema import Column
+from firehose.buffer import DROPPED, Partition, Piece
+from firehose.catalog import DeliveryStream
+from firehose.configuration import Destination
+from firehose.errors import CONVERSION, PROCESSING, CatalogTable, Fault, conversion_line, processing_line
+from firehose.partitions import Partitioner
+from firehose.transform import Transform, Transformed, binary
+from streams.core import sequence
+from streams.core.clock import Clock
+from streams.core.records import Records
+from streams.core.shards import Shard
+
+CALLS_MAX = 5
+"""Calls of the function at once for one shard, as on AWS."""
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """Records on their way: record i of the batch is at ``data[j]`` for ``index[j] == i``."""
+
+    data: pa.Array
+    index: np.ndarray
+    keys: list[dict[str, Any] | None] | None = None
+
+
+class Pipeline:
+    """What one delivery stream does to its records. `columns` is the schema where rows are written."""
+
+    def __init__(
+        self,
+        stream: DeliveryStream,
+        destination: Destination,
+        clock: Clock,
+        *,
+        transform: Transform | None = None,
+        columns: Sequence[Column] | None = None,
+    ) -> None:
+        self._stream = stream
+        self._destination = destination
+        self._clock = clock
+        self._transform = transform
+        self._columns = columns
+        self._partitioner = Partitioner(destination) if destination.partitioned else None
+        self._calls = asyncio.Semaphore(CALLS_MAX)
+
+    async def process(
+        self, shard: Shard, offsets: np.ndarray, records: Records, active: Collection[Partition]
+    ) -> list[Piece]:
+        """`offsets` (int64) are those of `records`; `active` are the partitions that the buffer holds now."""
+        dropped: list[int]
+        faults: list[Fault]
+        if self._transform is None:
+            work, dropped, faults = _Work(records.data, np.arange(len(records))), [], []
+        else:
+            done = await self._transformed(self._transform, shard, offsets, records)
+            work = _Work(binary(done.data), np.array(done.index, np.int64), done.keys)
+            dropped, faults = done.dropped, done.faults
+        if self._columns is None and self._partitioner is None and not faults:
+            return self._pieces(shard, offsets, records, work, dropped, faults, active)
+        return await asyncio.to_thread(self._pieces, shard, offsets, records, work, dropped, faults, active)
+
+    async def _transformed(
+        self, transform: Transform, shard: Shard, offsets: np.ndarray, records: Records
+    ) -> Transformed:
+        async def call(first: int, following: int) -> Transformed:
+            async with self._calls:
+                part = records.slice(first, following - first)
+                return await transform.run(shard, offsets[first:following], part, first)
+
+        async with asyncio.TaskGroup() as group:
+            calls = [group.create_task(call(*bounds)) for bounds in transform.slices(records)]
+        done = Transformed()
+        for part in (task.result() for task in calls):
+            done.data += part.data
+            done.index += part.index
+            done.keys += part.keys
+            done.dropped += part.dropped
+            done.faults += part.faults
+        return done
+
+    def _pieces(
+        self,
+        shard: Shard,
+        offsets: np.ndarray,
+        records: Records,
+        work: _Work,
+        dropped: list[int],
+        faults: list[Fault],
+        active: Collection[Partition],
+    ) -> list[Piece]:
+        groups = self._grouped(work, faults, active)
+        arrivals = records.arrival_ms()
+        pieces = []
+        rows_of = None if self._columns is None else self._converted(work, faults)
+        for partition, chosen in groups:
+            payload: Any
+            if rows_of is None:
+                payload = work.data if len(chosen) == len(work.data) else work.data.take(pa.array(chosen))
+                size = int(_sizes(payload).sum())
+            else:
+                rows, place = rows_of
+                chosen = chosen[place[chosen] >= 0]
+                if not len(chosen):
+                    continue
+                places = place[chosen]
+                payload = rows if len(places) == rows.num_rows else rows.take(pa.array(places))
+                size = int(_sizes(work.data)[chosen].sum())
+            index = work.index[chosen]
+            pieces.append(Piece(partition, shard.id, offsets[index], payload, size, int(arrivals[index].min())))
+        if dropped:
+            index = np.array(dropped, np.int64)
+            pieces.append(Piece(Partition(DROPPED), shard.id, offsets[index], None, 0, int(arrivals[index].min())))
+        return pieces + self._failed(shard, offsets, records, arrivals, faults)
+
+    def _grouped(
+        self, work: _Work, faults: list[Fault], active: Collection[Partition]
+    ) -> list[tuple[Partition, np.ndarray]]:
+        """(partition, places in `work`) of the records that have one; the others become faults."""
+        everything = np.arange(len(work.data))
+        if not len(everything):
+            return []
+        if self._partitioner is None:
+            return [(Partition(), everything)]
+        return self._partitioner.group(work.data, work.index, work.keys, faults, active)
+
+    def _converted(self, work: _Work, faults: list[Fault]) -> tuple[pa.RecordBatch, np.ndarray]:
+        """The rows, and for each place in `work` the row's place among them (-1: it has none)."""
+        assert self._columns is not None
+        decoded = decode_json(work.data, self._columns)
+        failed = {fault.index for fault in faults}
+        for fault in decoded.faults:
+            index = int(work.index[fault.index])
+            if index not in failed:  # a record without a partition has failed already
+                code = (
+                    "DataFormatConversion.ParseError"
+                    if fault.code != "CoercionError"
+                    else "DataFormatConversion.MalformedData"
+                )
+                faults.append(Fault(index, CONVERSION, code, fault.message))
+        place = np.full(len(work.data), -1, np.int64)
+        place[decoded.source.to_numpy()] = np.arange(decoded.rows.num_rows)
+        return decoded.rows, place
+
+    def _failed(
+        self, shard: Shard, offsets: np.ndarray, records: Records, arrivals: np.ndarray, faults: Sequence[Fault]
+    ) -> list[Piece]:
+        """One piece for each type of error output."""
+        by_kind: dict[str, list[Fault]] = defaultdict(list)
+        for fault in faults:
+            by_kind[fault.kind].append(fault)
+        pieces = []
+        for kind, failed in by_kind.items():
+            index = np.array([fault.index for fault in failed], np.int64)
+            raw = records.data.take(pa.array(index)).to_pylist()
+            lines = [
+                self._line(shard, int(offsets[fault.index]), int(arrivals[fault.index]), data, fault)
+                for fault, data in zip(failed, raw, strict=True)
+            ]
+            size = sum(map(len, lines))
+            pieces.append(
+                Piece(Partition(kind), shard.id, offsets[index], binary(lines), size, int(arrivals[index].min()))
+            )
+        return pieces
+
+    def _line(self, shard: Shard, offset: int, arrival_ms: int, raw: bytes, fault: Fault) -> bytes:
+        now_ms = self._clock.now_ms()
+        if fault.kind == CONVERSION:
+            number = sequence.of_record(shard.created_ms, shard.index, offset, arrival_ms)
+            return conversion_line(fault, arrival_ms, now_ms, raw, str(number), self._catalog_table())
+        function = self._destination.function
+        arn = function.arn if function is not None and fault.kind == PROCESSING else None
+        return processing_line(fault, arrival_ms, now_ms, raw, arn)
+
+    def _catalog_table(self) -> CatalogTable:
+        scope = self._stream.scope
+        assert self._destination.table is not None
+        database, table = self._destination.table
+        arn = f"arn:aws:glue:{scope.region}:{scope.account}:catalog"
+        return CatalogTable(scope.account, database, table, scope.region, "1", arn)
+
+
+def _sizes(data: pa.Array) -> np.ndarray:
+    """Bytes of each value of a binary array."""
+    return np.diff(np.frombuffer(data.buffers()[1], np.int32, len(data) + 1, data.offset * 4))

@@ -1,0 +1,73 @@
+"""PutRecord and PutRecordBatch: durable in the hidden stream of the log before they are acknowledged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from firehose.catalog import DeliveryStream
+from firehose.context import Context
+from firehose.delivery_streams import DIRECT_PUT
+from firehose.transform import record_id
+from streams.core.errors import (
+    HeadraceError,
+    InvalidArgument,
+    ResourceNotFound,
+    ServiceUnavailable,
+)
+from streams.core.records import Records
+from streams.core.scope import Scope
+
+BATCH_SIZE_MAX = 4 << 20
+"""Bytes of one PutRecordBatch, AWS's limit. Its other limits (500 records, 1,000 KiB each) are in the service's model."""
+
+SLOW_DOWN = "Slow down."
+
+
+async def put_record(context: Context, request: Any, scope: Scope) -> Any:
+    stream = _direct(context, request, scope)
+    (identity,) = await _put(context, stream, [request.record.data])
+    return {"RecordId": identity, "Encrypted": False}
+
+
+async def put_record_batch(context: Context, request: Any, scope: Scope) -> Any:
+    """A batch that cannot be taken now fails entry by entry, as producers expect it."""
+    stream = _direct(context, request, scope)
+    data = [record.data for record in request.records]
+    size = sum(map(len, data))
+    if size > BATCH_SIZE_MAX:
+        raise InvalidArgument(f"Records size exceeds {BATCH_SIZE_MAX // (1 << 20)} MB limit")
+    try:
+        identities = await _put(context, stream, data)
+    except ServiceUnavailable as error:
+        entry = {"ErrorCode": error.code, "ErrorMessage": error.message}
+        return {"FailedPutCount": len(data), "Encrypted": False, "RequestResponses": [entry] * len(data)}
+    responses = [{"RecordId": identity} for identity in identities]
+    return {"FailedPutCount": 0, "Encrypted": False, "RequestResponses": responses}
+
+
+def _direct(context: Context, request: Any, scope: Scope) -> DeliveryStream:
+    """The delivery stream, if records may be put into it now."""
+    stream = context.stream(scope, request.delivery_stream_name)
+    if context.status(stream) != "ACTIVE":
+        raise ResourceNotFound(f"Firehose {stream.name} is not active in {scope.account} account.")
+    if stream.created.type != DIRECT_PUT:
+        raise InvalidArgument(f"This operation is not permitted on {stream.created.type} delivery stream type.")
+    return stream
+
+
+async def _put(context: Context, stream: DeliveryStream, data: Sequence[bytes]) -> list[str]:
+    """The ids of the records, which are durable. Raises `ServiceUnavailable` where the same may succeed later."""
+    client = context.client_for(stream.scope)
+    # One key for the request: its records stay together, and requests spread over the shards.
+    key = os.urandom(8).hex()
+    try:
+        receipt = await client.put(stream.source.stream, Records.of([key] * len(data), data))
+        shards = {shard.id: shard for shard in (await client.describe_stream(stream.source.stream)).shards}
+    except HeadraceError as error:
+        if error.retry:
+            raise ServiceUnavailable(SLOW_DOWN) from error
+        raise
+    places = zip(receipt.shard.to_pylist(), receipt.offset.to_pylist(), strict=True)
+    return [record_id(shards[receipt.shards[shard]], offset) for shard, offset in places]

@@ -1,0 +1,142 @@
+"""`Firehose`: delivery streams, whole. Operations by name through `call`; each stream's driver behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import Any
+
+from connectors.files import Store, open_store
+from connectors.functions.pool import Functions
+from firehose import delivery_streams, records
+from firehose.book import Book
+from firehose.catalog import DeliveryStream
+from firehose.configuration import Destination
+from firehose.context import Context
+from firehose.delivery import Delivery
+from firehose.driver import Driver
+from firehose.glue import Glue
+from firehose.memory import Memory
+from firehose.pipeline import Pipeline
+from firehose.schemas import columns_of
+from firehose.transform import Transform
+from streams.control.journal import Journal
+from streams.core.clock import Clock, SystemClock
+from streams.core.errors import UnsupportedOperation
+from streams.core.scope import Scope
+from streams.core.settings import Settings
+from streams.sdk.client import Client
+
+Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
+
+OPERATIONS: dict[str, Operation] = {
+    "CreateDeliveryStream": delivery_streams.create_delivery_stream,
+    "DeleteDeliveryStream": delivery_streams.delete_delivery_stream,
+    "DescribeDeliveryStream": delivery_streams.describe_delivery_stream,
+    "ListDeliveryStreams": delivery_streams.list_delivery_streams,
+    "PutRecord": records.put_record,
+    "PutRecordBatch": records.put_record_batch,
+}
+
+DRAIN_S = 5.0
+"""How long a delivery that is under way may take when the process stops; what is not done then is resumed at the start."""
+
+
+class Firehose:
+    """Delivery streams over the given journal. `client_for` answers the streams of a scope.
+
+    `glue` is the data catalog whose tables are the schemas of format conversion; it speaks Glue's operations.
+    """
+
+    implemented: frozenset[str] = frozenset(OPERATIONS)
+
+    def __init__(
+        self,
+        journal: Journal,
+        client_for: Callable[[Scope], Client],
+        *,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+        stores: Callable[[str], Store] = open_store,
+    ) -> None:
+        self._settings = settings or Settings()
+        self._clock = clock or SystemClock()
+        self._book = Book(journal, self._clock)
+        self._client_for = client_for
+        self._store = cache(stores)
+        self._functions = Functions(self._settings.functions, timeout_s=self._settings.function_timeout_s)
+        self._memory = Memory(self._settings.firehose_memory_max)
+        self._drivers: dict[int, Driver] = {}
+        self._context = Context(self._book, client_for, self._settings, self._clock, self._start, self._stop)
+        self.glue = Glue(self._book)
+
+    async def open(self) -> None:
+        """Replays what exists and goes on delivering where the last process stopped."""
+        await self._book.open()
+        for stream in self._book.catalog:
+            if stream.deleting_ms is not None:
+                await delivery_streams.finish_deleting(self._context, stream)
+            else:
+                self._start(stream)
+
+    async def close(self) -> None:
+        """Stops reading, waits a while for deliveries that are under way, and ends the functions' processes.
+
+        What is buffered stays in the log. Closing twice does nothing."""
+        drivers, self._drivers = self._drivers, {}
+        await asyncio.gather(*(driver.stop(DRAIN_S) for driver in drivers.values()))
+        await self._functions.close()
+        await self._book.close()
+
+    async def call(self, operation: str, request: Any, scope: Scope) -> Any:
+        """The reply of a Firehose operation. Raises `RequestError`."""
+        run = OPERATIONS.get(operation)
+        if run is None:
+            raise UnsupportedOperation(f"Headrace does not offer {operation} yet.")
+        return await run(self._context, request, scope)
+
+    def _start(self, stream: DeliveryStream) -> None:
+        created, settings = stream.created, self._settings
+        destination = Destination.of(created.destination)
+        transform = None
+        if destination.function is not None:
+            transform = Transform(
+                self._functions.invoke,
+                destination.function,
+                stream_arn=stream.arn,
+                region=created.region,
+                source_arn=stream.source.arn,
+            )
+        columns = columns_of(created.columns, destination.column_paths) if destination.table else None
+        delivery = Delivery(
+            stream,
+            destination,
+            self._open_store,
+            settings.data_path / "firehose" / "staging" / str(stream.number),
+            self._book,
+            self._clock,
+            settings.firehose_retry_s,
+        )
+        driver = Driver(
+            stream,
+            destination,
+            self._client_for(stream.scope),
+            Pipeline(stream, destination, self._clock, transform=transform, columns=columns),
+            delivery,
+            self._book,
+            self._memory,
+            self._clock,
+            settings.firehose_retry_s,
+        )
+        self._drivers[stream.number] = driver
+        driver.start()
+
+    async def _stop(self, stream: DeliveryStream) -> None:
+        driver = self._drivers.pop(stream.number, None)
+        if driver is not None:
+            await driver.stop()
+
+    def _open_store(self, bucket: str) -> Store:
+        """The store of the settings, or else a folder of the data directory."""
+        return self._store(self._settings.buckets.get(bucket) or str(self._settings.data_path / "buckets" / bucket))

@@ -1,0 +1,140 @@
+"""A whole delivery: log, streams, delivery streams, time that a test moves, and a folder. It can be crashed and reopened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from streams.log.memory import MemoryLog
+
+from connectors.files import Store, open_store
+from firehose import Firehose
+from streams.control.journal import Journal
+from streams.core.clock import ManualClock
+from streams.core.records import Records
+from streams.core.scope import Scope
+from streams.core.settings import Settings
+from streams.log.log import Log
+from streams.sdk.local import LocalClient
+from streams.service import Service
+from streams.wire.protocol import JSON, protocol
+
+SCOPE = Scope()
+ROLE = "arn:aws:iam::000000000000:role/firehose"
+
+
+class House:
+    """Log and folder outlive `close` and `crash`; everything above is built anew by `open`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        log: Log | None = None,
+        clock: ManualClock | None = None,
+        stores: Callable[[str], Store] = open_store,
+        journal_log: Callable[[Log], Log] = lambda log: log,
+        **settings: Any,
+    ) -> None:
+        self.folder = folder
+        self.clock = clock or ManualClock()
+        self.log = log or MemoryLog(self.clock)
+        self.settings = Settings(data=str(folder), **settings)
+        self._stores = stores
+        self._journal_log = journal_log
+
+    async def open(self) -> House:
+        self.service = Service(self.log, clock=self.clock, settings=self.settings)
+        await self.service.open()
+        self.client = LocalClient(self.service, SCOPE)
+        self.firehose = Firehose(
+            Journal(self._journal_log(self.log), "control/firehose"),
+            lambda scope: LocalClient(self.service, scope),
+            settings=self.settings,
+            clock=self.clock,
+            stores=self._stores,
+        )
+        await self.firehose.open()
+        return self
+
+    async def close(self) -> None:
+        await self.firehose.close()
+        await self.service.close()
+
+    async def __aenter__(self) -> House:
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def call(self, operation: str, **request: Any) -> Any:
+        return await self.firehose.call(operation, decoded("firehose", operation, request), SCOPE)
+
+    async def glue(self, operation: str, **request: Any) -> Any:
+        return await self.firehose.glue.call(operation, decoded("glue", operation, request), SCOPE)
+
+    async def create(self, name: str = "flights", *, kinesis: str | None = None, **destination: Any) -> None:
+        source: dict[str, Any] = {}
+        if kinesis is not None:
+            source = {
+                "DeliveryStreamType": "KinesisStreamAsSource",
+                "KinesisStreamSourceConfiguration": {"KinesisStreamARN": SCOPE.stream_arn(kinesis), "RoleARN": ROLE},
+            }
+        await self.call(
+            "CreateDeliveryStream",
+            DeliveryStreamName=name,
+            **source,
+            ExtendedS3DestinationConfiguration=s3(**destination),
+        )
+
+    async def put(self, stream: str, data: list[bytes], keys: list[str] | None = None) -> None:
+        await self.client.put(stream, Records.of(keys or [f"k{i}" for i in range(len(data))], data))
+
+    async def pass_time(self, seconds: float) -> None:
+        """Lets everything that can run run, then moves the clock."""
+        await self.settle()
+        self.clock.advance(seconds)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Until nothing has happened for a while: threads and processes are real, so this waits for real."""
+        await asyncio.sleep(0.05)
+
+    async def until(self, condition: Callable[[], bool], *, step_s: float = 0.0) -> None:
+        """Runs, moving the clock by `step_s` each turn, until `condition` holds."""
+        async with asyncio.timeout(60):
+            while not condition():
+                if step_s:
+                    self.clock.advance(step_s)
+                await asyncio.sleep(0.005)
+
+    def objects(self, bucket: str = "lake") -> dict[str, bytes]:
+        root = self.folder / "buckets" / bucket
+        return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def decoded(service: str, operation: str, request: Mapping[str, Any]) -> Any:
+    return protocol(service).decode(operation, JSON, msgspec.json.encode(request))
+
+
+def s3(bucket: str = "lake", *, size: int | None = 1, interval: int | None = 60, **members: Any) -> dict[str, Any]:
+    hints = {} if size is None else {"BufferingHints": {"SizeInMBs": size, "IntervalInSeconds": interval}}
+    return {"RoleARN": ROLE, "BucketARN": f"arn:aws:s3:::{bucket}", **hints, **members}
+
+
+def processing(*processors: dict[str, Any]) -> dict[str, Any]:
+    return {"ProcessingConfiguration": {"Enabled": True, "Processors": list(processors)}}
+
+
+def function(name: str, **parameters: Any) -> dict[str, Any]:
+    given = {"LambdaArn": f"arn:aws:lambda:us-east-1:000000000000:function:{name}", **parameters}
+    return {
+        "Type": "Lambda",
+        "Parameters": [{"ParameterName": key, "ParameterValue": str(value)} for key, value in given.items()],
+    }
+
+
+NEWLINES = {"Type": "AppendDelimiterToRecord", "Parameters": []}
