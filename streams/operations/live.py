@@ -8,7 +8,7 @@ opens, and whoever waited finds the new shards. Reads never wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from streams.control.catalog import Stream
@@ -53,13 +53,18 @@ class Live:
         while not self._open.is_set():
             await self._open.wait()
 
-    def append(self, route: int, records: Records, mark: ProducerMark | None = None) -> Awaitable[int]:
-        """The first offset, to be awaited. A caller that goes away leaves the append to finish: the log may already be
-        writing it, and a reshard must know."""
-        task = asyncio.create_task(self._log.append(self.logs[route], records, mark))  # type: ignore[arg-type]
+    def start(self, route: int, records: Records, mark: ProducerMark | None = None) -> asyncio.Task[int]:
+        """An append under way, whose result is the first offset. Never cancel it: the log may be writing already, and a
+        reshard must know when it is over. `asyncio.wait` leaves it alone where its caller goes away."""
+        task = asyncio.create_task(self._log.append(self.logs[route], records, mark))
         self._appends.add(task)
-        task.add_done_callback(self._appends.discard)
-        return asyncio.shield(task)
+        task.add_done_callback(self._over)
+        return task
+
+    def _over(self, append: asyncio.Task[int]) -> None:
+        self._appends.discard(append)
+        if not append.cancelled():
+            append.exception()  # looked at: its caller may have gone away
 
     @asynccontextmanager
     async def closed_gate(self) -> AsyncIterator[dict[int, int]]:

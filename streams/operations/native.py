@@ -64,18 +64,22 @@ async def put(context: Context, scope: Scope, stream: str, records: Records, mar
     await live.enter()
     ids = tuple(live.ids)
     count = len(records)
-    if len(ids) == 1 or count == 0:
-        first = await live.append(0, records, mark) if count else 0
+    if count == 0:
+        return Receipt(ids, pa.array([], pa.int32()), pa.array([], pa.int64()))
+    if len(ids) == 1:
+        first = await asyncio.shield(live.start(0, records, mark))
         return Receipt(ids, pa.array(np.zeros(count, np.int32)), pa.array(np.arange(first, first + count)))
     routes = live.router.route_arrow(records)
     places = [np.flatnonzero(routes == route) for route in range(len(ids))]
-    taken = [route for route, place in enumerate(places) if len(place)]
-    appends = [live.append(route, records.take(pa.array(places[route])), mark) for route in taken]
-    results = await asyncio.gather(*appends, return_exceptions=True)
+    appends = {
+        route: live.start(route, records.take(pa.array(taken)), mark)
+        for route, taken in enumerate(places)
+        if len(taken)
+    }
+    await asyncio.wait(appends.values())
     offsets = np.empty(count, np.int64)
-    for route, first in zip(taken, results, strict=True):
-        if isinstance(first, BaseException):
-            raise first
+    for route, append in appends.items():
+        first = append.result()
         offsets[places[route]] = np.arange(first, first + len(places[route]))
     return Receipt(ids, pa.array(routes), pa.array(offsets))
 

@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import itertools
+import struct
 from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from streams.control.catalog import Stream, StreamShard
-from streams.core import sequence
 from streams.core.errors import (
     DryRunOperation,
     InternalFailure,
     InvalidArgument,
     LogFull,
     ResourceNotFound,
-    ValidationError,
 )
-from streams.core.hashing import explicit_hash_key
-from streams.core.records import Batch, Records
+from streams.core.records import HASH_KEY, Batch, Records
 from streams.core.scope import Scope
 from streams.core.sequence import SequenceNumber
 from streams.core.shards import shard_id
 from streams.operations.addressing import readable
 from streams.operations.context import Context
 from streams.operations.iterators import DRY_RUN, ShardIterator
+from streams.operations.limits import BATCH_SIZE_MAX, check_batch, check_size, hash_key_of, missing_keys
+from streams.operations.numbering import number_of, numbers_by_arrival, numbers_of
 from streams.operations.reading import read
 
-BATCH_SIZE_MAX = 10 << 20
-"""Bytes of keys and data in one PutRecords, and in one answer of GetRecords: AWS's."""
 GET_RECORDS_MAX = 10_000
 
 INTERNAL = "Internal Service Failure"
-_STEP = 1 << 80  # from one record's sequence number to the next one's of the same arrival
+_OFFSETS = struct.Struct("=ii").pack
 
 
 class PutRecordReply(msgspec.Struct, frozen=True, gc=False):
@@ -68,9 +68,9 @@ async def put_record(context: Context, request: Any, scope: Scope) -> PutRecordR
     stream = readable(context, request, scope)
     key, data = request.partition_key, request.data
     if key is None:
-        raise _missing_keys(["partitionKey"])
-    _check_size(stream, data, key, "data")
-    explicit = None if request.explicit_hash_key is None else _explicit(request.explicit_hash_key)
+        raise missing_keys(["partitionKey"])
+    check_size(stream, data, key, "data")
+    explicit = None if request.explicit_hash_key is None else hash_key_of(request.explicit_hash_key)
     if request.dry_run:
         raise DryRunOperation(DRY_RUN)
     live = context.live(stream)
@@ -81,12 +81,11 @@ async def put_record(context: Context, request: Any, scope: Scope) -> PutRecordR
         _check_ordering(request.sequence_number_for_ordering, stream)
     before_ms = context.now_ms()
     try:
-        offset = await live.append(route, Records.of([key], [data], None if explicit is None else [explicit]))
+        offset = await asyncio.shield(live.start(route, _single(key, data, explicit)))
     except LogFull as error:
         raise InternalFailure(f"{INTERNAL}: {error.message}") from error
     arrival_s = await context.arrivals.second(log, offset, before_ms)
-    number = sequence.base(shard.sequence_ms // 1000, shard.index, arrival_s) + (offset + 1) * _STEP
-    return PutRecordReply(shard.id, str(number))
+    return PutRecordReply(shard.id, number_of(shard, offset, arrival_s))
 
 
 async def put_records(context: Context, request: Any, scope: Scope) -> PutRecordsReply:
@@ -94,9 +93,9 @@ async def put_records(context: Context, request: Any, scope: Scope) -> PutRecord
     stream = readable(context, request, scope)
     keys = [record.partition_key for record in request.records]
     data = [record.data for record in request.records]
-    _check_batch(stream, keys, data)
+    check_batch(stream, keys, data)
     explicit = [record.explicit_hash_key for record in request.records]
-    hash_keys = [None if text is None else _explicit(text) for text in explicit] if any(explicit) else None
+    hash_keys = [None if text is None else hash_key_of(text) for text in explicit] if any(explicit) else None
     if request.dry_run:
         raise DryRunOperation(DRY_RUN)
     live = context.live(stream)
@@ -104,32 +103,40 @@ async def put_records(context: Context, request: Any, scope: Scope) -> PutRecord
     places: list[list[int]] = [[] for _ in live.shards]
     for place, route in enumerate(live.router.route(keys, hash_keys)):
         places[route].append(place)
-    shards, ids = live.shards, live.ids
+    # One array of all, ordered by shard, and a slice of it for each: cheaper than an array for each.
+    order = list(itertools.chain.from_iterable(places))
+    ordered = Records.of(
+        [keys[place] for place in order],
+        [data[place] for place in order],
+        None if hash_keys is None else [hash_keys[place] for place in order],
+    )
     before_ms = context.now_ms()
-    appends = [
-        (route, taken, live.append(route, _pick(taken, keys, data, hash_keys)))
-        for route, taken in enumerate(places)
-        if taken
-    ]
-    logs = live.logs
-    offsets = await asyncio.gather(*(append for _, _, append in appends), return_exceptions=True)
-    entries: list[PutRecordsEntry | PutRecordsFailure | None] = [None] * len(keys)
+    appends = []
+    first = 0
+    for route, taken in enumerate(places):
+        if taken:
+            part = ordered.slice(first, len(taken))
+            appends.append((live.shards[route], live.logs[route], len(taken), live.start(route, part)))
+            first += len(taken)
+    await asyncio.wait([append for *_, append in appends])
     failed = 0
-    for (route, taken, _), offset in zip(appends, offsets, strict=True):
-        if isinstance(offset, LogFull):
-            failed += len(taken)
-            for place in taken:
-                entries[place] = PutRecordsFailure("InternalFailure", f"{INTERNAL}: {offset.message}")
-        elif isinstance(offset, BaseException):
-            raise offset
+    results: list[PutRecordsEntry | PutRecordsFailure] = []
+    for shard, log, count, append in appends:
+        error = append.exception()
+        if error is None:
+            offset = append.result()
+            arrival_s = await context.arrivals.second(log, offset, before_ms)
+            numbers = numbers_of(shard, offset, count, arrival_s)
+            results += map(PutRecordsEntry, numbers, itertools.repeat(shard.id, count))
+        elif isinstance(error, LogFull):
+            failed += count
+            results += [PutRecordsFailure("InternalFailure", f"{INTERNAL}: {error.message}")] * count
         else:
-            shard, shard_name = shards[route], ids[route]
-            arrival_s = await context.arrivals.second(logs[route], offset, before_ms)
-            number = sequence.base(shard.sequence_ms // 1000, shard.index, arrival_s) + offset * _STEP
-            for place in taken:
-                number += _STEP
-                entries[place] = PutRecordsEntry(str(number), shard_name)
-    return PutRecordsReply(failed, entries)  # type: ignore[arg-type]
+            raise error
+    entries: list[Any] = [None] * len(keys)
+    for place, result in zip(order, results, strict=True):
+        entries[place] = result
+    return PutRecordsReply(failed, entries)
 
 
 async def get_records(context: Context, request: Any, scope: Scope) -> dict[str, Any]:
@@ -163,15 +170,13 @@ async def get_records(context: Context, request: Any, scope: Scope) -> dict[str,
     return reply
 
 
-def _pick(
-    places: list[int], keys: Sequence[str], data: Sequence[bytes], hash_keys: Sequence[bytes | None] | None
-) -> Records:
-    if len(places) == len(keys):
-        return Records.of(keys, data, hash_keys)
-    return Records.of(
-        [keys[place] for place in places],
-        [data[place] for place in places],
-        None if hash_keys is None else [hash_keys[place] for place in places],
+def _single(key: str, data: bytes, hash_key: bytes | None) -> Records:
+    """`Records.of` for one, in half its time."""
+    encoded = key.encode()
+    return Records(
+        pa.Array.from_buffers(pa.binary(), 1, [None, pa.py_buffer(_OFFSETS(0, len(data))), pa.py_buffer(data)]),
+        pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(_OFFSETS(0, len(encoded))), pa.py_buffer(encoded)]),
+        None if hash_key is None else pa.array([hash_key], HASH_KEY),
     )
 
 
@@ -180,15 +185,10 @@ def _records(shard: StreamShard, batch: Batch, count: int) -> list[Record]:
         return []
     records = batch.records.slice(0, count)
     arrivals = records.arrival_ms()
-    number = sequence.base(shard.sequence_ms // 1000, shard.index, 0) + batch.first * _STEP
-    numbers: list[str] = []
-    for arrival_s in (arrivals // 1000).tolist():
-        number += _STEP
-        numbers.append(str(number + (arrival_s << 36)))
     return list(
         map(
             Record,
-            numbers,
+            numbers_by_arrival(shard, batch.first, arrivals),
             (arrivals / 1000).tolist(),
             records.data.to_pylist(),
             records.partition_key.to_pylist(),
@@ -200,7 +200,7 @@ def _fit(records: Records, limit: int) -> int:
     """How many of the first records are at most `limit` and `BATCH_SIZE_MAX` bytes, yet one if there is any."""
     count = min(len(records), limit)
     if count and records.slice(0, count).size > BATCH_SIZE_MAX:
-        sizes = [len(data) + len(key) for data, key in zip(records.data, records.partition_key, strict=True)]
+        sizes = pc.add(pc.binary_length(records.data), pc.binary_length(records.partition_key)).to_numpy()
         count = max(1, int(np.searchsorted(np.cumsum(sizes[:count]), BATCH_SIZE_MAX, "right")))
     return count
 
@@ -219,52 +219,6 @@ def _child(shard: StreamShard) -> dict[str, Any]:
         "ParentShards": [shard_id(parent) for parent in shard.parents],
         "HashKeyRange": {"StartingHashKey": str(hash_range.first), "EndingHashKey": str(hash_range.last)},
     }
-
-
-def _explicit(text: str) -> bytes:
-    try:
-        return explicit_hash_key(text)
-    except ValueError:
-        raise InvalidArgument(
-            "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was " + text
-        ) from None
-
-
-def _check_batch(stream: Stream, keys: Sequence[str | None], data: Sequence[bytes]) -> None:
-    if None in keys:
-        raise _missing_keys(
-            [f"records.{place}.member.partitionKey" for place, key in enumerate(keys, 1) if key is None]
-        )
-    longest = max(map(len, data), default=0) + 1024  # a key has at most 256 characters of at most 4 bytes
-    if longest > stream.record_size_max_kib << 10:
-        for place, (key, one) in enumerate(zip(keys, data, strict=True), 1):
-            _check_size(stream, one, key, f"records.{place}.member.data")
-    size = sum(map(len, data))
-    if size + 1024 * len(keys) > BATCH_SIZE_MAX and size + sum(len(key.encode()) for key in keys) > BATCH_SIZE_MAX:
-        raise InvalidArgument("Records size exceeds 10 MiB limit")
-
-
-def _check_size(stream: Stream, data: bytes, key: str | None, member: str) -> None:
-    size_max = stream.record_size_max_kib << 10
-    if len(data) > size_max:
-        raise ValidationError(
-            f"1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 lim={len(data)} cap={len(data)}]' at"
-            f" '{member}' failed to satisfy constraint: Member must have length less than or equal to {size_max}"
-        )
-    if len(data) + 1024 > size_max and len(data) + len((key or "").encode()) > size_max:
-        raise InvalidArgument(
-            f"Data and partition key of {len(data) + len((key or '').encode())} bytes exceed the maximum record size of"
-            f" {stream.record_size_max_kib} KiB of stream {stream.name} under account {stream.account}."
-        )
-
-
-def _missing_keys(members: list[str]) -> ValidationError:
-    """AWS lists ten errors at most."""
-    errors = "; ".join(
-        f"Value null at '{member}' failed to satisfy constraint: Member must not be null" for member in members[:10]
-    )
-    count = len(members[:10])
-    return ValidationError(f"{count} validation error{'s' if count > 1 else ''} detected: {errors}")
 
 
 def _check_ordering(text: str, stream: Stream) -> None:

@@ -36,7 +36,7 @@ async def create_stream(context: Context, request: Any, scope: Scope) -> None:
         name=request.stream_name,
         id=new_id(context.random),
         shards=None if on_demand else request.shard_count,
-        record_size_max_kib=request.max_record_size_in_kib or 1024,
+        record_size_max_kib=request.max_record_size_in_ki_b or 1024,
         warm_mibps=request.warm_throughput_mi_bps,
         tags=request.tags,
     )
