@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections import deque
@@ -79,7 +78,7 @@ class Consumer:
 
     @property
     def positions(self) -> dict[str, int]:
-        """Shard id → offset after the last record handed out: what `checkpoint` saves. Empty before the first batch."""
+        """Shard id → offset after the last record handed out: what `checkpoint` saves. Empty until it has begun."""
         return dict(self._handed)
 
     def __aiter__(self) -> Self:
@@ -120,8 +119,9 @@ class Consumer:
         self.stop()
         if self._fetching is not None:
             self._fetching.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await self._fetching
+            await asyncio.wait([self._fetching])
+            if not self._fetching.cancelled():
+                self._fetching.exception()  # who no longer asks for batches does not want it
         self._ready.clear()
 
     async def __aenter__(self) -> Self:

@@ -15,13 +15,12 @@ from streams.core.clock import Clock, SystemClock
 from streams.core.errors import ValidationError
 from streams.core.records import ProducerMark
 from streams.core.shards import HASH_KEY_MAX
-from streams.sdk import tables
 from streams.sdk.batching import Batcher, Draft
 from streams.sdk.buffer import Room
 from streams.sdk.client import Client
 from streams.sdk.delivery import Outcome, Tally, Ticket
 from streams.sdk.retry import pauses, retriable
-from streams.sdk.tables import PARTITION_KEY_MAX
+from streams.sdk.tables import PARTITION_KEY_MAX, records_of
 from streams.sdk.waiting import news_within
 
 log = logging.getLogger(__name__)
@@ -36,8 +35,8 @@ DEADLINE_S = 120.0
 """How long a put is tried again: a server may restart, or its disk be cleared, within two minutes."""
 RECORD_OVERHEAD = 200
 """Bytes of Python objects around one record, counted against the buffer."""
-DATA_SIZE_MAX = 10 << 20
-"""Bytes of one record at most, as in Kinesis; a stream may allow less."""
+RECORD_SIZE_MAX = 1 << 20
+"""Bytes of data and partition key of one record: what a stream takes unless it was told to take more."""
 NAME_SIZE_MAX = 31
 """Bytes of a producer's name, so that its id fits into the 64 of a `ProducerMark`."""
 
@@ -65,6 +64,7 @@ class Producer:
         batch_size_max: int = BATCH_SIZE_MAX,
         batch_count_max: int = BATCH_COUNT_MAX,
         buffer_size_max: int = BUFFER_SIZE_MAX,
+        record_size_max: int = RECORD_SIZE_MAX,
         deadline_s: float = DEADLINE_S,
         name: str = "",
         clock: Clock | None = None,
@@ -76,6 +76,7 @@ class Producer:
         self._stream = stream
         self._batcher = Batcher(linger_ms=linger_ms, size_max=batch_size_max, count_max=batch_count_max)
         self._room = Room(buffer_size_max)
+        self._record_size_max = record_size_max
         self._deadline_ms = round(deadline_s * 1000)
         self._clock = clock or SystemClock()
         self._randomness = randomness or random.Random()
@@ -100,18 +101,19 @@ class Producer:
 
         `data` as text is encoded as UTF-8. Without a partition key the record gets a random one, so that records spread
         over all shards. `explicit_hash_key` (0 to 2¹²⁸ - 1, as a number or in decimal) decides the shard in its stead.
-        Raises `ValidationError` for what no stream would take.
+        Raises `ValidationError` at once for what the stream would not take (a record of more than `record_size_max`
+        bytes, an empty or long key), so that it spoils no other record's put.
         """
         blob = data if isinstance(data, bytes) else _bytes(data)
         key = str(self._randomness.getrandbits(32)) if partition_key is None else partition_key
-        if not key.isascii():
-            key.encode()  # raises UnicodeEncodeError for a lone surrogate here, not in a batch with others
         if not 0 < len(key) <= PARTITION_KEY_MAX:
             raise ValidationError(f"a partition key has 1 to {PARTITION_KEY_MAX} characters, not {len(key)}")
-        if len(blob) > DATA_SIZE_MAX:
-            raise ValidationError(f"a record has at most {DATA_SIZE_MAX} bytes, not {len(blob)}")
+        # A lone surrogate in the key raises UnicodeEncodeError here, and not in a batch with others.
+        size = len(blob) + (len(key) if key.isascii() else len(key.encode()))
+        if size > self._record_size_max:
+            raise ValidationError(f"a record has at most {self._record_size_max} bytes of data and key, not {size}")
         hash_key = None if explicit_hash_key is None else _hash_key(explicit_hash_key)
-        room = len(blob) + len(key) + RECORD_OVERHEAD
+        room = size + RECORD_OVERHEAD
         if self._closing:
             raise RuntimeError("the producer is closed")
         if not self._room.take_at_once(room):
@@ -139,18 +141,18 @@ class Producer:
             raise RuntimeError("the producer is closed")
         outcomes: deque[tuple[Outcome, int]] = deque()
         total = 0
-        encoder = tables.Encoder(data, partition_key, self._randomness)
-        for part in tables.parts(table):
-            for records in await encoder.encode(part):
-                while outcomes and outcomes[0][0].done:
-                    outcome, count = outcomes.popleft()
-                    outcome.receipt(seen=count)
-                size = records.size
-                await self._take_room(size)
-                draft = self._batcher.add_bulk(records, size, self._clock.now_ms())
-                self._tell(draft)
-                outcomes.append((draft.outcome, len(records)))
-                total += len(records)
+        pieces = records_of(table, data, partition_key, self._randomness)
+        # Reading and encoding go on beside the put under way, outside of the event loop.
+        while (records := await asyncio.to_thread(next, pieces, None)) is not None:
+            while outcomes and outcomes[0][0].done:
+                outcome, count = outcomes.popleft()
+                outcome.receipt(seen=count)
+            size = records.size
+            await self._take_room(size)
+            draft = self._batcher.add_bulk(records, size, self._clock.now_ms())
+            self._tell(draft)
+            outcomes.append((draft.outcome, len(records)))
+            total += len(records)
         for outcome, count in outcomes:
             await outcome.settled()
             outcome.receipt(seen=count)

@@ -8,9 +8,8 @@ Out: the columns of `streams.core.records.SCHEMA`, after a column `shard`.
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,24 +29,50 @@ TABLE_SCHEMA = pa.schema([pa.field("shard", pa.string(), nullable=False), *SCHEM
 """What `read_table` gives."""
 
 
-def parts(table: Any) -> Iterator[pa.RecordBatch]:
-    """The table in record batches of about `BULK_SIZE_MAX` bytes. Raises `ValidationError` for what is no table."""
+def records_of(table: Any, data: str | None, partition_key: str | None, randomness: random.Random) -> Iterator[Records]:
+    """The table's rows as `Records` of at most `BULK_SIZE_MAX` bytes, encoded as they are asked for: see
+    `Producer.put_batch`. Raises `ValidationError` for what is no table, and for columns that cannot be used."""
+    encoder = Encoder(data, partition_key, randomness)
+    for part in _parts(table):
+        yield from split(encoder.encode(part), BULK_SIZE_MAX)
+
+
+def _parts(table: Any) -> Iterator[pa.RecordBatch]:
+    """The table in record batches of about `BULK_SIZE_MAX` bytes: large ones are sliced, small ones gathered."""
+    small: list[pa.RecordBatch] = []
+    size = 0
+    for batch in _batches(table):
+        if not batch.num_rows:
+            continue
+        if size + batch.nbytes > BULK_SIZE_MAX and small:
+            yield _gathered(small)
+            small, size = [], 0
+        if batch.nbytes <= BULK_SIZE_MAX:
+            small.append(batch)
+            size += batch.nbytes
+        else:
+            rows = max(1, BULK_SIZE_MAX * batch.num_rows // batch.nbytes)
+            yield from (batch.slice(first, rows) for first in range(0, batch.num_rows, rows))
+    if small:
+        yield _gathered(small)
+
+
+def _gathered(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+
+
+def _batches(table: Any) -> Iterable[pa.RecordBatch]:
     if isinstance(table, pa.RecordBatch):
-        source: Any = [table]
-    elif hasattr(table, "__arrow_c_stream__"):
-        source = pa.RecordBatchReader.from_stream(table)
-    else:
-        raise ValidationError(
-            f"{type(table).__name__} is no table: give a pyarrow, polars or pandas one, or an Arrow stream"
-        )
-    for batch in source:
-        rows = max(1, BULK_SIZE_MAX * batch.num_rows // max(1, batch.nbytes))
-        for first in range(0, batch.num_rows, rows):
-            yield batch.slice(first, rows)
+        return [table]
+    if hasattr(table, "__arrow_c_stream__"):
+        return pa.RecordBatchReader.from_stream(table)
+    raise ValidationError(
+        f"{type(table).__name__} is no table: give a pyarrow, polars or pandas one, or an Arrow stream"
+    )
 
 
 class Encoder:
-    """Record batches of one schema in, `Records` of at most `BULK_SIZE_MAX` bytes each out."""
+    """Record batches of one schema in, as many `Records` out."""
 
     def __init__(self, data: str | None, partition_key: str | None, randomness: random.Random) -> None:
         self._data = data
@@ -55,22 +80,13 @@ class Encoder:
         self._keys = np.random.default_rng(randomness.getrandbits(64))
         self._duckdb: Any = None
 
-    async def encode(self, part: pa.RecordBatch) -> list[Records]:
+    def encode(self, part: pa.RecordBatch) -> Records:
         """Raises `ValidationError`: which column is missing or cannot be used, and what there is."""
         names = part.schema.names
         key_column = self._partition_key or ("partition_key" if "partition_key" in names else None)
         keys = self._random_keys(len(part)) if key_column is None else self._given_keys(part, key_column)
         data_column = self._data or ("data" if "data" in names and set(names) <= set(TABLE_SCHEMA.names) else None)
-        if data_column is None:
-            data = await asyncio.to_thread(self._json, part)
-        else:
-            data = _column(part, data_column)
-            if not (_is_text(data.type) or _is_binary(data.type)):
-                raise ValidationError(f"column {data_column!r} holds {data.type}; data are binary or text")
-            if data.null_count:
-                raise ValidationError(f"column {data_column!r} has {data.null_count} nulls: a record without data")
-            data = data.cast(pa.binary())
-        return split(Records(data, keys), BULK_SIZE_MAX)
+        return Records(self._json(part) if data_column is None else _given_data(part, data_column), keys)
 
     def _given_keys(self, part: pa.RecordBatch, name: str) -> pa.Array:
         keys = _column(part, name)
@@ -149,6 +165,15 @@ async def read_table(client: Client, stream: str, *, start: Start = TRIM_HORIZON
         quiet = set(fetch.ended) if fetch.batches else set(positions)
         positions = {shard: at for shard, at in positions.items() if shard not in quiet and at < tips[shard]}
     return pa.concat_tables([TABLE_SCHEMA.empty_table(), *(table for shard in order for table in found[shard])])
+
+
+def _given_data(part: pa.RecordBatch, name: str) -> pa.Array:
+    data = _column(part, name)
+    if not (_is_text(data.type) or _is_binary(data.type)):
+        raise ValidationError(f"column {name!r} holds {data.type}; data are binary or text")
+    if data.null_count:
+        raise ValidationError(f"column {name!r} has {data.null_count} nulls: a record without data")
+    return data.cast(pa.binary())
 
 
 def _with_shard(shard: str, batch: pa.RecordBatch) -> pa.Table:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import json
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +21,7 @@ from streams.core.errors import ResourceNotFound, ValidationError
 from streams.core.records import Records
 from streams.sdk.client import Client
 from streams.sdk.producer import Producer
-from streams.sdk.tables import TABLE_SCHEMA, read_table, split
+from streams.sdk.tables import BULK_SIZE_MAX, TABLE_SCHEMA, read_table, records_of, split
 
 COLUMNS = {"data": ["eins", "zwei", "drei"], "partition_key": ["a", "b", "a"]}
 
@@ -144,6 +145,36 @@ async def test_a_large_table_goes_in_bounded_puts(client: Client) -> None:
     table = await read_table(client, "s")
     assert len(table) == rows
     assert len(await read_table(client, "s", limit=70_000)) == 70_000
+
+
+async def test_small_batches_are_gathered_and_large_ones_divided_in_order(client: Client) -> None:
+    sizes = [3, 0, 1, 250_000, 2, 4]
+    starts = list(itertools.accumulate(sizes, initial=0))
+    batches = [
+        pa.record_batch({"n": pa.array(range(first, first + size), pa.int64()), "nothing": pa.nulls(size)})
+        for first, size in zip(starts, sizes, strict=False)
+    ]
+    pieces = list(records_of(pa.Table.from_batches(batches[:3] + batches[4:]), None, None, random.Random(1)))
+    assert [len(piece) for piece in pieces] == [10]
+    pieces = list(records_of(pa.Table.from_batches(batches), None, None, random.Random(1)))
+    assert all(piece.size <= BULK_SIZE_MAX for piece in pieces)
+    rows = [json.loads(data)["n"] for piece in pieces for data in piece.data.to_pylist()]
+    assert rows == list(range(sum(sizes)))
+
+
+async def test_a_reader_that_fails_half_way_says_so_and_what_it_gave_is_there(client: Client) -> None:
+    await client.create_stream("s")
+    schema = pa.schema([("data", pa.string())])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"data": ["x" * 1000] * 9000})
+        yield pa.record_batch({"data": ["y" * 1000] * 9000})
+        raise OSError("the file is torn")
+
+    async with Producer(client, "s") as producer:
+        with pytest.raises(OSError, match="torn"):
+            await producer.put_batch(pa.RecordBatchReader.from_batches(schema, batches()))
+    assert len(await read_table(client, "s")) >= 9000
 
 
 async def test_an_error_reaches_the_caller(client: Client) -> None:
