@@ -79,7 +79,7 @@ class Environment:
             raise PayloadTooLarge(
                 f"function {self._name}: the event has {len(event)} bytes, the limit is {PAYLOAD_SIZE_MAX}"
             )
-        deadline_ms = round(time.time() * 1000 + self._timeout_s * 1000)
+        deadline_ms = time.time_ns() // 1_000_000 + int(self._timeout_s * 1000)
         head = CALL.pack(deadline_ms, str(uuid.uuid4()).encode())
         try:
             self._writer.writelines([HEADER.pack(len(head) + len(event), b"C"), head, event])

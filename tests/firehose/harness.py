@@ -12,6 +12,7 @@ from streams.log.memory import MemoryLog
 
 from connectors.files import Store, open_store
 from firehose import Firehose
+from firehose.catalog import DeliveryStream
 from streams.control.journal import Journal
 from streams.core.clock import ManualClock
 from streams.core.records import Records
@@ -110,6 +111,13 @@ class House:
                 if step_s:
                     self.clock.advance(step_s)
                 await asyncio.sleep(0.005)
+
+    def streams(self) -> list[DeliveryStream]:
+        return list(self.firehose._book.catalog)
+
+    def delivered(self) -> bool:
+        """Something is there, and nothing is half done."""
+        return bool(self.objects()) and not any(stream.plans for stream in self.streams())
 
     def objects(self, bucket: str = "lake") -> dict[str, bytes]:
         root = self.folder / "buckets" / bucket

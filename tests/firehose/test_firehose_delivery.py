@@ -20,7 +20,7 @@ async def test_a_kinesis_stream_is_delivered_as_ndjson(tmp_path: Path) -> None:
         await house.create(kinesis="air", **processing(NEWLINES))
         sent = [b'{"n":%d}' % n for n in range(100)]
         await house.put("air", sent)
-        await house.until(lambda: bool(house.objects()), step_s=10)
+        await house.until(house.delivered, step_s=10)
         ((name, content),) = house.objects().items()
         assert NAME.fullmatch(name)
         assert sorted(content.splitlines()) == sorted(sent)
@@ -31,7 +31,7 @@ async def test_direct_put_without_a_delimiter_is_glued_together(tmp_path: Path) 
         await house.create()
         for _ in range(3):
             await house.call("PutRecord", DeliveryStreamName="flights", Record={"Data": b"abc"})
-        await house.until(lambda: bool(house.objects()), step_s=10)
+        await house.until(house.delivered, step_s=10)
         assert list(house.objects().values()) == [b"abcabcabc"]
 
 
@@ -41,7 +41,7 @@ async def test_gzip(tmp_path: Path) -> None:
         await house.call(
             "PutRecordBatch", DeliveryStreamName="flights", Records=[{"Data": b"a"}, {"Data": b""}, {"Data": b"b"}]
         )
-        await house.until(lambda: bool(house.objects()), step_s=10)
+        await house.until(house.delivered, step_s=10)
         ((name, content),) = house.objects().items()
         assert name.endswith(".gz")
         assert gzip.decompress(content) == b"a\n\nb\n"
@@ -51,7 +51,7 @@ async def test_size_flushes_before_the_interval(tmp_path: Path) -> None:
     async with House(tmp_path) as house:
         await house.create(interval=900)
         await house.client.put("firehose/flights", await _megabyte())
-        await house.until(lambda: bool(house.objects()))
+        await house.until(house.delivered)
         assert sum(map(len, house.objects().values())) == 1 << 20
 
 
@@ -59,7 +59,7 @@ async def test_a_restart_delivers_what_was_buffered_and_nothing_twice(tmp_path: 
     house = await House(tmp_path).open()
     await house.create(**processing(NEWLINES))
     await house.put("firehose/flights", [b"1", b"2"])
-    await house.until(lambda: bool(house.objects()), step_s=10)
+    await house.until(house.delivered, step_s=10)
     await house.put("firehose/flights", [b"3"])
     await house.settle()
     await house.close()
