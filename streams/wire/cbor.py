@@ -15,7 +15,7 @@ import cbor2
 import msgspec
 
 from streams.core.errors import SerializationError
-from streams.wire import validate
+from streams.wire import columns, validate
 from streams.wire.model import Model, Operation, Shape
 from streams.wire.types import type_of
 
@@ -34,7 +34,10 @@ class CborCodec:
         self._model = model
         self._operation = operation
         self._type = type_of(operation.input)
-        self._stamps = _stamps(operation.output) if operation.output is not None else None
+        output = operation.output
+        self._stamps = _stamps(output) if output is not None else None
+        encoders = {name: columns.encoder(shape) for name, shape in output.members.items()} if output else {}
+        self._columns = {name: encoder for name, encoder in encoders.items() if encoder is not None}
 
     def decode(self, body: bytes) -> Any:
         """The request, or `SerializationError`, `ValidationError`."""
@@ -45,6 +48,29 @@ class CborCodec:
             return validate.request(self._model, self._operation, value, blobs_are_text=False)
 
     def encode(self, reply: Any) -> bytes:
+        """`reply` is not changed."""
+        if isinstance(reply, dict):
+            for name, encoder in self._columns.items():
+                rows = reply.get(name)
+                if isinstance(rows, list) and len(rows) >= columns.COUNT_MIN:
+                    encoded = encoder(rows)
+                    if encoded is not None:
+                        return self._encode_around(reply, name, encoded)
+        return self._encode_whole(reply)
+
+    def _encode_around(self, reply: dict[str, Any], name: str, encoded: columns.Pieces) -> bytes:
+        """A reply whose member `name` is already encoded, in its place."""
+        pieces = [columns.head(columns.MAP, len(reply))]
+        for member, value in reply.items():
+            if member == name:
+                pieces.append(columns.text(name))
+                pieces.extend(encoded)
+            else:
+                # A map of one, without that map's head of one byte.
+                pieces.append(self._encode_whole({member: value})[1:])
+        return b"".join(pieces)
+
+    def _encode_whole(self, reply: Any) -> bytes:
         built = msgspec.to_builtins(reply, builtin_types=(bytes,))
         if self._stamps is not None:
             _stamp(self._stamps, built)

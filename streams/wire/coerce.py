@@ -7,8 +7,10 @@ recorded from AWS.
 from __future__ import annotations
 
 import base64
+import itertools
 import math
 import re
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from streams.core.errors import SerializationError
@@ -45,14 +47,15 @@ class Coercion:
                 assert shape.element is not None
                 if not isinstance(value, list):
                     raise _mismatch(value, "Expected list or null")
-                return [None if one is None else self.coerce(shape.element, one) for one in value]
+                return [None if one is None else self.coerce(shape.element, one) for one in _bounded(shape, value)]
             case "map":
                 assert shape.element is not None
                 if not isinstance(value, dict):
                     raise _mismatch(value, "Expected map or null")
-                if not all(isinstance(key, str) for key in value):
+                entries = list(_bounded(shape, value.items()))
+                if not all(isinstance(key, str) for key, _ in entries):
                     raise SerializationError("Map keys must be strings")
-                return {key: None if one is None else self.coerce(shape.element, one) for key, one in value.items()}
+                return {key: None if one is None else self.coerce(shape.element, one) for key, one in entries}
             case "string":
                 if not isinstance(value, str):
                     raise _mismatch(value, f"{_java(value)} can not be converted to an String")
@@ -105,6 +108,12 @@ class Coercion:
         if not -TIMESTAMP_MAX <= value <= TIMESTAMP_MAX:
             raise SerializationError("Number out of range can not be converted to milliseconds since epoch")
         return float(value)
+
+
+def _bounded(shape: Shape, elements: Collection[Any]) -> Iterable[Any]:
+    """No more than one beyond the greatest length: the request is refused for that one, and ten million more would only
+    take time."""
+    return elements if shape.max is None else itertools.islice(elements, int(shape.max) + 1)
 
 
 def _number(shape: Shape, value: Any) -> int | float:

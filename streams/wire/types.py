@@ -6,7 +6,8 @@ timestamps float seconds since the epoch. Unknown members are ignored, as AWS ig
 to `streams.wire.validate`, which says why in AWS's words.
 
 The length of a string is counted in code points (that is how Smithy defines the length trait, and how botocore counts
-before it sends), not in the UTF-16 units of Java's `String.length`.
+before it sends), not in the UTF-16 units of Java's `String.length`. Base64 whose last character has bits set that no
+byte needs is taken as what it means, where AWS refuses it: finding that would cost a second look at every record.
 """
 
 from __future__ import annotations

@@ -155,3 +155,13 @@ def test_classification_answers_or_refuses(method: str, content_type: str, targe
     call = classify(method, headers, body, PROTOCOLS)
     assert call.operation in call.protocol.operations
     assert call.content_type in (JSON, CBOR)
+
+
+def test_a_list_far_too_long_costs_little() -> None:
+    records = [{"Data": "", "PartitionKey": ""}] * 200_000
+    with pytest.raises(RequestError) as refused:
+        protocol("kinesis").decode("PutRecords", JSON, json.dumps({"StreamName": "a", "Records": records}).encode())
+    assert "at 'records' failed to satisfy constraint: Member must have length less than or equal to 500; " in (
+        refused.value.message
+    )
+    assert len(refused.value.message) < 10_000
