@@ -23,8 +23,7 @@ DEPTH_MAX = 64
 """Nested lists and maps in a request; the deepest request of any model has under twenty."""
 
 TIMESTAMP = 1
-SELF_DESCRIBED = 55799
-_LIBRARY_TAGS = (0, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 100, 256, 258, 260, 261, 1004, 43000)
+_LIBRARY_TAGS = (0, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 100, 256, 258, 260, 261, 1004, 43000, 55799)
 
 
 class CborCodec:

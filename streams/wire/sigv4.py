@@ -18,8 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from streams.core.errors import (
     IncompleteSignature,
@@ -27,18 +26,22 @@ from streams.core.errors import (
     MissingAuthenticationToken,
     UnrecognizedClient,
 )
-
-ALGORITHM = "AWS4-HMAC-SHA256"
-TERMINATOR = "aws4_request"
+from streams.wire.canonical import (
+    ALGORITHM,
+    TERMINATOR,
+    Credential,
+    canonical_query,
+    canonical_query_again,
+    canonical_request,
+    scope,
+    signature,
+)
 
 SKEW_MS_MAX = 5 * 60 * 1000
 """How far a caller's clock may be from ours, as at AWS."""
 
 EXPIRES_S_MAX = 7 * 24 * 3600
 """How long a presigned request may be good for, as at AWS."""
-
-SIGNING_KEYS_MAX = 1024
-"""Derived keys that are remembered: one a day for each key, region and service in use; deriving one costs ten µs."""
 
 _HEADER_PARTS = ("Credential", "Signature", "SignedHeaders")
 _QUERY_PARTS = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Date")
@@ -47,16 +50,6 @@ _MISMATCH = (
     "and signing method. Consult the service documentation for details."
 )
 _DATE_TIME = "%Y%m%dT%H%M%SZ"
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """Who signed, and the scope that they signed for. `date` is ``20261125``."""
-
-    access_key: str
-    date: str
-    region: str
-    service: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +100,11 @@ def verify(
     if headers.get("x-amz-content-sha256", digest) != digest:
         raise InvalidSignature(_MISMATCH)
     path = target.partition("?")[0]
-    queries = dict.fromkeys((_canonical_query(claim.query), _canonical_query_again(claim.query)))
+    queries = dict.fromkeys((canonical_query(claim.query), canonical_query_again(claim.query)))
     for query in queries:
-        canonical = _canonical_request(method, path, query, headers, claim.signed_headers, digest)
-        expected = _signature(secret, claim.credential, claim.time, canonical)
-        if hmac.compare_digest(expected.encode(), claim.signature.encode()):
+        canonical = canonical_request(method, path, query, headers, claim.signed_headers, digest)
+        expected = signature(secret, claim.credential, claim.time, canonical)
+        if hmac.compare_digest(expected.encode(), claim.signature.encode("utf-8", "surrogatepass")):
             return claim.credential
     raise InvalidSignature(_MISMATCH)
 
@@ -136,10 +129,10 @@ def sign(
     credential = Credential(access_key, time[:8], region, service)
     path, _, query = target.partition("?")
     digest = hashlib.sha256(body).hexdigest()
-    canonical = _canonical_request(method, path, _canonical_query(query), signed, names, digest)
+    canonical = canonical_request(method, path, canonical_query(query), signed, names, digest)
     signed["authorization"] = (
-        f"{ALGORITHM} Credential={access_key}/{_scope(credential)}, SignedHeaders={';'.join(names)}, "
-        f"Signature={_signature(secret_key, credential, time, canonical)}"
+        f"{ALGORITHM} Credential={access_key}/{scope(credential)}, SignedHeaders={';'.join(names)}, "
+        f"Signature={signature(secret_key, credential, time, canonical)}"
     )
     return signed
 
@@ -292,74 +285,3 @@ def _check_signed(claim: _Claim, headers: Mapping[str, str]) -> None:
 
 def _stamp(ms: int) -> str:
     return datetime.fromtimestamp(ms // 1000, UTC).strftime(_DATE_TIME)
-
-
-# The signature itself -------------------------------------------------------------------------------------------------
-
-
-def _canonical_request(
-    method: str, path: str, query: str, headers: Mapping[str, str], signed: tuple[str, ...], digest: str
-) -> bytes:
-    lines = [method.upper(), _canonical_path(path), query]
-    lines += [f"{name}:{_trimmed(headers.get(name, ''))}" for name in signed]
-    lines += ["", ";".join(signed), digest]
-    text = "\n".join(lines)
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-
-
-def _canonical_path(path: str) -> str:
-    """Dot segments and empty segments resolved, then encoded once more than it was sent."""
-    kept: list[str] = []
-    for segment in path.split("/"):
-        if segment == "..":
-            if kept:
-                kept.pop()
-        elif segment not in ("", "."):
-            kept.append(segment)
-    canonical = "/" + "/".join(kept) + ("/" if path.endswith("/") and kept else "")
-    return quote(canonical.encode("utf-8", "surrogatepass"), safe="/~")
-
-
-def _canonical_query(query: str) -> str:
-    """As sent, sorted: what botocore signs."""
-    if not query:
-        return ""
-    pairs = sorted(pair.partition("=")[::2] for pair in query.split("&"))
-    return "&".join(f"{name}={value}" for name, value in pairs)
-
-
-def _canonical_query_again(query: str) -> str:
-    """Decoded and encoded anew, then sorted: what the specification says, for queries that were sent encoded loosely."""
-    pairs = [pair.partition("=")[::2] for pair in query.split("&") if pair]
-    return "&".join(
-        f"{name}={value}" for name, value in sorted((_encoded(name), _encoded(value)) for name, value in pairs)
-    )
-
-
-def _encoded(text: str) -> str:
-    return quote(unquote(text, errors="surrogateescape").encode("utf-8", "surrogateescape"), safe="-_.~")
-
-
-def _trimmed(value: str) -> str:
-    return re.sub("[ \t]+", " ", value).strip(" ")
-
-
-def _scope(credential: Credential) -> str:
-    return f"{credential.date}/{credential.region}/{credential.service}/{TERMINATOR}"
-
-
-def _signature(secret: str, credential: Credential, time: str, canonical: bytes) -> str:
-    text = "\n".join((ALGORITHM, time, _scope(credential), hashlib.sha256(canonical).hexdigest()))
-    key = _signing_key(secret, credential.date, credential.region, credential.service)
-    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
-
-
-@lru_cache(maxsize=SIGNING_KEYS_MAX)
-def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
-    key = f"AWS4{secret}".encode()
-    for part in (date, region, service, TERMINATOR):
-        key = hmac.digest(key, part.encode("utf-8", "surrogatepass"), "sha256")
-    return key

@@ -20,7 +20,7 @@ from streams.core.errors import (
     RequestError,
     UnrecognizedClient,
 )
-from streams.wire import sigv4
+from streams.wire import canonical, sigv4
 
 KEYS = {"AKIDEXAMPLE": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "123456789012": "secret é"}
 NOW_MS = 1_795_465_552_532
@@ -272,9 +272,9 @@ def test_the_date_may_stand_in_the_header_date() -> None:
 
 
 def test_derived_keys_are_remembered_and_bounded() -> None:
-    sigv4._signing_key.cache_clear()
+    canonical.signing_key.cache_clear()
     target, seen = signed()
     for _ in range(3):
         verified(target, seen)
-    info = sigv4._signing_key.cache_info()
-    assert (info.misses, info.maxsize) == (1, sigv4.SIGNING_KEYS_MAX)
+    info = canonical.signing_key.cache_info()
+    assert (info.misses, info.maxsize) == (1, canonical.SIGNING_KEYS_MAX)
