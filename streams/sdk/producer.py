@@ -168,7 +168,7 @@ class Producer:
         tally.settle()
 
     async def close(self) -> None:
-        """Accepts no more, flushes, and stops. Closing twice does nothing."""
+        """Accepts no more, flushes, and stops; cut short, it fails what is left. Closing twice does nothing."""
         self._closing = True
         try:
             await self.flush()
@@ -176,6 +176,9 @@ class Producer:
             if self._sending is not None:
                 self._sending.cancel()
                 await asyncio.wait([self._sending])
+            self._batcher.close()
+            while (draft := self._batcher.take(self._clock.now_ms())) is not None:
+                self._fail(draft, RuntimeError("the producer was stopped before these records were put"))
 
     async def __aenter__(self) -> Self:
         return self
@@ -204,21 +207,16 @@ class Producer:
             self._sending = asyncio.create_task(self._send(), name=f"producer to {self._stream}")
 
     async def _send(self) -> None:
-        """Puts what is due, one draft at a time, until cancelled: then what is left has failed."""
-        try:
-            while True:
-                now_ms = self._clock.now_ms()
-                draft = self._batcher.take(now_ms)
-                if draft is not None:
-                    await self._deliver(draft)
-                    continue
-                self._news.clear()
-                wait_ms = self._batcher.wait_ms(now_ms)
-                await news_within(self._news, self._clock, None if wait_ms is None else wait_ms / 1000)
-        finally:
-            self._batcher.close()
-            while (draft := self._batcher.take(0)) is not None:
-                self._fail(draft, RuntimeError("the producer was stopped before these records were put"))
+        """Puts what is due, one draft at a time, until cancelled."""
+        while True:
+            now_ms = self._clock.now_ms()
+            draft = self._batcher.take(now_ms)
+            if draft is not None:
+                await self._deliver(draft)
+                continue
+            self._news.clear()
+            wait_ms = self._batcher.wait_ms(now_ms)
+            await news_within(self._news, self._clock, None if wait_ms is None else wait_ms / 1000)
 
     async def _deliver(self, draft: Draft) -> None:
         """Settles the draft's outcome, well or not, and gives its room back."""

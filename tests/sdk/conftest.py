@@ -55,13 +55,7 @@ async def client(service: Service) -> Client:
     return LocalClient(service)
 
 
-@pytest.fixture
-def reshard(service: Service) -> Callable[..., Awaitable[None]]:
-    """``await reshard("SplitShard", StreamName=…)``: what an operator does to the stream meanwhile."""
-    wire = protocol("kinesis")
-
-    async def call(operation: str, **members: str) -> None:
-        request = wire.decode(operation, "application/x-amz-json-1.1", msgspec.json.encode(members))
-        await service.call(operation, request, Scope())
-
-    return call
+async def operate(service: Service, operation: str, **members: str) -> None:
+    """``await operate(service, "SplitShard", StreamName=…)``: what an operator does to a stream meanwhile."""
+    request = protocol("kinesis").decode(operation, "application/x-amz-json-1.1", msgspec.json.encode(members))
+    await service.call(operation, request, Scope())

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -20,9 +20,7 @@ from streams.sdk.consumer import Consumer
 from streams.sdk.local import LocalClient
 from streams.sdk.producer import Producer
 from streams.service import Service
-from tests.sdk.conftest import HastyClock, until
-
-Reshard = Callable[..., Awaitable[None]]
+from tests.sdk.conftest import HastyClock, operate, until
 
 
 class Counting:
@@ -176,7 +174,7 @@ async def test_stop_ends_the_iteration_and_saves_what_is_done(client: Client) ->
 
 
 async def test_parents_come_before_children_through_splits_and_merges(
-    client: Client, reshard: Reshard, seed: int
+    client: Client, service: Service, seed: int
 ) -> None:
     await client.create_stream("s", 2)
     choose = random.Random(seed)
@@ -203,10 +201,13 @@ async def test_parents_come_before_children_through_splits_and_merges(
 
     async with Consumer(client, "s", size_max=200) as consumer:
         await pour(100)
-        await reshard("SplitShard", StreamName="s", ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**126))
+        await operate(
+            service, "SplitShard", StreamName="s", ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**126)
+        )
         await pour(100)
         await drink(consumer, 150)
-        await reshard(
+        await operate(
+            service,
             "MergeShards",
             StreamName="s",
             ShardToMerge="shardId-000000000003",
@@ -216,7 +217,8 @@ async def test_parents_come_before_children_through_splits_and_merges(
         await drink(consumer, 300)
         drinking = asyncio.create_task(drink(consumer, 350))
         await asyncio.sleep(0)
-        await reshard(
+        await operate(
+            service,
             "MergeShards",
             StreamName="s",
             ShardToMerge="shardId-000000000002",
@@ -229,15 +231,19 @@ async def test_parents_come_before_children_through_splits_and_merges(
 
 @pytest.mark.parametrize("crashes", [5])
 async def test_killed_at_any_moment_it_repeats_but_never_misses(
-    client: Client, reshard: Reshard, seed: int, crashes: int
+    client: Client, service: Service, seed: int, crashes: int
 ) -> None:
     await client.create_stream("s", 2)
     choose = random.Random(seed)
     for index in range(200):
         await put(client, "s", str(index), key=f"key{index % 10}")
         if index == 80:
-            await reshard(
-                "SplitShard", StreamName="s", ShardToSplit="shardId-000000000001", NewStartingHashKey=str(3 * 2**126)
+            await operate(
+                service,
+                "SplitShard",
+                StreamName="s",
+                ShardToSplit="shardId-000000000001",
+                NewStartingHashKey=str(3 * 2**126),
             )
     durable: set[int] = set()
     effects: list[int] = []
@@ -315,3 +321,28 @@ async def test_a_cancelled_wait_loses_nothing(client: Client) -> None:
         waiting.cancel()
         await put(client, "s", "a")
         assert await take(consumer, 1) == ["a"]
+
+
+async def test_a_shard_that_aged_out_whole_is_missed_aloud(caplog: pytest.LogCaptureFixture) -> None:
+    """Its children are read all the same."""
+    clock = ManualClock()
+    log = MemoryLog(clock)
+    service = Service(log, clock=clock)
+    await service.open()
+    client = LocalClient(service)
+    await client.create_stream("s")
+    await put(client, "s", *"0123456789")
+    async with Consumer(client, "s", size_max=1, clock=clock) as consumer:
+        assert await take(consumer, 1) == ["0"]
+        await operate(
+            service, "SplitShard", StreamName="s", ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127)
+        )
+        clock.advance(25 * 3600)
+        await put(client, "s", "young")
+        seen = [""]
+        while seen[-1] != "young":
+            seen += await take(consumer, 1)
+    assert len(seen) < 9
+    assert "passed out of retention whole" in caplog.text
+    await service.close()
+    await log.close()
