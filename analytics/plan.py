@@ -1,0 +1,84 @@
+"""What a program compiles to: for each pump a piece of DuckDB SQL around a machine that keeps its state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analytics.program import Declared
+from analytics.relation import Relation
+
+
+@dataclass(frozen=True, slots=True)
+class RowQuery:
+    """SQL over the rows of one table that is given as `source` when it runs (a name, or a query in parentheses).
+
+    `sources` is the FROM around it with ``{source}`` for the table, alias t0. `select` makes the rows: an ``rt`` and
+    ``c0``, ``c1``, …. A row for which `condition` or an output fails is found by running `guard`, which gives the
+    numbers (``t0.rn``) of such rows.
+    """
+
+    columns: tuple[tuple[str, str], ...]
+    joins: str
+    condition: str | None
+
+    def select(self, source: str) -> str:
+        listed = ", ".join(f"{sql} AS {name}" for name, sql in self.columns)
+        where = "" if self.condition is None else f" WHERE {self.condition}"
+        return f"SELECT {listed} FROM {source} AS t0{self.joins}{where}"
+
+    def guard(self, source: str) -> str:
+        packed = ", ".join(f"'{name}': {sql}" for name, sql in self.columns)
+        failed = f"TRY({{{packed}}}) IS NULL"
+        if self.condition is not None:
+            failed = (
+                f"(TRY({{'x': {self.condition}}}) IS NULL OR (coalesce(TRY({self.condition}), FALSE) AND {failed}))"
+            )
+        return f"SELECT DISTINCT t0.rn FROM {source} AS t0{self.joins} WHERE {failed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The state of a tumbling GROUP BY: `table` keeps (``w``, ``k0``…, ``a0``…), one row a group and micro-batch.
+
+    state     (column, type) of the table
+    partial   over the columns of the pump's row query: the aggregates by window and keys
+    merge     over partial rows: the same columns and ``rt``, the end of the window
+    end       the end of a window, an expression over ``w``
+    """
+
+    table: str
+    state: tuple[tuple[str, str], ...]
+    partial: str
+    merge: str
+    end: str
+    closing: RowQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Pump:
+    """`source` and `target` are physical names of streams. Without a window the rows go to the target as they are."""
+
+    name: str
+    source: str
+    target: str
+    rows: RowQuery
+    window: Window | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """An in-application stream: its name in the program, its physical name, its columns."""
+
+    name: str
+    physical: str
+    columns: tuple[Declared, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`pumps` in the order of the data; `inputs` and `references` by their names in the program, as they are used."""
+
+    pumps: tuple[Pump, ...]
+    streams: dict[str, StreamPlan]
+    inputs: dict[str, Relation]
+    references: dict[str, Relation]

@@ -1,0 +1,116 @@
+"""A program as data: the streams it declares, the pumps between them, or a query that stands alone.
+
+Unquoted names fold to upper case, quoted ones stay as they are; from here on a name is what it denotes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from analytics.dialect import CreatePump, CreateStream, parse_statements, place_of
+from analytics.errors import Place, SqlError
+from analytics.types import SqlType, declared
+
+NAME_SIZE_MAX = 128
+"""Characters of a name: the language's limit."""
+ERROR_STREAM = "error_stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One column of a declared stream."""
+
+    name: str
+    type: SqlType
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDeclaration:
+    name: str
+    columns: tuple[Declared, ...]
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PumpDeclaration:
+    """`columns` are the names it fills, by position; empty: all of the target's, in their order."""
+
+    name: str
+    target: str
+    columns: tuple[tuple[str, Place | None], ...]
+    query: exp.Expr
+    place: Place | None = None
+    target_place: Place | None = None
+
+
+@dataclass(slots=True)
+class Program:
+    """Streams and pumps by name, in the order of the text. `query` is a SELECT that belongs to no pump."""
+
+    streams: dict[str, StreamDeclaration] = field(default_factory=dict)
+    pumps: dict[str, PumpDeclaration] = field(default_factory=dict)
+    query: exp.Expr | None = None
+
+
+def parse(text: str) -> Program:
+    """Raises `SqlError`. Names are not looked up yet: that is `analytics.compiler.compile`."""
+    program = Program()
+    for statement in parse_statements(text):
+        if isinstance(statement, CreateStream):
+            _add_stream(program, statement)
+        elif isinstance(statement, CreatePump):
+            _add_pump(program, statement)
+        elif program.query is not None:
+            raise SqlError("a program has one query outside of pumps at most", place_of(statement))
+        else:
+            program.query = statement
+    if program.query is not None and program.pumps:
+        raise SqlError("a query stands alone; beside pumps, make it a pump itself", place_of(program.query))
+    if program.query is None and not program.pumps:
+        raise SqlError("the program has no pump and no query: nothing would run")
+    return program
+
+
+def folded(identifier: exp.Expr) -> str:
+    """The name that an identifier denotes."""
+    assert isinstance(identifier, exp.Identifier)
+    name: str = identifier.name if identifier.quoted else identifier.name.upper()
+    if len(name) > NAME_SIZE_MAX:
+        raise SqlError(f"a name has at most {NAME_SIZE_MAX} characters", place_of(identifier))
+    return name
+
+
+def _add_stream(program: Program, statement: CreateStream) -> None:
+    name, place = folded(statement.this), place_of(statement.this)
+    if name.lower() == ERROR_STREAM:
+        raise SqlError(f"{ERROR_STREAM} exists in every application and cannot be declared", place)
+    if any(pump.target == name for pump in program.pumps.values()):
+        raise SqlError(f"stream {name} is already used by a pump and cannot be declared again", place)
+    if name in program.streams and not statement.args.get("replace"):
+        raise SqlError(f"stream {name} is declared twice", place, expected="CREATE OR REPLACE STREAM")
+    columns: dict[str, Declared] = {}
+    for column in statement.expressions:
+        column_name = folded(column.this)
+        if column_name in columns or column_name == "ROWTIME":
+            what = (
+                "every stream has a ROWTIME already"
+                if column_name == "ROWTIME"
+                else f"column {column_name} is there twice"
+            )
+            raise SqlError(what, place_of(column.this))
+        columns[column_name] = Declared(column_name, declared(column.args["kind"]), not column.args.get("constraints"))
+    program.streams[name] = StreamDeclaration(name, tuple(columns.values()), place)
+
+
+def _add_pump(program: Program, statement: CreatePump) -> None:
+    name, place = folded(statement.this), place_of(statement.this)
+    if name in program.pumps and not statement.args.get("replace"):
+        raise SqlError(f"pump {name} is declared twice", place, expected="CREATE OR REPLACE PUMP")
+    target = statement.args["target"]
+    columns = tuple((folded(column), place_of(column)) for column in statement.expressions)
+    program.pumps[name] = PumpDeclaration(
+        name, folded(target), columns, statement.args["query"], place, place_of(target)
+    )
