@@ -1,4 +1,4 @@
-"""Ways in: a log in this process, or a server."""
+"""Ways in: a log in this process, or a server. Each imports what it needs when it is taken: neither needs the other."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from typing import Any
 
 from streams.core.clock import Clock, SystemClock
 from streams.core.settings import Settings
-from streams.log.embedded import EmbeddedLog
 from streams.sdk.blocking import BlockingClient
 from streams.sdk.client import Client
-from streams.sdk.http import HttpClient
-from streams.sdk.local import LocalClient
-from streams.service import Service
 
 
 class Opening:
@@ -56,6 +52,10 @@ def connect(place: str | Path, *, settings: Settings | None = None, **options: A
 
 @asynccontextmanager
 async def _embedded(path: Path, settings: Settings, clock: Clock) -> AsyncIterator[Client]:
+    from streams.log.embedded import EmbeddedLog
+    from streams.sdk.local import LocalClient
+    from streams.service import Service
+
     log = await EmbeddedLog.open(path / "log", clock=clock)
     try:
         service = Service(log, clock=clock, settings=settings)
@@ -70,6 +70,8 @@ async def _embedded(path: Path, settings: Settings, clock: Clock) -> AsyncIterat
 
 @asynccontextmanager
 async def _remote(url: str, options: dict[str, Any]) -> AsyncIterator[Client]:
+    from streams.sdk.http import HttpClient
+
     client = HttpClient(url, **options)
     try:
         yield client

@@ -22,6 +22,8 @@ from streams.sdk.client import TRIM_HORIZON, Client, Start
 
 BULK_SIZE_MAX = 8 << 20
 """Bytes of one put of a table: one disk sync costs as much as writing about this."""
+RANDOM_RUN_MAX = 64
+"""Neighbours that share a random partition key: a service hashes each key once, and thousands of keys still spread."""
 PARTITION_KEY_MAX = 256
 """Characters of a partition key, as in Kinesis."""
 
@@ -104,7 +106,9 @@ class Encoder:
         return keys
 
     def _random_keys(self, count: int) -> pa.Array:
-        return pa.array(self._keys.integers(0, 2**32, count)).cast(pa.string())
+        run = max(1, min(count // 1000, RANDOM_RUN_MAX))
+        keys = pa.array(self._keys.integers(0, 2**32, -(-count // run))).cast(pa.string())
+        return keys.take(pa.array(np.arange(count) // run))
 
     def _json(self, part: pa.RecordBatch) -> pa.Array:
         """One JSON object a row. Columns are renamed, for SQL's names ignore case and JSON's do not."""

@@ -16,7 +16,7 @@ def test_the_list_is_exact_and_sorted() -> None:
     functions = sorted(name for name in streams.__all__ if name[0].islower())
     assert streams.__all__ == constants + classes + functions
     assert sorted(streams._HOME) == sorted(streams.__all__)
-    assert dir(streams) == streams.__all__
+    assert dir(streams) == sorted(streams.__all__)
 
 
 def test_types_and_imports_tell_the_same() -> None:
