@@ -128,6 +128,9 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """In the order of their hash keys: together they cover the key space."""
         return sorted((shard for shard in self.shards if shard.open), key=lambda shard: shard.first_key)
 
+    def being_created(self, now_ms: int) -> bool:
+        return self.busy == "CREATING" and now_ms < self.busy_ms and self.gone_ms is None
+
     def visible_shards(self, now_ms: int) -> list[StreamShard]:
         """By index, without closed shards whose records have all aged out."""
         horizon = self.horizon_ms(now_ms)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from streams.control.controller import write_snapshot
 from streams.control.events import decode_as, encode
 from streams.control.journal import Journal
 from streams.log.log import Log
@@ -67,7 +68,7 @@ class Checkpoints:
             await self._journal.append([encode(saved)])
             self._apply(saved)
             if self._journal.events_since_snapshot >= SNAPSHOT_EVENTS:
-                await self._journal.snapshot(encode(self._snapshot()))
+                await write_snapshot(self._journal, encode(self._snapshot()))
 
     def _apply(self, saved: Saved) -> None:
         self._positions.setdefault((saved.stream, saved.consumer), {}).update(saved.positions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, TypeVar
@@ -12,7 +13,10 @@ from streams.control.decisions import Decision, T
 from streams.control.events import Founded, decode_as, decode_event, encode
 from streams.control.journal import Journal
 from streams.core.clock import Clock
+from streams.core.errors import LogFull
 from streams.log.log import Log
+
+_logger = logging.getLogger(__name__)
 
 W = TypeVar("W")
 
@@ -82,5 +86,13 @@ class Controller:
             for event in decision.events:
                 self.catalog.apply(event)
             if self._journal.events_since_snapshot >= SNAPSHOT_EVENTS:
-                await self._journal.snapshot(encode(self.catalog.snapshot()))
+                await write_snapshot(self._journal, encode(self.catalog.snapshot()))
             return decision.reply
+
+
+async def write_snapshot(journal: Journal, state: bytes) -> None:
+    """What led here is committed whether or not there is room for a snapshot: the next change tries again."""
+    try:
+        await journal.snapshot(state)
+    except LogFull as error:
+        _logger.warning("no snapshot of a journal: %s", error)

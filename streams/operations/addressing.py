@@ -25,7 +25,7 @@ def addressed(context: Context, request: Any, scope: Scope) -> Stream:
 def readable(context: Context, request: Any, scope: Scope) -> Stream:
     """As `addressed`, for records: a stream that is still CREATING has none and takes none."""
     stream = addressed(context, request, scope)
-    if stream.busy_ms and stream.status(context.now_ms()) == "CREATING":
+    if stream.being_created(context.now_ms()):
         raise ResourceNotFound(f"Stream {stream.name} under account {stream.account} not found.")
     return stream
 

@@ -29,20 +29,13 @@ async def fetch(
     while True:
         found = context.stream(scope, stream)
         asked, ended = _asked(found, positions, context.now_ms())
-        changed = asyncio.ensure_future(context.live(found).changed())
-        try:
-            answer = await _read(context, found, asked, ended, size_max)
-            left_ms = deadline_ms - context.now_ms()
-            if answer.batches or answer.ended or left_ms <= 0 or not asked:
-                return answer
-            tips = {found.log(shard): answer.tips[name] for name, (shard, _) in asked.items()}
-            await _first(
-                changed,
-                *(_arrival(context, log, tip) for log, tip in tips.items()),
-                context.clock.sleep(left_ms / 1000),
-            )
-        finally:
-            changed.cancel()
+        change = context.live(found).change
+        answer = await _read(context, found, asked, ended, size_max)
+        left_ms = deadline_ms - context.now_ms()
+        if answer.batches or answer.ended or left_ms <= 0 or not asked:
+            return answer
+        arrivals = [_arrival(context, found.log(shard), answer.tips[name]) for name, (shard, _) in asked.items()]
+        await _first(change.wait(), context.clock.sleep(left_ms / 1000), *arrivals)
 
 
 def _asked(stream: Stream, positions: Mapping[str, int], now_ms: int) -> tuple[Asked, list[str]]:
@@ -86,12 +79,14 @@ async def _arrival(context: Context, name: str, offset: int) -> None:
         return  # dropped: the next look at the catalog says why
 
 
-async def _first(changed: asyncio.Future[None], *waits: Coroutine[Any, Any, None]) -> None:
+async def _first(*waits: Coroutine[Any, Any, Any]) -> None:
     """Returns when one of them has; the others are cancelled and gone."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
-        await asyncio.wait([changed, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()  # a log that has been closed says so

@@ -24,6 +24,7 @@ class Live:
     shards   the open shards by route, as `StreamShard`
     logs     their names in the log
     ids      their AWS ids
+    change   set at the next refresh
     """
 
     def __init__(self, log: Log, stream: Stream) -> None:
@@ -31,22 +32,18 @@ class Live:
         self._open = asyncio.Event()
         self._open.set()
         self._appends: set[asyncio.Task[int]] = set()
-        self._changed = asyncio.Event()
+        self.change = asyncio.Event()
         self.refresh(stream)
 
     def refresh(self, stream: Stream) -> None:
-        """The stream has changed: new routes; whoever waits in `changed` looks again."""
+        """The stream has changed: new routes, and `change` happens."""
         self.stream = stream
         self.shards = stream.open_shards()
         self.logs = [stream.log(shard) for shard in self.shards]
         self.ids = [shard.id for shard in self.shards]
         self.router = Router([shard.first_key for shard in self.shards])
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def changed(self) -> None:
-        """Returns at the next `refresh`."""
-        await self._changed.wait()
+        self.change.set()
+        self.change = asyncio.Event()
 
     async def enter(self) -> None:
         """Returns when the gate is open. Route and start the appends before the next await."""

@@ -71,14 +71,14 @@ async def put_record(context: Context, request: Any, scope: Scope) -> PutRecordR
         raise missing_keys(["partitionKey"])
     check_size(stream, data, key, "data")
     explicit = None if request.explicit_hash_key is None else hash_key_of(request.explicit_hash_key)
+    if request.sequence_number_for_ordering is not None:
+        _check_ordering(request.sequence_number_for_ordering, stream)
     if request.dry_run:
         raise DryRunOperation(DRY_RUN)
     live = context.live(stream)
     await live.enter()
     route = live.router.route_one(key, explicit)
     shard, log = live.shards[route], live.logs[route]
-    if request.sequence_number_for_ordering is not None:
-        _check_ordering(request.sequence_number_for_ordering, stream)
     before_ms = context.now_ms()
     try:
         offset = await asyncio.shield(live.start(route, _single(key, data, explicit)))

@@ -12,7 +12,8 @@ _logger = logging.getLogger(__name__)
 
 
 class Janitor:
-    """Looks every `retention_check_s`, and when the deletion of a stream is over."""
+    """Looks every `retention_check_s`. Nobody sees it late: what has aged out or been deleted is hidden by the time, and
+    only its space waits for the janitor."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -29,16 +30,13 @@ class Janitor:
 
     async def _run(self) -> None:
         while True:
-            await self._context.clock.sleep(self._pause_s())
+            await self._context.clock.sleep(self._context.settings.retention_check_s)
             try:
                 await self._context.sweep()
                 await self._trim()
             except LogError as error:
                 # A full disk must not end the only thing that frees space.
                 _logger.warning("retention: %s; next try in %g s", error, self._context.settings.retention_check_s)
-
-    def _pause_s(self) -> float:
-        return self._context.settings.retention_check_s
 
     async def _trim(self) -> None:
         """Offsets below the horizon are gone; the log frees whole segments."""

@@ -15,7 +15,7 @@ from streams.core.scope import Scope
 from streams.operations.addressing import addressed
 from streams.operations.context import Context
 from streams.operations.iterators import parse_shard_id
-from streams.operations.streams import shard_reply
+from streams.operations.streams import shard_reply, shown_shards
 
 PAGE_MAX = 1_000
 """Shards on one page: AWS's default and cap."""
@@ -43,7 +43,7 @@ async def list_shards(context: Context, request: Any, scope: Scope) -> dict[str,
         stream = addressed(context, request, scope)
         page = _begin(stream, request)
     selected = _selection(page, now_ms, stream.horizon_ms(now_ms))
-    shards = [shard for shard in stream.visible_shards(now_ms) if shard.index > page.after and selected(shard)]
+    shards = [shard for shard in shown_shards(stream, now_ms) if shard.index > page.after and selected(shard)]
     count = min(request.max_results or PAGE_MAX, PAGE_MAX)
     reply: dict[str, Any] = {"Shards": [shard_reply(shard) for shard in shards[:count]]}
     if count < len(shards):

@@ -9,7 +9,7 @@ from streams.control import decisions
 from streams.control.catalog import Stream, StreamShard
 from streams.control.decisions import NewStream
 from streams.core import sequence
-from streams.core.errors import InvalidArgument, ValidationError
+from streams.core.errors import InvalidArgument, UnsupportedOperation, ValidationError
 from streams.core.scope import Scope
 from streams.core.shards import shard_id
 from streams.operations.addressing import addressed
@@ -31,6 +31,8 @@ async def create_stream(context: Context, request: Any, scope: Scope) -> None:
         raise ValidationError(
             "1 validation error detected: Value null at 'shardCount' failed to satisfy constraint: Member must not be null"
         )
+    if request.record_distribution_strategy == "AUTO":
+        raise UnsupportedOperation("Headrace does not offer RecordDistributionStrategy AUTO yet.")
     new = NewStream(
         scope=scope,
         name=request.stream_name,
@@ -53,7 +55,7 @@ async def delete_stream(context: Context, request: Any, scope: Scope) -> None:
 async def describe_stream(context: Context, request: Any, scope: Scope) -> dict[str, Any]:
     stream = addressed(context, request, scope)
     now_ms = context.now_ms()
-    shards = stream.visible_shards(now_ms)
+    shards = shown_shards(stream, now_ms)
     if request.exclusive_start_shard_id is not None:
         after = parse_shard_id(request.exclusive_start_shard_id)
         if after is None:
@@ -68,8 +70,9 @@ async def describe_stream(context: Context, request: Any, scope: Scope) -> dict[
 
 async def describe_stream_summary(context: Context, request: Any, scope: Scope) -> dict[str, Any]:
     stream = addressed(context, request, scope)
-    summary = _description(stream, context.now_ms()) | {
-        "OpenShardCount": sum(shard.open for shard in stream.shards),
+    now_ms = context.now_ms()
+    summary = _description(stream, now_ms) | {
+        "OpenShardCount": sum(shard.open for shard in shown_shards(stream, now_ms)),
         "ConsumerCount": 0,
         "MaxRecordSizeInKiB": stream.record_size_max_kib,
     }
@@ -111,6 +114,11 @@ def new_id(random: Callable[[int], bytes]) -> str:
         digits.append(_ALPHABET[digit])
     text = "".join(digits)
     return f"{text[:20]}-{text[20:]}"
+
+
+def shown_shards(stream: Stream, now_ms: int) -> list[StreamShard]:
+    """By index. A stream that is CREATING shows none yet, as in AWS."""
+    return [] if stream.being_created(now_ms) else stream.visible_shards(now_ms)
 
 
 def shard_reply(shard: StreamShard) -> dict[str, Any]:
