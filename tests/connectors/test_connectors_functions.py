@@ -132,7 +132,7 @@ async def test_each_way_to_fail(module: Path, function: str, error: type[Functio
 
 async def test_an_unknown_function_and_a_missing_file(module: Path) -> None:
     functions = Functions({"f": f"{module.parent / 'none.py'}:f"}, timeout_s=60)
-    with pytest.raises(FunctionNotLoaded, match="none.py"):
+    with pytest.raises(FunctionNotLoaded, match=r"none\.py"):
         await functions.invoke("f", b"{}")
     with pytest.raises(FunctionUnknown, match="g is not among"):
         await functions.invoke("g", b"{}")

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import random
 import sys
 import time
 from pathlib import Path
@@ -115,3 +116,16 @@ def too_large(event, context):
 
 
 not_a_function = 7
+
+
+def capricious(event, context):
+    """Decides anew at every call: drop (and say so in a file), fail, or keep under one of three keys."""
+    records = []
+    usual = random.choice("abc")
+    for record in event["records"]:
+        result = random.choice(["Ok", "Ok", "Ok", "Dropped", "ProcessingFailed"])
+        if result == "Dropped":
+            with open(os.environ["HEADRACE_TEST_MARK"], "ab") as file:
+                file.write(base64.b64decode(record["data"]) + b"\n")
+        records.append(_answer(record, result, key=random.choice([usual] * 20 + ["d"])))
+    return {"records": records}

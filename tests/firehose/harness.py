@@ -115,6 +115,11 @@ class House:
     def streams(self) -> list[DeliveryStream]:
         return list(self.firehose._book.catalog)
 
+    def settled(self) -> int:
+        """Records of the one delivery stream that are settled, without a gap before them."""
+        (stream,) = self.streams()
+        return sum(stream.positions().values())
+
     def delivered(self) -> bool:
         """Something is there, and nothing is half done."""
         return bool(self.objects()) and not any(stream.plans for stream in self.streams())

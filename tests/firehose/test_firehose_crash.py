@@ -1,0 +1,239 @@
+"""A crash at every step: before and after each journal entry, each staged object, each object's appearance."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.files import open_store
+from firehose.delivery import Delivery
+from firehose.driver import Driver
+from tests.firehose.harness import NEWLINES, House, function, processing
+
+SHARDS = 2
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+class Crasher:
+    """Counts steps and crashes at the one it was told; after that, at every step, for a dead process does nothing."""
+
+    def __init__(self) -> None:
+        self.steps_left = 10**9
+        self.crashed = False
+
+    def arm(self, steps: int) -> None:
+        self.steps_left, self.crashed = steps, False
+
+    def step(self) -> None:
+        self.steps_left -= 1
+        if self.steps_left <= 0:
+            self.crashed = True
+            raise Crash
+
+
+class CrashingLog:
+    """The journal's way into the log."""
+
+    def __init__(self, log: Any, crasher: Crasher) -> None:
+        self._log = log
+        self._crasher = crasher
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    async def append(self, *arguments: Any) -> int:
+        self._crasher.step()
+        offset: int = await self._log.append(*arguments)
+        self._crasher.step()
+        return offset
+
+
+class CrashingStore:
+    def __init__(self, url: str, crasher: Crasher) -> None:
+        self._store = open_store(url)
+        self._crasher = crasher
+
+    def publish(self, staged: Path, key: str) -> None:
+        self._crasher.step()
+        self._store.publish(staged, key)
+        self._crasher.step()
+
+    def has(self, key: str, size: int) -> bool:
+        return self._store.has(key, size)
+
+
+@pytest.fixture
+def crasher(monkeypatch: pytest.MonkeyPatch) -> Crasher:
+    crasher = Crasher()
+    stage = Delivery._stage
+
+    def crashing(self: Delivery, chunks: Any) -> Any:
+        crasher.step()
+        plan = stage(self, chunks)
+        crasher.step()
+        return plan
+
+    monkeypatch.setattr(Delivery, "_stage", crashing)
+    return crasher
+
+
+def new_house(folder: Path, crasher: Crasher, **settings: Any) -> House:
+    return House(
+        folder,
+        stores=lambda url: CrashingStore(url, crasher),
+        journal_log=lambda log: CrashingLog(log, crasher),  # type: ignore[arg-type,return-value]
+        firehose_compat="emulator",
+        **settings,
+    )
+
+
+async def die(house: House) -> None:
+    """The process is gone: nothing it would still do happens."""
+    for driver in house.firehose._drivers.values():
+        with contextlib.suppress(BaseException):
+            await driver.stop()
+    await house.firehose._functions.close()
+    with contextlib.suppress(BaseException):
+        await house.service.close()
+
+
+def found(house: House) -> Counter[bytes]:
+    """How often each record is in an object or in the error output."""
+    records: Counter[bytes] = Counter()
+    for name, content in house.objects().items():
+        lines = content.splitlines()
+        if "processing-failed" in name:
+            lines = [base64.b64decode(json.loads(line)["rawData"]) for line in lines]
+        records.update(lines)
+    return records
+
+
+async def crash_over_and_over(
+    house: House,
+    crasher: Crasher,
+    seed: int,
+    rounds: int,
+    step: Callable[[random.Random], int],
+    *,
+    turn_s: float = 0.004,
+    pauses: tuple[int, ...] = (1, 30, 61),
+    patient: bool = False,
+) -> list[bytes]:
+    """Puts records, lets time pass, crashes and starts again; answers all records that were acknowledged.
+
+    `patient` lets each put be delivered before the next."""
+    randomness = random.Random(seed)
+    sent: list[bytes] = []
+    crashes = 0
+    for _ in range(rounds):
+        crasher.arm(step(randomness))
+        try:
+            await house.open()
+            for _ in range(4 if patient else randomness.randrange(1, 9)):
+                records = [b"%06d" % (len(sent) + i) for i in range(randomness.randrange(1, 40))]
+                await house.put("air", records)
+                sent += records
+                for _ in range(100 if patient else randomness.randrange(1, 4)):
+                    if not crasher.crashed and (not patient or house.settled() < len(sent)):
+                        house.clock.advance(randomness.choice(pauses))
+                        await asyncio.sleep(turn_s)
+        except Crash:
+            pass
+        crashes += crasher.crashed
+        await die(house)
+    assert crashes > rounds / 5, "the test crashes too little to say anything"
+    crasher.arm(10**9)
+    await house.open()
+    house.clock.advance(61)
+    (stream,) = house.streams()
+    tips = (await house.client.fetch("air", stream.positions())).tips
+    await house.until(lambda: stream.positions() == tips and not stream.plans, step_s=20)
+    await house.close()
+    return sent
+
+
+@pytest.mark.parametrize("part", range(4))
+async def test_every_record_is_in_exactly_one_object(tmp_path: Path, crasher: Crasher, seed: int, part: int) -> None:
+    house = new_house(tmp_path, crasher)
+    async with house:
+        await house.client.create_stream("air", SHARDS)
+        await house.create(kinesis="air", **processing(NEWLINES))
+    sent = await crash_over_and_over(house, crasher, seed + part, 30, lambda r: r.randrange(1, 16))
+    assert found(house) == Counter(sent)
+
+
+@pytest.mark.parametrize("first", range(1, 14))
+async def test_each_step_in_turn(tmp_path: Path, crasher: Crasher, seed: int, first: int) -> None:
+    house = new_house(tmp_path, crasher)
+    async with house:
+        await house.client.create_stream("air", SHARDS)
+        await house.create(kinesis="air", **processing(NEWLINES))
+    sent = await crash_over_and_over(house, crasher, seed, 5, lambda _: first, patient=True)
+    assert found(house) == Counter(sent)
+
+
+async def test_also_with_a_function_that_decides_anew_each_time(
+    tmp_path: Path, crasher: Crasher, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "dropped"
+    mark.touch()
+    monkeypatch.setenv("HEADRACE_TEST_MARK", str(mark))
+    house = new_house(tmp_path, crasher, functions={"f": "tests.firehose.functions:capricious"})
+    async with house:
+        await house.client.create_stream("air", SHARDS)
+        await house.create(
+            kinesis="air",
+            Prefix="!{partitionKeyFromLambda:key}/",
+            ErrorOutputPrefix="processing-failed/!{firehose:error-output-type}/",
+            DynamicPartitioningConfiguration={"Enabled": True},
+            **processing(function("f"), NEWLINES),
+        )
+    sent = await crash_over_and_over(
+        house, crasher, seed, 20, lambda r: r.randrange(1, 30), turn_s=0.03, pauses=(1, 10, 25)
+    )
+    records = found(house)
+    assert set(records) <= set(sent)
+    assert not [record for record, times in records.items() if times > 1]
+    assert set(sent) - set(records) <= set(mark.read_bytes().splitlines())
+    assert len(records) > len(sent) / 2
+
+
+async def test_what_was_delivered_out_of_order_is_left_out_after_a_restart(tmp_path: Path) -> None:
+    """Partition a is flushed with records before and after those of partition b, which are still buffered."""
+    house = House(tmp_path, functions={"f": "tests.firehose.functions:sort_out"}, firehose_compat="emulator")
+    async with house:
+        await house.create(
+            Prefix="!{partitionKeyFromLambda:kind}/",
+            ErrorOutputPrefix="errors/",
+            DynamicPartitioningConfiguration={"Enabled": True},
+            **processing(function("f"), NEWLINES),
+        )
+        for record in (b"ka1", b"kb2", b"ka3"):
+            await house.put("firehose/flights", [record])
+            (driver,) = house.firehose._drivers.values()
+            await house.until(lambda r=record, d=driver: _read(d) == int(r[2:]))
+            house.clock.advance(25)
+        await house.until(house.delivered)
+        assert found(house) == Counter([b"ka1", b"ka3"])
+    async with house:
+        await house.until(lambda: len(house.objects()) == 2, step_s=10)
+        await house.pass_time(1000)
+        assert found(house) == Counter([b"ka1", b"kb2", b"ka3"])
+
+
+def _read(driver: Driver) -> int:
+    """Records that are in the buffer."""
+    buffer = driver._buffer
+    return sum(chunk.records for chunk in buffer._chunks.values())
