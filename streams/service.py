@@ -120,6 +120,7 @@ class Service:
         return self._checkpoints.load(self._context.stream(scope, stream).id, consumer)
 
     async def save_checkpoint(self, scope: Scope, stream: str, consumer: str, positions: Mapping[str, int]) -> None:
+        native.check_consumer(consumer)
         native.check_positions(positions)
         found = self._context.stream(scope, stream)
         await _translated(self._checkpoints.save(found.id, consumer, positions))

@@ -12,6 +12,8 @@ from streams.log.log import Log
 
 
 class Arrivals:
+    """`clock` is the log's own."""
+
     def __init__(self, log: Log, clock: Clock) -> None:
         self._log = log
         self._clock = clock
@@ -29,6 +31,10 @@ class Arrivals:
         self._latest_s = max(self._latest_s, arrival, after)
         self._known.add(shard)
         return arrival
+
+    def observe(self) -> None:
+        """Something was appended just now by somebody who does not ask when."""
+        self._latest_s = max(self._latest_s, self._clock.now_ms() // 1000)
 
     def forget(self, shards: list[str]) -> None:
         """The shards are gone."""

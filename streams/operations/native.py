@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,11 +21,19 @@ from streams.operations.context import Context
 from streams.operations.iterators import parse_shard_id
 from streams.operations.streams import new_id
 
+NAME_MAX = 128
+"""Characters of the name of a stream, as in the Kinesis API, or of a consumer."""
 PARTITION_KEY_MAX = 256
 """Characters, as in the Kinesis API, which must be able to read every record."""
 
+_NAME = re.compile(r"[a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*")
+
 
 async def create_stream(context: Context, scope: Scope, stream: str, shards: int, retention_hours: int) -> None:
+    if len(stream) > NAME_MAX or not _NAME.fullmatch(stream):
+        raise InvalidArgument(
+            f"A stream's name has 1 to {NAME_MAX} letters, digits, _ . and -, and a slash where it is hidden: {stream[:200]!r}."
+        )
     if shards < 1:
         raise InvalidArgument(f"A stream needs at least one shard, not {shards}.")
     if not 24 <= retention_hours <= 8760:
@@ -64,6 +73,7 @@ async def put(context: Context, scope: Scope, stream: str, records: Records, mar
     await live.enter()
     ids = tuple(live.ids)
     count = len(records)
+    context.arrivals.observe()
     if count == 0:
         return Receipt(ids, pa.array([], pa.int32()), pa.array([], pa.int64()))
     if len(ids) == 1:
@@ -108,6 +118,11 @@ def known_shard(stream: Stream, shard: str, now_ms: int) -> StreamShard:
     if found is None:
         raise ResourceNotFound(f"Shard {shard} in stream {stream.name} under account {stream.account} does not exist")
     return found
+
+
+def check_consumer(consumer: str) -> None:
+    if not 1 <= len(consumer) <= NAME_MAX:
+        raise InvalidArgument(f"A consumer's name has 1 to {NAME_MAX} characters, not {len(consumer)}.")
 
 
 def check_positions(positions: Mapping[str, int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from streams.core.errors import LogError
+from streams.core.errors import LogError, ShardUnknown
 from streams.operations.context import Context
 
 _logger = logging.getLogger(__name__)
@@ -37,11 +37,19 @@ class Janitor:
             except LogError as error:
                 # A full disk must not end the only thing that frees space.
                 _logger.warning("retention: %s; next try in %g s", error, self._context.settings.retention_check_s)
+            except Exception:
+                # A bug in one round is seen in the log of the process, not in a disk that fills up silently.
+                _logger.exception("retention")
 
     async def _trim(self) -> None:
         """Offsets below the horizon are gone; the log frees whole segments."""
         context = self._context
         for stream in list(context.catalog.streams.values()):
             horizon_ms = stream.horizon_ms(context.now_ms())
+            if stream.created_ms > horizon_ms:
+                continue
             for name in stream.logs():
-                await context.log.trim(name, await context.log.find(name, horizon_ms))
+                try:
+                    await context.log.trim(name, await context.log.find(name, horizon_ms))
+                except ShardUnknown:
+                    continue  # deleted meanwhile

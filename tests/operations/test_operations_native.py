@@ -62,6 +62,12 @@ async def test_streams_are_active_at_once_and_gone_at_once(opened: Callable[...,
         await kinesis.client.describe_stream("n")
 
 
+@pytest.mark.parametrize("name", ["", "a b", "/a", "a/", "a//b", "é", "n" * 129])
+async def test_names_that_no_stream_has(kinesis: Any, name: str) -> None:
+    with pytest.raises(InvalidArgument):
+        await kinesis.client.create_stream(name)
+
+
 @pytest.mark.parametrize("arguments", [{"shards": 0}, {"retention_hours": 23}, {"retention_hours": 8761}])
 async def test_streams_that_cannot_be(kinesis: Any, arguments: dict[str, int]) -> None:
     with pytest.raises(InvalidArgument):
@@ -208,6 +214,8 @@ async def test_checkpoints(kinesis: Any) -> None:
     assert await kinesis.client.load_checkpoint("n", "other") == {}
     with pytest.raises(InvalidArgument):
         await kinesis.client.save_checkpoint("n", "me", {A: -1})
+    with pytest.raises(InvalidArgument):
+        await kinesis.client.save_checkpoint("n", "", {A: 1})
     await kinesis.client.delete_stream("n")
     await kinesis.client.create_stream("n", 2)
     assert await kinesis.client.load_checkpoint("n", "me") == {}, "another stream under an old name"
