@@ -74,6 +74,14 @@ class Records:
         """Bytes of keys and data: what buffers and limits count."""
         return _size(self.data) + _size(self.partition_key)
 
+    def count_within(self, size_max: int) -> int:
+        """How many records from the first on hold at most `size_max` bytes together; at least one."""
+        if len(self) == 0:
+            return 0
+        ends = _offsets(self.data)[1:] + _offsets(self.partition_key)[1:].astype(np.int64)
+        begin = int(_offsets(self.data)[0]) + int(_offsets(self.partition_key)[0])
+        return max(1, int(np.searchsorted(ends, begin + size_max, side="right")))
+
     def slice(self, first: int, count: int | None = None) -> Records:
         """A view without a copy."""
         return self._each(lambda column: column.slice(first, count))
@@ -149,8 +157,13 @@ class Batch:
 
 
 def _size(column: pa.Array) -> int:
-    """Bytes between the first and the last offset of a string or binary array (int32 offsets), without a copy."""
+    """Bytes between the first and the last offset of a string or binary array, without a copy."""
     if len(column) == 0:
         return 0
-    offsets = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, column.offset * 4)
+    offsets = _offsets(column)
     return int(offsets[-1]) - int(offsets[0])
+
+
+def _offsets(column: pa.Array) -> np.ndarray:
+    """The n + 1 int32 offsets of a string or binary array, a view."""
+    return np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, column.offset * 4)
