@@ -54,6 +54,10 @@ class Router:
         if not bounds:
             return [0] * len(partition_keys)
         if hash_keys is None:
+            distinct = set(partition_keys)
+            if 2 * len(distinct) <= len(partition_keys):
+                found = {key: bisect_right(bounds, md5(key.encode()).digest()) for key in distinct}
+                return [found[key] for key in partition_keys]
             return [bisect_right(bounds, md5(key.encode()).digest()) for key in partition_keys]
         return [
             bisect_right(bounds, md5(key.encode()).digest() if explicit is None else explicit)

@@ -8,9 +8,7 @@ import struct
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from streams.control.catalog import Stream, StreamShard
 from streams.core.errors import (
@@ -32,6 +30,10 @@ from streams.operations.numbering import number_of, numbers_by_arrival, numbers_
 from streams.operations.reading import read
 
 GET_RECORDS_MAX = 10_000
+"""Records in one answer: AWS's."""
+
+_RECORD_SIZE_USUAL = 1 << 10
+_READ_SIZE_MIN = 64 << 10
 
 INTERNAL = "Internal Service Failure"
 _OFFSETS = struct.Struct("=ii").pack
@@ -154,10 +156,9 @@ async def get_records(context: Context, request: Any, scope: Scope) -> dict[str,
         )
     if request.dry_run:
         raise DryRunOperation(DRY_RUN)
-    batch = await read(context, stream, shard, iterator.position, BATCH_SIZE_MAX)
-    count = _fit(batch.records, min(request.limit or GET_RECORDS_MAX, GET_RECORDS_MAX))
-    position = batch.first + count
     _, tip = await context.log.bounds(stream.log(shard))
+    batch, count = await _read(context, stream, shard, iterator.position, request.limit or GET_RECORDS_MAX, tip)
+    position = batch.first + count
     reply: dict[str, Any] = {
         "Records": _records(shard, batch, count),
         "MillisBehindLatest": _behind_ms(batch, count, now_ms) if position < tip else 0,
@@ -196,13 +197,16 @@ def _records(shard: StreamShard, batch: Batch, count: int) -> list[Record]:
     )
 
 
-def _fit(records: Records, limit: int) -> int:
-    """How many of the first records are at most `limit` and `BATCH_SIZE_MAX` bytes, yet one if there is any."""
-    count = min(len(records), limit)
-    if count and records.slice(0, count).size > BATCH_SIZE_MAX:
-        sizes = pc.add(pc.binary_length(records.data), pc.binary_length(records.partition_key)).to_numpy()
-        count = max(1, int(np.searchsorted(np.cumsum(sizes[:count]), BATCH_SIZE_MAX, "right")))
-    return count
+async def _read(
+    context: Context, stream: Stream, shard: StreamShard, position: int, limit: int, tip: int
+) -> tuple[Batch, int]:
+    """A batch from the position on, and how many of its first records are at most `limit` and `BATCH_SIZE_MAX` bytes."""
+    # Few records are rarely long: a log that gathers what it reads is not made to gather all it might need.
+    size_max = min(max(limit * _RECORD_SIZE_USUAL, _READ_SIZE_MIN), BATCH_SIZE_MAX)
+    batch = await read(context, stream, shard, position, size_max)
+    if len(batch) < limit and batch.next < tip and size_max < BATCH_SIZE_MAX:
+        batch = await read(context, stream, shard, position, BATCH_SIZE_MAX)
+    return batch, min(len(batch), limit, batch.records.count_within(BATCH_SIZE_MAX))
 
 
 def _behind_ms(batch: Batch, count: int, now_ms: int) -> int:
