@@ -1,12 +1,13 @@
-"""Which stream a request means: by StreamName, StreamARN or both. StreamId is accepted and ignored, as AWS does."""
+"""Which stream and shard a request means: a stream by StreamName, StreamARN or both. StreamId is accepted and ignored, as AWS does."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from streams.control.catalog import Stream
+from streams.control.catalog import Stream, StreamShard
 from streams.core.errors import InvalidArgument, ResourceNotFound
 from streams.core.scope import Scope
+from streams.core.shards import shard_id
 from streams.operations.context import Context
 
 
@@ -28,6 +29,24 @@ def readable(context: Context, request: Any, scope: Scope) -> Stream:
     if stream.being_created(context.now_ms()):
         raise ResourceNotFound(f"Stream {stream.name} under account {stream.account} not found.")
     return stream
+
+
+def find_shard(stream: Stream, shard: str | int, now_ms: int) -> StreamShard:
+    """By its id or its index. Raises `ResourceNotFound`, also once all of its records have aged out."""
+    index = parse_shard_id(shard) if isinstance(shard, str) else shard
+    found = None if index is None else stream.shard_at(index, now_ms)
+    if found is None:
+        name = shard if index is None else shard_id(index)
+        raise ResourceNotFound(f"Shard {name} in stream {stream.name} under account {stream.account} does not exist")
+    return found
+
+
+def parse_shard_id(text: str) -> int | None:
+    """The index in a shard id; AWS reads ``123`` and ``shardId-000000000123`` alike. None where there is none."""
+    digits = text.removeprefix("shardId-")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 12:
+        return None
+    return int(digits)
 
 
 def _parse(arn: str, name: str | None, scope: Scope) -> tuple[Scope, str]:

@@ -75,7 +75,7 @@ class Context:
         """Forgets what is over: deleted streams whose time has come, closed shards whose records have aged out."""
         if decisions.sweep(self.catalog, self.now_ms()).events:
             await self.controller.execute(decisions.sweep)
-            await self.drop_orphans()
+        await self.drop_orphans()
 
     async def drop_orphans(self) -> None:
         """Drops the shards of the log that no stream owns: of deleted streams, expired shards, creations cut short.

@@ -11,9 +11,9 @@ from streams.core.errors import ShardUnknown
 from streams.core.exchange import Fetch
 from streams.core.records import Batch
 from streams.core.scope import Scope
+from streams.operations.addressing import find_shard, parse_shard_id
 from streams.operations.context import Context
-from streams.operations.iterators import parse_shard_id
-from streams.operations.native import check_positions, known_shard
+from streams.operations.native import check_positions
 from streams.operations.reading import read
 
 Asked = dict[str, tuple[StreamShard, int]]
@@ -47,7 +47,7 @@ def _asked(stream: Stream, positions: Mapping[str, int], now_ms: int) -> tuple[A
         if index is not None and index < stream.shards_made and stream.shard_at(index, now_ms) is None:
             ended.append(name)
         else:
-            asked[name] = known_shard(stream, name, now_ms), position
+            asked[name] = find_shard(stream, name, now_ms), position
     return asked, ended
 
 

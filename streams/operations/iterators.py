@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from streams.control.catalog import Stream, StreamShard
-from streams.core.errors import DryRunOperation, ExpiredIterator, InvalidArgument, ResourceNotFound
+from streams.core.errors import DryRunOperation, ExpiredIterator, InvalidArgument
 from streams.core.scope import Scope
 from streams.core.sequence import SequenceNumber
 from streams.core.shards import shard_id
-from streams.operations.addressing import readable
+from streams.operations.addressing import find_shard, readable
 from streams.operations.context import Context
 from streams.operations.tokens import Tokens
 
@@ -65,24 +65,12 @@ class ShardIterator(NamedTuple):
 async def get_shard_iterator(context: Context, request: Any, scope: Scope) -> dict[str, Any]:
     stream = readable(context, request, scope)
     now_ms = context.now_ms()
-    index = parse_shard_id(request.shard_id)
-    shard = None if index is None else stream.shard_at(index, now_ms)
-    if shard is None:
-        name = request.shard_id if index is None else shard_id(index)
-        raise ResourceNotFound(f"Shard {name} in stream {stream.name} under account {stream.account} does not exist")
+    shard = find_shard(stream, request.shard_id, now_ms)
     position = await _position(context, request, stream, shard, now_ms)
     if request.dry_run:
         raise DryRunOperation(DRY_RUN)
     iterator = ShardIterator(stream.name, stream.id, shard.index, position, now_ms)
     return {"ShardIterator": iterator.encode(context.tokens)}
-
-
-def parse_shard_id(text: str) -> int | None:
-    """The index in a shard id; AWS reads ``123`` and ``shardId-000000000123`` alike. None where there is none."""
-    digits = text.removeprefix("shardId-")
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 12:
-        return None
-    return int(digits)
 
 
 async def _position(context: Context, request: Any, stream: Stream, shard: StreamShard, now_ms: int) -> int:

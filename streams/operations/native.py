@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 from streams.control import decisions
 from streams.control.catalog import Stream, StreamShard
 from streams.control.decisions import NewStream
-from streams.core.errors import InvalidArgument, ResourceNotFound
+from streams.core.errors import InvalidArgument
 from streams.core.exchange import Receipt, Start, StreamDescription
 from streams.core.records import ProducerMark, Records
 from streams.core.scope import Scope
+from streams.operations.addressing import find_shard
 from streams.operations.context import Context
-from streams.operations.iterators import parse_shard_id
 from streams.operations.streams import new_id
 
 NAME_MAX = 128
@@ -99,7 +99,7 @@ async def find(
 ) -> dict[str, int]:
     found = context.stream(scope, stream)
     now_ms = context.now_ms()
-    asked = found.visible_shards(now_ms) if shards is None else [known_shard(found, shard, now_ms) for shard in shards]
+    asked = found.visible_shards(now_ms) if shards is None else [find_shard(found, shard, now_ms) for shard in shards]
     horizon_ms = found.horizon_ms(now_ms)
 
     async def position(shard: StreamShard) -> int:
@@ -109,15 +109,6 @@ async def find(
         return await context.log.find(name, max(start.timestamp_ms, horizon_ms))
 
     return {shard.id: await position(shard) for shard in asked}
-
-
-def known_shard(stream: Stream, shard: str, now_ms: int) -> StreamShard:
-    """Raises `ResourceNotFound`."""
-    index = parse_shard_id(shard)
-    found = None if index is None else stream.shard_at(index, now_ms)
-    if found is None:
-        raise ResourceNotFound(f"Shard {shard} in stream {stream.name} under account {stream.account} does not exist")
-    return found
 
 
 def check_consumer(consumer: str) -> None:

@@ -16,13 +16,12 @@ from streams.core.errors import (
     InternalFailure,
     InvalidArgument,
     LogFull,
-    ResourceNotFound,
 )
 from streams.core.records import HASH_KEY, Batch, Records
 from streams.core.scope import Scope
 from streams.core.sequence import SequenceNumber
 from streams.core.shards import shard_id
-from streams.operations.addressing import readable
+from streams.operations.addressing import find_shard, readable
 from streams.operations.context import Context
 from streams.operations.iterators import DRY_RUN, ShardIterator
 from streams.operations.limits import BATCH_SIZE_MAX, check_batch, check_size, hash_key_of, missing_keys
@@ -149,11 +148,7 @@ async def get_records(context: Context, request: Any, scope: Scope) -> dict[str,
         raise InvalidArgument("Invalid ShardIterator.")
     if request.stream_arn is not None and request.stream_arn != stream.arn:
         raise InvalidArgument(f"StreamARN {request.stream_arn} is not the stream of the ShardIterator.")
-    shard = stream.shard_at(iterator.shard_index, now_ms)
-    if shard is None:
-        raise ResourceNotFound(
-            f"Shard {shard_id(iterator.shard_index)} in stream {stream.name} under account {stream.account} does not exist"
-        )
+    shard = find_shard(stream, iterator.shard_index, now_ms)
     if request.dry_run:
         raise DryRunOperation(DRY_RUN)
     _, tip = await context.log.bounds(stream.log(shard))

@@ -12,9 +12,8 @@ from streams.control.catalog import Catalog, Stream, StreamShard
 from streams.control.decisions import Decision
 from streams.core.errors import InvalidArgument
 from streams.core.scope import Scope
-from streams.operations.addressing import addressed
+from streams.operations.addressing import addressed, parse_shard_id
 from streams.operations.context import Context
-from streams.operations.iterators import parse_shard_id
 from streams.operations.streams import shard_reply, shown_shards
 
 PAGE_MAX = 1_000

@@ -12,9 +12,8 @@ from streams.core import sequence
 from streams.core.errors import InvalidArgument, UnsupportedOperation, ValidationError
 from streams.core.scope import Scope
 from streams.core.shards import shard_id
-from streams.operations.addressing import addressed
+from streams.operations.addressing import addressed, parse_shard_id
 from streams.operations.context import Context
-from streams.operations.iterators import parse_shard_id
 
 PAGE_MAX = 100
 """Streams, or shards of DescribeStream, on one page: AWS's default and cap."""

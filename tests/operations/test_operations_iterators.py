@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from streams.core.clock import ManualClock
 from streams.core.errors import ExpiredIterator, InvalidArgument, RequestError, ResourceNotFound
 from streams.core.sequence import SequenceNumber
-from streams.operations.iterators import ShardIterator, parse_shard_id
+from streams.operations.addressing import parse_shard_id
+from streams.operations.iterators import ShardIterator
 from streams.operations.tokens import Tokens
 
 TOKENS = Tokens(b"k" * 32)

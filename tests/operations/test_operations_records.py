@@ -202,6 +202,11 @@ async def test_an_answer_has_so_many_records_as_asked(stream: Any) -> None:
     assert seen == [f"k{number}" for number in range(10)]
 
 
+async def test_a_few_long_records(stream: Any) -> None:
+    await stream.put(*(f"k{number}" for number in range(9)), data=bytes(100_000))
+    assert len(await stream.read(await stream.iterator(), Limit=7)) == 7
+
+
 async def test_an_answer_has_ten_mebibytes_at_most(stream: Any) -> None:
     for number in range(12):
         await stream.put(f"k{number:02}", data=bytes(MIB - 3))
