@@ -80,12 +80,12 @@ class Firehose:
             else:
                 self._start(stream)
 
-    async def close(self) -> None:
-        """Stops reading, waits a while for deliveries that are under way, and ends the functions' processes.
+    async def close(self, drain_s: float = DRAIN_S) -> None:
+        """Stops reading, waits up to `drain_s` for deliveries that are under way, and ends the functions' processes.
 
         What is buffered stays in the log. Closing twice does nothing."""
         drivers, self._drivers = self._drivers, {}
-        await asyncio.gather(*(driver.stop(DRAIN_S) for driver in drivers.values()))
+        await asyncio.gather(*(driver.stop(drain_s) for driver in drivers.values()))
         await self._functions.close()
         await self._book.close()
 

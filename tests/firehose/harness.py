@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from streams.log.memory import MemoryLog
 
 from connectors.files import Store, open_store
 from firehose import Firehose
@@ -19,6 +18,7 @@ from streams.core.records import Records
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.log.log import Log
+from streams.log.memory import MemoryLog
 from streams.sdk.local import LocalClient
 from streams.service import Service
 from streams.wire.protocol import JSON, protocol
@@ -28,7 +28,9 @@ ROLE = "arn:aws:iam::000000000000:role/firehose"
 
 
 class House:
-    """Log and folder outlive `close` and `crash`; everything above is built anew by `open`."""
+    """Log and folder outlive `close`; everything above is built anew by `open`."""
+
+    scope = SCOPE
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class House:
         return self
 
     async def close(self) -> None:
-        await self.firehose.close()
+        await self.firehose.close(drain_s=0.2)
         await self.service.close()
 
     async def __aenter__(self) -> House:

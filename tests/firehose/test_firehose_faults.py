@@ -1,0 +1,200 @@
+"""What goes wrong around a delivery, and that nothing is lost or doubled by it."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from connectors.files import open_store
+from firehose.delivery import Delivery
+from firehose.memory import Memory
+from streams.core.errors import LogFull
+from streams.core.records import Records
+from tests.firehose.harness import NEWLINES, House, processing
+
+
+class Unreliable:
+    """A store that is away until `healed`."""
+
+    def __init__(self, url: str) -> None:
+        self._store = open_store(url)
+        self.healed = False
+        self.tries = 0
+
+    def publish(self, staged: Path, key: str) -> None:
+        self.tries += 1
+        if not self.healed:
+            raise OSError("503 Slow Down")
+        self._store.publish(staged, key)
+
+    def has(self, key: str, size: int) -> bool:
+        return self._store.has(key, size)
+
+
+def lines(house: House) -> Counter[bytes]:
+    return Counter(line for content in house.objects().values() for line in content.splitlines())
+
+
+async def test_a_store_that_is_away_costs_disk_not_memory(tmp_path: Path) -> None:
+    stores: list[Unreliable] = []
+
+    def store(url: str) -> Unreliable:
+        stores.append(Unreliable(url))
+        return stores[-1]
+
+    house = House(tmp_path, stores=store, firehose_memory_max=16 << 20)
+    async with house:
+        await house.create(**processing(NEWLINES))
+        sent = [b"%07d" % n + b"x" * 1000 for n in range(40_000)]
+        for at in range(0, len(sent), 1000):
+            await house.put("firehose/flights", sent[at : at + 1000])
+        await house.until(lambda: bool(stores) and stores[0].tries >= 4, step_s=1)
+        for _ in range(20):
+            await house.pass_time(600)
+        (driver,) = house.firehose._drivers.values()
+        assert driver._buffer.weight + driver._in_flight < 26 << 20
+        assert house.settled() == 0
+        assert stores[0].tries < 60, "the pauses double"
+        stores[0].healed = True
+        await house.until(lambda: house.settled() == len(sent), step_s=10)
+        assert lines(house) == Counter(sent)
+
+
+async def test_the_memory_of_all_streams_together_is_bounded() -> None:
+    memory, flushed = Memory(100), []
+    for name in ("a", "b"):
+        memory.register(name, lambda name=name: flushed.append(name))  # type: ignore[misc]
+    memory.hold("a", 60)
+    assert not memory.full
+    memory.hold("b", 40)
+    assert memory.full
+    assert flushed == ["a"]
+    memory.hold("a", 0)
+    await memory.room()
+    memory.forget("b")
+    memory.hold("a", 99)
+    assert not memory.full
+
+
+async def test_a_full_disk_while_staging_and_planning(tmp_path: Path, monkeypatch: Any) -> None:
+    house = House(tmp_path)
+    stage = Delivery._stage
+    failures = 3
+
+    def failing(self: Delivery, chunks: Any) -> Any:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise OSError(28, "No space left on device")
+        return stage(self, chunks)
+
+    monkeypatch.setattr(Delivery, "_stage", failing)
+    async with house:
+        await house.create(**processing(NEWLINES))
+        journal = house.firehose._book._journal
+        append, full = journal.append, 2
+
+        async def refusing(events: Any) -> None:
+            nonlocal full
+            if full:
+                full -= 1
+                raise LogFull("no space left")
+            await append(events)
+
+        monkeypatch.setattr(journal, "append", refusing)
+        await house.put("firehose/flights", [b"1", b"2"])
+        await house.until(lambda: house.settled() == 2, step_s=10)
+        assert lines(house) == Counter([b"1", b"2"])
+
+
+async def test_staged_bytes_that_vanish_are_made_again(tmp_path: Path) -> None:
+    house = House(tmp_path, stores=Unreliable)  # type: ignore[arg-type]
+    async with house:
+        await house.create(**processing(NEWLINES))
+        await house.put("firehose/flights", [b"1", b"2"])
+        await house.until(lambda: bool(house.streams()[0].plans), step_s=10)
+    for path in (tmp_path / "firehose" / "staging").rglob("*.*"):
+        path.unlink()
+    house = House(tmp_path, log=house.log, clock=house.clock)
+    async with house:
+        await house.until(lambda: house.settled() == 2, step_s=10)
+        assert lines(house) == Counter([b"1", b"2"])
+
+
+async def test_an_open_plan_is_finished_with_the_bytes_that_were_staged(tmp_path: Path) -> None:
+    house = House(tmp_path, stores=Unreliable)  # type: ignore[arg-type]
+    async with house:
+        await house.create(**processing(NEWLINES))
+        await house.put("firehose/flights", [b"1"])
+        await house.until(lambda: bool(house.streams()[0].plans), step_s=10)
+        (plan,) = house.streams()[0].plans.values()
+    house = House(tmp_path, log=house.log, clock=house.clock)
+    async with house:
+        await house.until(house.delivered)
+        assert house.objects() == {plan.objects[0].key: b"1\n"}
+
+
+async def test_through_a_resharding(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        await house.client.create_stream("air", 1)
+        await house.create(kinesis="air", **processing(NEWLINES))
+        await house.put("air", [b"a%d" % n for n in range(50)])
+        await house.service.call("SplitShard", _split("air", str(2**127)), house.scope)
+        await house.put("air", [b"b%d" % n for n in range(50)])
+        await house.until(lambda: house.settled() == 100, step_s=10)
+        assert lines(house) == Counter(b"%s%d" % (c, n) for c in (b"a", b"b") for n in range(50))
+
+
+def _split(stream: str, hash_key: str) -> Any:
+    from tests.firehose.harness import decoded
+
+    return decoded(
+        "kinesis",
+        "SplitShard",
+        {"StreamName": stream, "ShardToSplit": "shardId-000000000000", "NewStartingHashKey": hash_key},
+    )
+
+
+async def test_a_source_that_is_deleted_and_created_again(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        await house.client.create_stream("air", 1)
+        await house.create(kinesis="air", **processing(NEWLINES))
+        await house.put("air", [b"first", b"second"])
+        await house.until(house.delivered, step_s=10)
+        await house.client.delete_stream("air")
+        for _ in range(5):
+            await house.pass_time(10)
+        description = await house.call("DescribeDeliveryStream", DeliveryStreamName="flights")
+        assert description["DeliveryStreamDescription"]["DeliveryStreamStatus"] == "ACTIVE"
+        await house.client.create_stream("air", 1)
+        await house.put("air", [b"anew"])
+        await house.until(lambda: lines(house)[b"anew"] == 1, step_s=10)
+        assert lines(house) == Counter([b"first", b"second", b"anew"])
+
+
+async def test_a_bucket_of_the_settings_is_any_fsspec_url(tmp_path: Path) -> None:
+    name = uuid.uuid4().hex
+    async with House(tmp_path, buckets={"lake": f"memory://{name}"}) as house:
+        await house.create(Prefix="raw/", **processing(NEWLINES))
+        await house.put("firehose/flights", [b"1"])
+        memory = fsspec.filesystem("memory")
+        await house.until(lambda: bool(memory.find(f"/{name}")) and house.settled() == 1, step_s=10)
+        (path,) = memory.find(f"/{name}")
+        assert path.startswith(f"/{name}/raw/2023/11/14/22/flights-1-")
+        assert memory.cat_file(path) == b"1\n"
+
+
+async def test_two_streams_of_one_source_each_deliver_all(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        await house.client.create_stream("air", 2)
+        await house.create("one", kinesis="air", bucket="one", **processing(NEWLINES))
+        await house.create("two", kinesis="air", bucket="two", **processing(NEWLINES))
+        await house.client.put("air", Records.of(["k", "l"], [b"1", b"2"]))
+        await house.until(lambda: bool(house.objects("one")) and bool(house.objects("two")), step_s=10)
+        for bucket in ("one", "two"):
+            (content,) = house.objects(bucket).values()
+            assert sorted(content.splitlines()) == [b"1", b"2"]
