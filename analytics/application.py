@@ -1,0 +1,394 @@
+"""`Application`: a program that runs. The driver around the machines: it reads, lets them work, commits, delivers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import pyarrow as pa
+
+from analytics import faults
+from analytics.compiler import compile_program
+from analytics.engine import END, Engine, Step
+from analytics.errors import SqlError, closest
+from analytics.frontier import InputTime
+from analytics.inputs import Decoder, Input, Reader, cut, discover
+from analytics.outputs import Output, Target, target
+from analytics.plan import Plan, StreamPlan
+from analytics.program import ERROR_STREAM, Program, parse
+from analytics.references import Reference, load
+from analytics.state import Entry, State
+from connectors.formats.schema import Column
+from streams.core.clock import Clock, SystemClock
+from streams.core.errors import ValidationError
+from streams.core.records import Batch
+from streams.sdk.client import Client
+
+BATCH_ROWS_MAX = 100_000
+"""Records of one micro-batch: DuckDB is at its full speed from 50,000 rows on, and 100,000 of 1 KB still fit beside
+their columns in some hundred megabytes."""
+TICK_MS = 250
+"""How long the application waits for records while a window may close without any: the delay that this adds."""
+WAIT_MS = 5_000
+"""How long it waits where only records make a difference: the time a stop may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What one commit did. `frontiers` by input in milliseconds; `behind` counts records known and not read."""
+
+    records: int
+    rows: int
+    faulty: int
+    frontiers: dict[str, int | None]
+    behind: int
+    open_until_ms: int | None
+
+
+@dataclass(slots=True)
+class _Feed:
+    """One input at run time."""
+
+    name: str
+    physical: str
+    reader: Reader
+    decoder: Decoder
+    time: InputTime
+
+
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """What is known of an input when a micro-batch begins, so that reading on meanwhile changes nothing."""
+
+    checked_ms: int
+    behind: set[str]
+    reading: set[str]
+    batches: list[Batch]
+
+
+class Application:
+    """A program with its inputs, reference tables and outputs.
+
+    `path` is the file that keeps its state; with it, rows reach streams and files exactly once through any crash. None:
+    everything is in memory, and begins anew with the process. `progress` is told of every commit, before its rows are
+    delivered. One `run` at a time.
+    """
+
+    def __init__(
+        self,
+        program: str,
+        *,
+        client: Client,
+        inputs: Sequence[Input],
+        references: Sequence[Reference] = (),
+        outputs: Sequence[Output] = (),
+        path: str | None = None,
+        clock: Clock | None = None,
+        batch_rows: int = BATCH_ROWS_MAX,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Raises `SqlError` where the program does not parse; the rest is checked by `open`."""
+        self._program: Program = parse(program)
+        self._text = program
+        self._client = client
+        self._inputs = list(inputs)
+        self._references = list(references)
+        self._outputs = list(outputs)
+        self._path = path
+        self._clock = clock or SystemClock()
+        self._batch_rows = batch_rows
+        self._progress = progress
+        self._stop = asyncio.Event()
+        self._plan = Plan((), {}, {}, {})
+        self._streams: dict[str, StreamPlan] = {}
+        self._state: State | None = None
+        self._queue: deque[tuple[int, Batch]] = deque()
+        self._delivered: list[int] = []
+        self._feeds: list[_Feed] = []
+        self._targets: list[Target] = []
+        self._polling: asyncio.Task[None] | None = None
+
+    async def open(self) -> Plan:
+        """Finds the columns, compiles, and opens the state; nothing runs yet. Raises `SqlError` for a program that does
+        not fit its inputs, `ValidationError` for options and files that are wrong."""
+        if self._state is not None:
+            return self._plan
+        columns = {each.name: await self._columns(each) for each in self._inputs}
+        tables = {each.name: await asyncio.to_thread(load, each) for each in self._references}
+        shapes = {name: [Column(field.name, field.type) for field in table.schema] for name, table in tables.items()}
+        self._plan = await asyncio.to_thread(compile_program, self._program, columns, shapes)
+        self._streams = {**self._plan.streams, ERROR_STREAM: faults.STREAM}
+        for output in self._outputs:
+            self._check_output(output)
+        self._state = await asyncio.to_thread(self._open_state, tables)
+        self._targets = [
+            target(output, number, self._client, self._state.id, self._clock)
+            for number, output in enumerate(self._outputs)
+        ]
+        self._sizes, self._last_id = self._state.sizes(), self._state.last_id()
+        for each in self._inputs:
+            if each.name in self._plan.inputs:
+                await self._open_input(each, columns[each.name])
+        return self._plan
+
+    async def run(self, *, until_end: bool = False) -> None:
+        """Runs until `stop`. With `until_end`, reads what the inputs hold now, closes every window, and returns."""
+        await self.open()
+        try:
+            await self._deliver(self._opened.outbox())
+            if until_end:
+                await self._run_to_end()
+            else:
+                await self._run_live()
+            await asyncio.to_thread(self._tidy)
+        finally:
+            if self._polling is not None:
+                self._polling.cancel()
+                await asyncio.gather(self._polling, return_exceptions=True)
+                self._polling = None
+
+    def stop(self) -> None:
+        """`run` returns after the micro-batch at hand has been committed and delivered."""
+        self._stop.set()
+
+    async def close(self) -> None:
+        """Closes the state. Windows that are open stay in it."""
+        if self._state is not None:
+            self._state.close()
+            self._state = None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def streams(self) -> dict[str, StreamPlan]:
+        """The in-application streams, by name, once it is open."""
+        return self._streams
+
+    @property
+    def _opened(self) -> State:
+        assert self._state is not None, "the application is not open"
+        return self._state
+
+    async def _columns(self, input: Input) -> Sequence[Column]:
+        columns = input.columns if input.columns is not None else await discover(self._client, input)
+        if input.columns is None and not columns:
+            raise ValidationError(f"stream {input.stream} holds no JSON records to find its columns in: declare them")
+        if input.rule.column is not None:
+            found = next((column for column in columns if column.name == input.rule.column), None)
+            if found is None:
+                near = closest(input.rule.column, [column.name for column in columns])
+                hint = f"; did you mean {near}?" if near else ""
+                raise ValidationError(f"rowtime: stream {input.stream} has no column {input.rule.column}{hint}")
+            if not pa.types.is_timestamp(found.type):
+                raise ValidationError(f"rowtime: column {found.name} is not a TIMESTAMP but {found.type}")
+        return columns
+
+    def _check_output(self, output: Output) -> None:
+        if output.source is None:
+            return
+        if output.source not in self._streams:
+            near = closest(output.source, self._streams)
+            raise SqlError(f"there is no in-application stream {output.source} to put out", suggestion=near)
+        names = [column.name for column in self._streams[output.source].columns]
+        if output.partition_key is not None and output.partition_key not in names:
+            near = closest(output.partition_key, names)
+            raise SqlError(f"stream {output.source} has no column {output.partition_key}", suggestion=near)
+
+    def _open_state(self, tables: dict[str, pa.Table]) -> State:
+        state = State(self._path, self._text)
+        Engine.create(self._plan, state.connection)
+        for name, relation in self._plan.references.items():
+            renamed = tables[name].rename_columns([field.physical for field in relation.fields])
+            state.connection.register("loaded", renamed)
+            state.connection.execute(f"CREATE TEMP TABLE {relation.physical} AS SELECT * FROM loaded")
+            state.connection.unregister("loaded")
+        self._engine = Engine(self._plan, state.connection)
+        self._engine.recover()
+        return state
+
+    async def _open_input(self, input: Input, columns: Sequence[Column]) -> None:
+        relation = self._plan.inputs[input.name]
+        time = InputTime(input.rule)
+        self._opened.load_time(input.name, time)
+        reader = Reader(self._client, input, self._opened.positions(input.name))
+        shards = await reader.open()
+        decoder = Decoder(input, relation, columns, time, {shard.id: shard for shard in shards})
+        self._feeds.append(_Feed(input.name, relation.physical, reader, decoder, time))
+
+    async def _run_live(self) -> None:
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            while not self._stop.is_set():
+                if not await self._read(stopped):
+                    break
+                await self._work(self._take(None))
+        finally:
+            stopped.cancel()
+
+    async def _read(self, stopped: asyncio.Task[bool]) -> bool:
+        """Waits until there are records, time to look at the clock, or a stop (False)."""
+        if len(self._queue) == 0 or self._polling is not None:
+            polling = self._polling or self._start_poll(self._wait_ms())
+            await asyncio.wait({polling, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not polling.done():
+                return False
+            self._polling = None
+            polling.result()
+        return True
+
+    def _wait_ms(self) -> int:
+        return WAIT_MS if self._engine.open_until_ms is None else TICK_MS
+
+    async def _run_to_end(self) -> None:
+        ends = [await feed.reader.tips() for feed in self._feeds]
+        while not self._stop.is_set():
+            if not self._queue:
+                shards = [feed.reader.reading for feed in self._feeds]
+                await self._poll(0)
+                if not self._queue and shards == [feed.reader.reading for feed in self._feeds]:
+                    break
+            await self._work(self._take(ends))
+        if not self._stop.is_set():
+            await self._work(self._take(ends), end=True)
+
+    def _start_poll(self, wait_ms: int) -> asyncio.Task[None]:
+        self._polling = asyncio.create_task(self._poll(wait_ms), name="application reads ahead")
+        return self._polling
+
+    async def _poll(self, wait_ms: int) -> None:
+        """The next records of all inputs into the queue; returns with the first that come."""
+        now_ms = self._clock.now_ms()
+        if len(self._feeds) == 1:
+            found = [await self._feeds[0].reader.poll(now_ms, wait_ms)]
+        else:
+            found = await self._poll_many(now_ms, wait_ms)
+        for number, batches in enumerate(found):
+            self._queue.extend((number, batch) for batch in batches)
+
+    async def _poll_many(self, now_ms: int, wait_ms: int) -> list[list[Batch]]:
+        # Whoever has nothing must not hold up whoever has: first all are asked, then one short wait is shared.
+        found = await asyncio.gather(*(feed.reader.poll(now_ms, 0) for feed in self._feeds))
+        if any(found) or wait_ms == 0:
+            return list(found)
+        return list(await asyncio.gather(*(feed.reader.poll(now_ms, min(wait_ms, TICK_MS)) for feed in self._feeds)))
+
+    def _take(self, ends: Sequence[dict[str, int]] | None) -> list[_Now]:
+        """At most a micro-batch out of the queue; the rest stays. What lies after `ends` is left for another run."""
+        taken: list[list[Batch]] = [[] for _ in self._feeds]
+        room = self._batch_rows
+        while self._queue and room > 0:
+            number, batch = self._queue.popleft()
+            if ends is not None:
+                end = ends[number].get(batch.shard)
+                if end is not None and batch.next > end:
+                    batch, _ = cut(batch, max(0, end - batch.first))
+                    if not len(batch):
+                        continue
+            batch, rest = cut(batch, room)
+            if rest is not None:
+                self._queue.appendleft((number, rest))
+            room -= len(batch)
+            taken[number].append(batch)
+            self._feeds[number].reader.took(batch)
+        result = []
+        for number, feed in enumerate(self._feeds):
+            waiting = {batch.shard for owner, batch in self._queue if owner == number}
+            here = {batch.shard for batch in taken[number]}
+            behind, reading = feed.reader.behind | waiting, feed.reader.reading | waiting | here
+            result.append(_Now(feed.reader.checked_ms, behind, reading, taken[number]))
+        return result
+
+    async def _work(self, inputs: list[_Now], *, end: bool = False) -> None:
+        """One micro-batch: computed, committed, delivered. Meanwhile the next records are read."""
+        if not end and len(self._queue) == 0 and not self._stop.is_set() and any(now.batches for now in inputs):
+            self._start_poll(0)
+        entries = await asyncio.to_thread(self._compute, inputs, end)
+        await self._deliver(entries)
+        if self._polling is not None:
+            polling, self._polling = self._polling, None
+            await polling
+
+    def _compute(self, inputs: list[_Now], end: bool) -> list[Entry]:
+        now_ms = self._clock.now_ms()
+        tables, faulty, frontiers = {}, [], {}
+        for feed, now in zip(self._feeds, inputs, strict=True):
+            rows = [feed.decoder.decode(batch, now_ms) for batch in now.batches]
+            faulty += [each.faulty for each in rows if len(each.faulty)]
+            if rows:
+                tables[feed.physical] = pa.concat_tables([each.table for each in rows])
+            at = END if end else feed.time.advance(now.checked_ms, now.behind, now.reading)
+            if at is not None:
+                frontiers[feed.physical] = at
+        step = self._engine.step(tables, frontiers, now_ms)
+        if end and step.closed_ms is not None:
+            for feed in self._feeds:
+                feed.time.finish(step.closed_ms)
+        faulty += [table for table in step.faulty if len(table)]
+        entries = self._encode(step, faulty)
+        records = sum(len(batch) for now in inputs for batch in now.batches)
+        if records or entries or step.changes.closed:
+            times = {feed.name: (dict(feed.reader.taken), feed.time) for feed in self._feeds}
+            self._opened.commit(step.changes, times, entries, self._delivered)
+            self._engine.applied(step.changes)
+            self._delivered = []
+            self._report(step, records, sum(len(table) for table in faulty), inputs)
+        return entries
+
+    def _report(self, step: Step, records: int, faulty: int, inputs: list[_Now]) -> None:
+        if self._progress is None:
+            return
+        made = sum(len(step.rows.get(stream.physical, ())) for stream in self._plan.streams.values())
+        self._progress(
+            Progress(
+                records,
+                made,
+                faulty,
+                {feed.name: feed.time.at_ms for feed in self._feeds},
+                sum(feed.reader.backlog for feed in self._feeds),
+                self._engine.open_until_ms,
+            )
+        )
+
+    def _encode(self, step: Step, faulty: list[pa.Table]) -> list[Entry]:
+        rows = dict(step.rows)
+        if faulty:
+            rows[ERROR_STREAM] = pa.concat_tables(faulty)
+        entries = []
+        for number, output in enumerate(self._outputs):
+            for name, stream in self._streams.items():
+                if output.source in (None, name) and stream.physical in rows:
+                    at = self._sizes.get(number, 0)
+                    for batch in _named(rows[stream.physical], stream):
+                        self._last_id += 1
+                        data = self._targets[number].encode(name, batch, at)
+                        entries.append(Entry(self._last_id, number, at, data))
+                        at += len(data)
+                    self._sizes[number] = at
+        return entries
+
+    async def _deliver(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            await self._targets[entry.output].deliver(entry)
+            self._delivered.append(entry.id)
+
+    def _tidy(self) -> None:
+        """Forgets deliveries that have been made, so that the next start does not repeat them."""
+        if self._delivered:
+            self._opened.forget(self._delivered)
+            self._delivered = []
+
+
+def _named(rows: pa.Table, stream: StreamPlan) -> list[pa.RecordBatch]:
+    """Rows as the program declares them, ROWTIME first."""
+    fields = [("ROWTIME", pa.timestamp("ms")), *((column.name, column.type.arrow) for column in stream.columns)]
+    order = ["rt", *(f"c{number}" for number in range(len(stream.columns)))]
+    arrays = [rows.column(name).cast(kind) for name, (_, kind) in zip(order, fields, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields)).combine_chunks().to_batches()

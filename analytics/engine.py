@@ -1,0 +1,302 @@
+"""The machine that runs a plan: rows and frontiers in, rows of every stream and changes of the state out.
+
+One call of `Engine.step` is one micro-batch. It reads the state and changes nothing; `Changes.apply` writes, inside the
+transaction of whoever keeps the state. All rows are Arrow tables of ``rt`` and ``c0``, ``c1``, ….
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+import pyarrow as pa
+
+from analytics import faults
+from analytics.plan import Plan, Pump, RowQuery, Window
+from connectors.formats.json import encode_json
+
+MESSAGES_MAX = 20
+"""Faulty rows of a query and batch that are run alone to learn their message; the others repeat the first of them, for
+a query a row would make a batch of bad rows a hundred times slower."""
+FAULTY_KEPT_MAX = 10_000
+"""Faulty rows of a query and batch that keep their own bytes in the error stream; more are counted in one row."""
+COMPACT_ROWS_MIN = 200_000
+"""Partial rows of a window's state before they are merged in place: below that, merging at the close is cheaper."""
+
+END = 2**62
+"""The frontier of an input that has ended."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a micro-batch does to the state of windows: partial rows to add, and up to which time windows are closed."""
+
+    added: dict[str, pa.Table] = field(default_factory=dict)
+    closed: dict[str, tuple[Window, int]] = field(default_factory=dict)
+
+    def apply(self, connection: duckdb.DuckDBPyConnection) -> None:
+        for table, (window, at_ms) in self.closed.items():
+            connection.execute(f"DELETE FROM {table}{_ended(window, at_ms)}")
+        for table, rows in self.added.items():
+            connection.register("added", rows)
+            connection.execute(f"INSERT INTO {table} SELECT * FROM added")
+            connection.unregister("added")
+
+
+@dataclass(slots=True)
+class Step:
+    """`rows` by the physical name of their stream; `faulty` are rows of the error stream; `closed_ms` is the end of the
+    last window that closed."""
+
+    rows: dict[str, pa.Table]
+    faulty: list[pa.Table]
+    changes: Changes
+    frontiers: dict[str, int]
+    closed_ms: int | None
+
+
+class Engine:
+    """Runs in one thread at a time. The connection holds the state tables (see `create`) and the reference tables."""
+
+    def __init__(self, plan: Plan, connection: duckdb.DuckDBPyConnection) -> None:
+        self._plan = plan
+        self._connection = connection
+        self._names = _readable(plan)
+        self._open: dict[str, int | None] = {}
+        self._sizes: dict[str, int] = {}
+
+    @staticmethod
+    def create(plan: Plan, connection: duckdb.DuckDBPyConnection) -> None:
+        """The state tables, empty, where they are not there yet."""
+        for pump in plan.pumps:
+            if pump.window is not None:
+                columns = ", ".join(f"{name} {duck}" for name, duck in pump.window.state)
+                connection.execute(f"CREATE TABLE IF NOT EXISTS {pump.window.table} ({columns})")
+
+    def recover(self) -> None:
+        """Learns from the state tables which windows are open."""
+        for pump in self._plan.pumps:
+            if pump.window is not None:
+                self._look(pump.window)
+
+    @property
+    def open_until_ms(self) -> int | None:
+        """When the first open window ends; None if none is open."""
+        return min((end for end in self._open.values() if end is not None), default=None)
+
+    def step(self, inputs: Mapping[str, pa.Table], frontiers: Mapping[str, int], now_ms: int) -> Step:
+        """`inputs` and `frontiers` by the physical name of the input. A pump's frontier is that of its source."""
+        result = Step(
+            {name: table for name, table in inputs.items() if len(table)}, [], Changes(), dict(frontiers), None
+        )
+        feeding: dict[str, list[int | None]] = {}
+        for pump in self._plan.pumps:
+            at = result.frontiers.get(pump.source)
+            feeding.setdefault(pump.target, []).append(at)
+            made = self._run(pump, result, at, now_ms)
+            if made is not None and len(made):
+                before = result.rows.get(pump.target)
+                result.rows[pump.target] = made if before is None else pa.concat_tables([before, made])
+            # The pumps into a stream all stand before those that read it: the last one leaves the least frontier.
+            known = feeding[pump.target]
+            if None not in known:
+                result.frontiers[pump.target] = min(at for at in known if at is not None)
+            else:
+                result.frontiers.pop(pump.target, None)
+        return result
+
+    def applied(self, changes: Changes) -> None:
+        """To be called after the changes are committed."""
+        for table, rows in changes.added.items():
+            self._sizes[table] = self._sizes.get(table, 0) + len(rows)
+        for pump in self._plan.pumps:
+            window = pump.window
+            if window is None or window.table not in changes.closed.keys() | changes.added.keys():
+                continue
+            if window.table in changes.closed:
+                self._look(window)
+            else:
+                self._note(window, changes.added[window.table])
+            if self._sizes.get(window.table, 0) > COMPACT_ROWS_MIN:
+                self._compact(window)
+
+    def _run(self, pump: Pump, step: Step, at: int | None, now_ms: int) -> pa.Table | None:
+        source = step.rows.get(pump.source)
+        if source is not None:
+            self._connection.register(pump.source, source)
+        try:
+            if pump.window is None:
+                return None if source is None else self._rows(pump.rows, pump.source, pump, step, now_ms)
+            fresh = None if source is None else self._partials(pump, pump.window, step, now_ms)
+            return self._close(pump, pump.window, fresh, step, at, now_ms)
+        finally:
+            if source is not None:
+                self._connection.unregister(pump.source)
+
+    def _partials(self, pump: Pump, window: Window, step: Step, now_ms: int) -> pa.Table:
+        try:
+            return self._table(window.partial.format(source=f"({pump.rows.select(pump.source)})"))
+        except duckdb.Error:
+            rows = self._rows(pump.rows, pump.source, pump, step, now_ms)
+        self._connection.register("rows_of_pump", rows)
+        try:
+            return self._table(window.partial.format(source="rows_of_pump"))
+        finally:
+            self._connection.unregister("rows_of_pump")
+
+    def _close(
+        self, pump: Pump, window: Window, fresh: pa.Table | None, step: Step, at: int | None, now_ms: int
+    ) -> pa.Table | None:
+        if fresh is not None and not len(fresh):
+            fresh = None
+        ends = [end for end in (self._open.get(window.table), self._first_end(window, fresh)) if end is not None]
+        if at is None or not ends or min(ends) > at:
+            if fresh is not None:
+                step.changes.added[window.table] = fresh
+            return None
+        until = _ended(window, at)
+        parts = [f"SELECT * FROM {window.table}{until}"]
+        if fresh is not None:
+            self._connection.register("fresh", fresh)
+            typed = ", ".join(f"CAST({name} AS {duck}) AS {name}" for name, duck in window.state)
+            parts.append(f"SELECT {typed} FROM fresh{until}")
+        try:
+            merged = window.merge.format(source=f"({' UNION ALL '.join(parts)})")
+            rows = self._rows(window.closing, f"({merged})", pump, step, now_ms)
+            if fresh is not None:
+                left = self._table(
+                    f"SELECT * FROM fresh WHERE NOT ({until.removeprefix(' WHERE ')})"
+                    if until
+                    else "SELECT * FROM fresh LIMIT 0"
+                )
+                if len(left):
+                    step.changes.added[window.table] = left
+            last = at if until else max(self._last_end(window, parts), 0)
+        finally:
+            if fresh is not None:
+                self._connection.unregister("fresh")
+        step.changes.closed[window.table] = (window, at)
+        step.closed_ms = max(step.closed_ms or last, last)
+        return rows
+
+    def _rows(self, query: RowQuery, source: str, pump: Pump, step: Step, now_ms: int) -> pa.Table:
+        """The fast statement first; where it fails, without the rows that make it fail, which become faults."""
+        try:
+            return self._table(query.select(source))
+        except duckdb.Error as error:
+            first = error
+        connection = self._connection
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE tried AS SELECT *, row_number() OVER () AS rn FROM {source}")
+        try:
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE faulty AS {query.guard('tried')}")
+            rows = self._table(query.select("(SELECT * FROM tried WHERE rn NOT IN (SELECT rn FROM faulty))"))
+            bad = self._table("SELECT * FROM tried WHERE rn IN (SELECT rn FROM faulty) ORDER BY rn")
+            step.faulty.append(self._faults(query, bad, pump, first, now_ms))
+            return rows
+        finally:
+            connection.execute("DROP TABLE IF EXISTS tried")
+            connection.execute("DROP TABLE IF EXISTS faulty")
+
+    def _faults(self, query: RowQuery, bad: pa.Table, pump: Pump, first: duckdb.Error, now_ms: int) -> pa.Table:
+        kept = bad.slice(0, FAULTY_KEPT_MAX)
+        messages = []
+        for number in kept.column("rn").to_pylist()[:MESSAGES_MAX]:
+            try:
+                self._table(query.select(f"(SELECT * FROM tried WHERE rn = {number})"))
+                messages.append(_message(first))
+            except duckdb.Error as error:
+                messages.append(_message(error))
+        messages += [messages[0] if messages else _message(first)] * (len(kept) - len(messages))
+        times = kept.column("rt").cast(pa.timestamp("ms")).cast(pa.int64()).to_pylist()
+        data = encode_json(self._readable(kept.drop_columns(["rn"]), pump)).to_pylist()
+        if len(bad) > len(kept):
+            messages.append(f"{len(bad) - len(kept):,} more rows of this batch failed")
+            times.append(None)
+            data.append(b"")
+        return faults.rows(now_ms, [_kind(message) for message in messages], messages, times, data, pump.name)
+
+    def _readable(self, rows: pa.Table, pump: Pump) -> pa.RecordBatch:
+        """Rows as the program names them."""
+        known = self._names.get(pump.source, {})
+        rows = rows.drop_columns([name for name in ("rt",) if name in rows.column_names])
+        if pump.window is None or "w" not in rows.column_names:
+            rows = rows.rename_columns([known.get(name, name) for name in rows.column_names])
+        return (
+            rows.combine_chunks().to_batches()[0] if len(rows) else pa.RecordBatch.from_pylist([], schema=rows.schema)
+        )
+
+    def _table(self, sql: str) -> pa.Table:
+        return self._connection.sql(sql).to_arrow_table()
+
+    def _first_end(self, window: Window, rows: pa.Table | None) -> int | None:
+        if rows is None:
+            return None
+        self._connection.register("fresh", rows)
+        end, _ = self._ends(window, "min", "fresh")
+        self._connection.unregister("fresh")
+        return end
+
+    def _last_end(self, window: Window, parts: Sequence[str]) -> int:
+        end, _ = self._ends(window, "max", f"({' UNION ALL '.join(parts)})")
+        return end or 0
+
+    def _ends(self, window: Window, which: str, source: str) -> tuple[int | None, int]:
+        """The first or last end of the windows in partial rows, in milliseconds, and the number of these rows."""
+        sql = f"SELECT epoch_ms(CAST({which}({window.end}) AS TIMESTAMP)), count(*) FROM {source}"
+        ((end, count),) = self._connection.execute(sql).fetchall()
+        return end, count
+
+    def _look(self, window: Window) -> None:
+        self._open[window.table], self._sizes[window.table] = self._ends(window, "min", window.table)
+
+    def _note(self, window: Window, rows: pa.Table) -> None:
+        ends = [end for end in (self._open.get(window.table), self._first_end(window, rows)) if end is not None]
+        self._open[window.table] = min(ends, default=None)
+
+    def _compact(self, window: Window) -> None:
+        """Merges partial rows in place, in a transaction of its own."""
+        names = ", ".join(name for name, _ in window.state)
+        self._connection.execute("BEGIN")
+        self._connection.execute(
+            f"CREATE TEMP TABLE compacted AS SELECT {names} FROM ({window.merge.format(source=window.table)})"
+        )
+        self._connection.execute(f"DELETE FROM {window.table}")
+        self._connection.execute(f"INSERT INTO {window.table} SELECT * FROM compacted")
+        self._connection.execute("DROP TABLE compacted")
+        self._connection.execute("COMMIT")
+        self._look(window)
+        self._sizes[window.table] = 0  # what a merge could not shrink is no reason to merge again at once
+
+
+def _ended(window: Window, at_ms: int) -> str:
+    """The condition on partial rows whose window is over; empty for all."""
+    return "" if at_ms >= END else f" WHERE {window.end} <= make_timestamp_ms({at_ms})"
+
+
+def _readable(plan: Plan) -> dict[str, dict[str, str]]:
+    names = {r.physical: {f.physical: f.name for f in (*r.fields, *r.hidden)} for r in plan.inputs.values()}
+    for stream in plan.streams.values():
+        names[stream.physical] = {f"c{i}": column.name for i, column in enumerate(stream.columns)}
+    return names
+
+
+def _message(error: duckdb.Error) -> str:
+    text = str(error).split("\n", 1)[0]
+    ours = re.search(r"Could not convert string '(.*)' to INT32", text)
+    if ours:
+        return ours.group(1)
+    if "Division by zero" in text:
+        return "division by zero"
+    return re.sub(r"^[A-Za-z ]+ Error: ", "", text)
+
+
+def _kind(message: str) -> str:
+    if message == "division by zero":
+        return "DivideByZero"
+    if message.startswith("NULL into"):
+        return "NullValue"
+    if "out of range" in message.lower() or "overflow" in message.lower():
+        return "NumericOverflow"
+    return "RowError"

@@ -1,0 +1,119 @@
+"""The time of an input: a machine that says, for each row, whether it comes too late, and how far time has come.
+
+The *frontier* is a promise: no row that is accepted from now on has a ROWTIME before it. It never goes back. Windows
+that end at or before it are closed.
+
+ROWTIME from arrival      A shard that is read to its end has come as far as the clock (less `MARGIN_MS`); one that is
+                          not, as far as its last row. The frontier is the least of all shards. A row below it (a clock
+                          was set back) gets the frontier as its ROWTIME: nothing is ever late.
+ROWTIME from a column     A shard has come as far as its greatest time less the lateness allowed. A row below that is
+                          late; whether it is depends on the rows before it in its shard only, not on how they were
+                          batched. Shards that never had a row hold nothing back once they are read to their end. Only
+                          data move this frontier, unless `idle_ms` is set: then a shard without a row for so long holds
+                          nothing back, and when all are idle, time moves on with the clock.
+                          A time more than `future_ms` ahead of the clock is refused: it would close every window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+MARGIN_MS = 1_000
+"""Between the arrival that the log writes on a record and the moment a reader sees it: group commit and scheduling."""
+
+FUTURE_MS = 24 * 3_600_000
+"""How far ahead of the clock an event may be by default: time zones that were mixed up stay within a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRule:
+    """`column` is the event-time column, None for arrival. Milliseconds all."""
+
+    column: str | None = None
+    lateness_ms: int = 0
+    idle_ms: int | None = None
+    future_ms: int = FUTURE_MS
+
+
+@dataclass(slots=True)
+class ShardTime:
+    """`high_ms` is the greatest ROWTIME accepted; `seen_ms` the clock when the last row came."""
+
+    high_ms: int | None = None
+    seen_ms: int = 0
+
+
+@dataclass(slots=True)
+class InputTime:
+    """`at_ms` is the frontier; None before there is one."""
+
+    rule: TimeRule
+    at_ms: int | None = None
+    shards: dict[str, ShardTime] = field(default_factory=dict)
+
+    def admit(self, shard: str, times: np.ndarray, now_ms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`times` are int64 milliseconds of rows of one shard in order. Gives their ROWTIMEs, and which rows are late
+        and which too far in the future (bool each); those are not accepted."""
+        state = self.shards.setdefault(shard, ShardTime())
+        nothing = np.zeros(len(times), bool)
+        if not len(times):
+            return times, nothing, nothing
+        state.seen_ms = now_ms
+        if self.rule.column is None:
+            if self.at_ms is not None:
+                times = np.maximum(times, self.at_ms)
+            state.high_ms = int(times.max()) if state.high_ms is None else max(state.high_ms, int(times.max()))
+            return times, nothing, nothing
+        future = times > now_ms + self.rule.future_ms
+        least = np.iinfo(np.int64).min // 2
+        start = least if state.high_ms is None else state.high_ms
+        highs = np.maximum.accumulate(np.concatenate([[start], np.where(future, least, times)]))
+        late = ~future & (times < highs[:-1] - self.rule.lateness_ms)
+        if self.at_ms is not None:
+            late |= ~future & (times < self.at_ms)
+        if highs[-1] > least:
+            state.high_ms = int(highs[-1])
+        return times, late, future
+
+    def advance(self, now_ms: int, behind: set[str], reading: set[str]) -> int | None:
+        """The frontier, moved as far as it may. `now_ms` is the clock before the question whose answer says that the
+        shards `reading` are read to their end, except those in `behind`."""
+        reached = (
+            self._arrival(now_ms, behind, reading) if self.rule.column is None else self._event(now_ms, behind, reading)
+        )
+        if reached is not None and (self.at_ms is None or reached > self.at_ms):
+            self.at_ms = reached
+        return self.at_ms
+
+    def finish(self, at_ms: int) -> None:
+        """The input has ended: every window up to `at_ms` has been closed."""
+        self.at_ms = at_ms if self.at_ms is None else max(self.at_ms, at_ms)
+
+    def _arrival(self, now_ms: int, behind: set[str], reading: set[str]) -> int | None:
+        reached = []
+        for shard in reading:
+            high = self.shards.get(shard, ShardTime()).high_ms
+            if shard not in behind:
+                reached.append(now_ms - MARGIN_MS)
+            elif high is None:
+                return None
+            else:
+                reached.append(high)
+        return min(reached, default=None)
+
+    def _event(self, now_ms: int, behind: set[str], reading: set[str]) -> int | None:
+        reached, idle = [], []
+        for shard in reading:
+            state = self.shards.get(shard, ShardTime())
+            if state.high_ms is None:
+                if shard in behind:
+                    return None
+                continue
+            quiet_ms = now_ms - state.seen_ms
+            if self.rule.idle_ms is not None and shard not in behind and quiet_ms >= self.rule.idle_ms:
+                idle.append(state.high_ms - self.rule.lateness_ms + quiet_ms)
+            else:
+                reached.append(state.high_ms - self.rule.lateness_ms)
+        return min(reached, default=max(idle, default=None))

@@ -1,0 +1,236 @@
+"""Inputs: the Kinesis streams that an application reads, and how their records become rows with a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from analytics import faults
+from analytics.frontier import FUTURE_MS, InputTime, TimeRule
+from analytics.relation import Relation
+from connectors.formats.json import decode_json, infer_columns
+from connectors.formats.schema import Column
+from streams.core.records import Batch
+from streams.core.sequence import of_record
+from streams.core.shards import Shard
+from streams.sdk.client import FETCH_SIZE_MAX, TRIM_HORIZON, Client, Start
+from streams.sdk.lineage import Lineage
+
+SOURCE = "SOURCE_SQL_STREAM_001"
+MS = pa.timestamp("ms")
+
+ARRIVAL = "arrival"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The Kinesis stream `stream` as the in-application stream `name`.
+
+    columns       what its JSON records hold, named exactly as SQL must name them; None: found in the first records
+    start         where to begin when the application has no state yet
+    rowtime       "arrival", or the column (a TIMESTAMP) whose value is the row's ROWTIME
+    lateness_ms   with a column: how far a row may lie behind the latest one before it; more is late
+    idle_ms       with a column: a shard without a row for so long holds time back no longer; None: for ever
+    future_ms     with a column: how far ahead of the clock a row may lie; more is refused
+    """
+
+    stream: str
+    name: str = SOURCE
+    columns: Sequence[Column] | None = None
+    start: Start = TRIM_HORIZON
+    rowtime: str = ARRIVAL
+    lateness_ms: int = 0
+    idle_ms: int | None = None
+    future_ms: int = FUTURE_MS
+
+    @property
+    def rule(self) -> TimeRule:
+        column = None if self.rowtime == ARRIVAL else self.rowtime
+        return TimeRule(column, self.lateness_ms, self.idle_ms, self.future_ms)
+
+
+async def discover(client: Client, input: Input) -> list[Column]:
+    """The columns of the first records that the stream still has. Empty for an empty stream."""
+    positions = await client.find(input.stream, TRIM_HORIZON)
+    fetch = await client.fetch(input.stream, positions, size_max=FETCH_SIZE_MAX // 8)
+    data = [batch.records.data for batch in fetch.batches]
+    return infer_columns(pa.concat_arrays(data)) if data else []
+
+
+@dataclass(slots=True)
+class Rows:
+    """What some records became: rows of ``rt``, ``c…`` and ``h_…``, and rows of the error stream."""
+
+    table: pa.Table
+    faulty: pa.Table
+
+
+@dataclass(slots=True)
+class Decoder:
+    """Makes rows of records. Decodes only the columns that some query uses, once for all of them."""
+
+    input: Input
+    relation: Relation
+    columns: Sequence[Column]
+    time: InputTime
+    shards: dict[str, Shard] = field(default_factory=dict)
+
+    def decode(self, batch: Batch, now_ms: int) -> Rows:
+        """`batch` holds records of one shard, the next ones in its order."""
+        wanted = [
+            (f"c{number}", column)
+            for number, column in enumerate(self.columns)
+            if f"c{number}" in self.relation.used or column.name == self.time.rule.column
+        ]
+        decoded = decode_json(batch.records.data, [column for _, column in wanted])
+        rows = pa.Table.from_batches([decoded.rows.rename_columns([physical for physical, _ in wanted])])
+        source = decoded.source.to_numpy()
+        arrival = batch.records.arrival_ms()[source]
+        faulty = [
+            faults.rows(
+                now_ms,
+                [f.code for f in decoded.faults],
+                [f.message for f in decoded.faults],
+                [int(batch.records.arrival_ms()[f.index]) for f in decoded.faults],
+                [batch.records.data[f.index].as_py() for f in decoded.faults],
+            )
+        ]
+        times, valid = arrival, np.ones(len(rows), bool)
+        if self.time.rule.column is not None:
+            physical = next(physical for physical, column in wanted if column.name == self.time.rule.column)
+            event = rows.column(physical).combine_chunks()
+            valid = event.is_valid().to_numpy(zero_copy_only=False)
+            times = event.cast(pa.int64()).fill_null(0).to_numpy()
+            if not valid.all():
+                message = f"the row has no {self.time.rule.column}, which is its ROWTIME"
+                faulty.append(self._refused(batch, source, arrival, ~valid, "MissingRowtime", message, now_ms))
+        admitted, late, future = self.time.admit(batch.shard, times[valid], now_ms)
+        keep = valid.copy()
+        for bad, name, message in (
+            (late, "LateRow", "the row is behind the time that the stream has reached"),
+            (future, "FutureRow", "the row's time is too far ahead of the clock"),
+        ):
+            if bad.any():
+                mask = np.zeros(len(rows), bool)
+                mask[np.flatnonzero(valid)[bad]] = True
+                faulty.append(self._refused(batch, source, times, mask, name, message, now_ms))
+                keep &= ~mask
+        rt = pa.array(admitted[~(late | future)]).cast(MS)
+        if not keep.all():
+            rows, source = rows.filter(pa.array(keep)), source[keep]
+        rows = rows.append_column("rt", rt)
+        return Rows(self._hidden(rows, batch, source), pa.concat_tables(faulty))
+
+    def _refused(
+        self,
+        batch: Batch,
+        source: np.ndarray,
+        times: np.ndarray,
+        mask: np.ndarray,
+        name: str,
+        message: str,
+        now_ms: int,
+    ) -> pa.Table:
+        records = batch.records.data.take(pa.array(source[mask])).to_pylist()
+        count = len(records)
+        return faults.rows(now_ms, [name] * count, [message] * count, times[mask].tolist(), records)
+
+    def _hidden(self, rows: pa.Table, batch: Batch, source: np.ndarray) -> pa.Table:
+        used, taken = (
+            self.relation.used,
+            batch.records.take(pa.array(source)) if len(source) else batch.records.slice(0, 0),
+        )
+        if "h_arrival" in used:
+            rows = rows.append_column("h_arrival", pa.array(taken.arrival_ms()).cast(MS))
+        if "h_shard" in used:
+            rows = rows.append_column("h_shard", pa.array([batch.shard] * len(rows), pa.string()))
+        if "h_key" in used:
+            rows = rows.append_column("h_key", taken.partition_key)
+        if "h_sequence" in used:
+            shard = self.shards[batch.shard]
+            numbers = [
+                str(of_record(shard.created_ms, shard.index, batch.first + int(at), int(ms)))
+                for at, ms in zip(source, taken.arrival_ms(), strict=True)
+            ]
+            rows = rows.append_column("h_sequence", pa.array(numbers, pa.string()))
+        return rows
+
+
+class Reader:
+    """The records of one input in micro-batches, by shard in order, through any resharding."""
+
+    def __init__(self, client: Client, input: Input, positions: dict[str, int]) -> None:
+        self._client = client
+        self._input = input
+        self._lineage = Lineage(positions)
+        self._tips: dict[str, int] = {}
+        self.taken = dict(positions)
+        self.checked_ms = 0
+
+    @property
+    def stream(self) -> str:
+        return self._input.stream
+
+    @property
+    def reading(self) -> set[str]:
+        """Shards that are open to be read now."""
+        return set(self._lineage.reading)
+
+    @property
+    def behind(self) -> set[str]:
+        """Shards of which more records are known than were taken."""
+        return {shard for shard in self._lineage.reading if self.taken.get(shard, 0) < self._tips.get(shard, 0)}
+
+    @property
+    def backlog(self) -> int:
+        """Records that are known and were not taken."""
+        return sum(max(0, tip - self.taken.get(shard, 0)) for shard, tip in self._tips.items())
+
+    async def open(self) -> list[Shard]:
+        """Finds where to begin, unless it is known. The shards of the stream."""
+        if not self._lineage.positions:
+            self._lineage = Lineage(await self._client.find(self._input.stream, self._input.start))
+        description = await self._client.describe_stream(self._input.stream)
+        self._lineage.describe(description.shards)
+        self.taken = dict(self._lineage.positions)
+        return list(description.shards)
+
+    async def tips(self) -> dict[str, int]:
+        """Where each shard ends now."""
+        fetch = await self._client.fetch(self._input.stream, self._lineage.positions, size_max=1)
+        return dict(fetch.tips)
+
+    async def poll(self, now_ms: int, wait_ms: int, size_max: int = FETCH_SIZE_MAX) -> list[Batch]:
+        """The next records, at most `size_max` bytes. Waits `wait_ms` for the first of them."""
+        if not self._lineage.reading:
+            await self._describe()
+        fetch = await self._client.fetch(self._input.stream, self._lineage.reading, size_max=size_max, wait_ms=wait_ms)
+        self._tips |= fetch.tips
+        self.checked_ms = now_ms
+        for batch in fetch.batches:
+            self._lineage.advance(batch.shard, batch.next)
+        if fetch.ended:
+            for shard in fetch.ended:
+                self._lineage.end(shard)
+            await self._describe()
+        return [batch for batch in fetch.batches if len(batch)]
+
+    async def _describe(self) -> None:
+        self._lineage.describe((await self._client.describe_stream(self._input.stream)).shards)
+
+    def took(self, batch: Batch) -> None:
+        """`batch` is part of the micro-batch that is being committed."""
+        self.taken[batch.shard] = batch.next
+
+
+def cut(batch: Batch, count: int) -> tuple[Batch, Batch | None]:
+    """The first `count` records of a batch, and the rest."""
+    if len(batch) <= count:
+        return batch, None
+    middle = batch.first + count
+    head = dataclasses.replace(batch, next=middle, records=batch.records.slice(0, count))
+    return head, dataclasses.replace(batch, first=middle, records=batch.records.slice(count))

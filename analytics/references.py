@@ -1,0 +1,96 @@
+"""Reference tables: files that a stream is joined with, read whole when an application starts."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import fsspec
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from connectors.formats.json import decode_json, infer_columns
+from connectors.formats.json_plan import sql_type
+from connectors.formats.schema import Column
+from streams.core.errors import ValidationError
+
+SIZE_MAX = 1 << 30
+"""Bytes of a file: the API's limit, and what a process can hold beside its stream."""
+
+FORMATS = {"csv": "csv", "parquet": "parquet", "json": "json", "ndjson": "json", "jsonl": "json"}
+"""File ending → format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A table `name` in the program. `url` is a path or an fsspec URL; `format` is csv (with a header), parquet or json
+    (an object a line), told by the ending unless given. Names of columns stay exactly as they are in the file."""
+
+    name: str
+    url: str
+    format: str | None = None
+    columns: Sequence[Column] | None = None
+
+
+def load(reference: Reference) -> pa.Table:
+    """The file as a table of column types. Raises `ValidationError` for a file that is missing, malformed or too big."""
+    kind = reference.format or FORMATS.get(reference.url.rsplit(".", 1)[-1].lower(), "")
+    if kind not in FORMATS.values():
+        raise ValidationError(
+            f"reference table {reference.name}: format of {reference.url} is not csv, parquet or json"
+        )
+    try:
+        filesystem, path = fsspec.core.url_to_fs(reference.url)
+        if filesystem.size(path) > SIZE_MAX:
+            raise ValidationError(f"reference table {reference.name}: {reference.url} has more than {SIZE_MAX:,} bytes")
+        data = filesystem.cat_file(path)
+    except FileNotFoundError:
+        raise ValidationError(f"reference table {reference.name}: there is no file {reference.url}") from None
+    try:
+        return _typed(_read(kind, data, reference))
+    except (pa.ArrowException, ValueError) as error:
+        raise ValidationError(
+            f"reference table {reference.name}: {reference.url} does not read as {kind}: {error}"
+        ) from error
+
+
+def _read(kind: str, data: bytes, reference: Reference) -> pa.Table:
+    if kind == "csv":
+        options = None
+        if reference.columns is not None:
+            types = {column.name: column.type for column in reference.columns}
+            options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True)
+        return pyarrow.csv.read_csv(io.BytesIO(data), convert_options=options)
+    if kind == "parquet":
+        return pyarrow.parquet.read_table(io.BytesIO(data))
+    lines = pa.array([line for line in data.split(b"\n") if line.strip()], pa.binary())
+    decoded = decode_json(lines, reference.columns if reference.columns is not None else infer_columns(lines))
+    if decoded.faults:
+        first = decoded.faults[0]
+        raise ValueError(f"line {first.index + 1}: {first.message}")
+    return pa.Table.from_batches([decoded.rows])
+
+
+def _typed(table: pa.Table) -> pa.Table:
+    """Every column in a type that SQL rows have."""
+    columns = []
+    for column in table.columns:
+        kind = column.type
+        if pa.types.is_dictionary(kind):
+            column, kind = column.cast(kind.value_type), kind.value_type
+        if pa.types.is_timestamp(kind):
+            column = column.cast(pa.timestamp("ms"), safe=False)
+        elif pa.types.is_unsigned_integer(kind):
+            column = column.cast(pa.int64())
+        elif pa.types.is_date(kind):
+            column = column.cast(pa.date32())
+        elif pa.types.is_large_binary(kind):
+            column = column.cast(pa.binary())
+        try:
+            sql_type(column.type)
+        except ValidationError:
+            column = column.cast(pa.string())
+        columns.append(column)
+    return pa.Table.from_arrays(columns, names=table.column_names)

@@ -1,0 +1,135 @@
+"""The database of an application: one DuckDB file, one transaction a micro-batch.
+
+    about       one row: version of this layout, digest of the program, the application's own id
+    positions   (input, shard) → next offset to read, greatest ROWTIME, clock at its last row
+    frontiers   input → milliseconds
+    outbox      id → output, where its bytes begin in the output, bytes: committed, not yet known to be delivered
+    outputs     output → bytes so far
+    w0, w1 …    partial aggregates of open windows (`analytics.plan.Window`)
+
+A transaction takes the records read, what they did to the windows, and what is to be delivered, all or nothing. Delivery
+comes after it and may be repeated; whoever receives it knows the id. A database of another version or of another program
+is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import duckdb
+
+from analytics.engine import Changes
+from analytics.errors import SqlError
+from analytics.frontier import InputTime, ShardTime
+
+VERSION = 1
+
+_LAYOUT = """
+CREATE TABLE about (version INTEGER, program VARCHAR, id VARCHAR);
+CREATE TABLE positions (
+    input VARCHAR, shard VARCHAR, next BIGINT, high_ms BIGINT, seen_ms BIGINT, PRIMARY KEY (input, shard)
+);
+CREATE TABLE frontiers (input VARCHAR PRIMARY KEY, at_ms BIGINT);
+CREATE TABLE outbox (id BIGINT PRIMARY KEY, output INTEGER, begins BIGINT, bytes BLOB);
+CREATE TABLE outputs (output INTEGER PRIMARY KEY, size BIGINT, last BIGINT);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A delivery: its number in the application, the output, and how many bytes that output had before it."""
+
+    id: int
+    output: int
+    at: int
+    data: bytes
+
+
+class State:
+    """`path` None: in memory, and gone with the process."""
+
+    def __init__(self, path: str | None, program: str) -> None:
+        self.connection = duckdb.connect(path or ":memory:", config={"threads": 1})
+        self.connection.execute("SET TimeZone = 'UTC'")
+        self.durable = path is not None
+        digest = hashlib.sha256(program.encode()).hexdigest()
+        if not self.connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'about'").fetchall():
+            self.connection.execute("BEGIN")
+            self.connection.execute(_LAYOUT)
+            self.connection.execute("INSERT INTO about VALUES (?, ?, ?)", [VERSION, digest, uuid.uuid4().hex])
+            self.connection.execute("COMMIT")
+        found = self.connection.execute("SELECT version, program, id FROM about").fetchall()
+        ((version, kept, self.id),) = found
+        if version != VERSION:
+            self.connection.close()
+            raise SqlError(f"the state in {path} has version {version}; this program reads version {VERSION}")
+        if kept != digest:
+            self.connection.close()
+            raise SqlError(f"the state in {path} belongs to another program: give this one a state of its own")
+
+    def positions(self, input: str) -> dict[str, int]:
+        """Shard → next offset; empty for an input that was never read."""
+        found = self.connection.execute("SELECT shard, next FROM positions WHERE input = ?", [input]).fetchall()
+        return dict(found)
+
+    def load_time(self, input: str, time: InputTime) -> None:
+        found = self.connection.execute("SELECT at_ms FROM frontiers WHERE input = ?", [input]).fetchall()
+        time.at_ms = found[0][0] if found else None
+        shards = self.connection.execute("SELECT shard, high_ms, seen_ms FROM positions WHERE input = ?", [input])
+        time.shards = {shard: ShardTime(high, seen) for shard, high, seen in shards.fetchall()}
+
+    def sizes(self) -> dict[int, int]:
+        """Output → bytes so far."""
+        return dict(self.connection.execute("SELECT output, size FROM outputs").fetchall())
+
+    def outbox(self) -> list[Entry]:
+        return [Entry(*row) for row in self.connection.execute("SELECT * FROM outbox ORDER BY id").fetchall()]
+
+    def last_id(self) -> int:
+        found = self.connection.execute("SELECT coalesce(max(last), 0) FROM outputs").fetchall()
+        return int(found[0][0])
+
+    def commit(
+        self,
+        changes: Changes,
+        times: Mapping[str, tuple[Mapping[str, int], InputTime]],
+        entries: Iterable[Entry],
+        delivered: Iterable[int],
+    ) -> None:
+        """`times` by input: the next offset of each shard, and its time. Durable when it returns."""
+        run = self.connection.execute
+        run("BEGIN")
+        try:
+            changes.apply(self.connection)
+            for name, (positions, time) in times.items():
+                for shard, at in positions.items():
+                    known = time.shards.get(shard, ShardTime())
+                    run(
+                        "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)",
+                        [name, shard, at, known.high_ms, known.seen_ms],
+                    )
+                if time.at_ms is not None:
+                    run("INSERT OR REPLACE INTO frontiers VALUES (?, ?)", [name, time.at_ms])
+            for entry in entries:
+                if self.durable:
+                    run("INSERT INTO outbox VALUES (?, ?, ?, ?)", [entry.id, entry.output, entry.at, entry.data])
+                run(
+                    "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)",
+                    [entry.output, entry.at + len(entry.data), entry.id],
+                )
+            if self.durable:
+                run("DELETE FROM outbox WHERE list_contains(?, id)", [list(delivered)])
+            run("COMMIT")
+        except BaseException:
+            run("ROLLBACK")
+            raise
+
+    def forget(self, delivered: Iterable[int]) -> None:
+        """These deliveries are known to have been made."""
+        self.connection.execute("DELETE FROM outbox WHERE list_contains(?, id)", [list(delivered)])
+
+    def close(self) -> None:
+        self.connection.close()
