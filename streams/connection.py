@@ -56,7 +56,14 @@ async def _embedded(path: Path, settings: Settings, clock: Clock) -> AsyncIterat
     from streams.sdk.local import LocalClient
     from streams.service import Service
 
-    log = await EmbeddedLog.open(path / "log", clock=clock)
+    log = await EmbeddedLog.open(
+        path / "log",
+        clock=clock,
+        sync=settings.log_sync,
+        sync_interval_ms=settings.log_sync_interval_ms,
+        segment_size_max=settings.log_segment_size_max,
+        pending_size_max=settings.log_pending_size_max,
+    )
     try:
         service = Service(log, clock=clock, settings=settings)
         await service.open()
