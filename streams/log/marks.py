@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from streams.core.records import ProducerMark
+
+Changed = list[tuple[str, tuple[int, int] | None]]
+"""Producers with what was known of each before a change."""
 
 PRODUCERS_MAX = 10_000
 """Producers remembered a shard, the longest silent forgotten first: about 1 MB. A retry comes within minutes of its first
@@ -25,6 +30,19 @@ class Marks:
         self._last[mark.producer] = (mark.sequence, first)
         if len(self._last) > PRODUCERS_MAX:
             del self._last[next(iter(self._last))]
+
+    def note_all(self, marks: Sequence[tuple[ProducerMark, int]]) -> Changed:
+        """Notes them in order; what `restore` takes to undo it."""
+        changed = [(mark.producer, self._last.get(mark.producer)) for mark, _ in marks]
+        for mark, first in marks:
+            self.note(mark, first)
+        return changed
+
+    def restore(self, changed: Changed) -> None:
+        for producer, last in reversed(changed):
+            self._last.pop(producer, None)
+            if last is not None:
+                self._last[producer] = last
 
     def copy(self) -> dict[str, tuple[int, int]]:
         return dict(self._last)

@@ -1,0 +1,95 @@
+"""The log's directory: who owns it, which format it has, and which shards lie in it.
+
+directory := LOCK FORMAT shards/NAME/… dropped-*
+LOCK      := empty, locked (flock) while a process has the log open
+FORMAT    := "headrace-log 1\\n"
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from streams.core.errors import LogCorrupt, LogError
+from streams.log.disk import Disk
+
+FORMAT = b"headrace-log 1\n"
+FIRST = "first"
+
+
+class Directory:
+    """An opened directory; `close` gives it up. Raises `LogError` where another process has it open, or its format is
+    not this one's."""
+
+    def __init__(self, path: Path, disk: Disk) -> None:
+        self.path = path
+        self.shards = path / "shards"
+        self._disk = disk
+        disk.make_folder(self.shards)
+        self._lock = os.open(path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._take()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def folders(self) -> dict[str, Path]:
+        """Name → folder of every shard."""
+        found = {}
+        for root, folders, files in os.walk(self.shards):
+            if FIRST in files:
+                folders.clear()
+                found[str(Path(root).relative_to(self.shards))] = Path(root)
+        return found
+
+    def folder(self, shard: str) -> Path:
+        return self.shards / shard
+
+    def create(self, shard: str) -> None:
+        """The shard's folder exists, durably."""
+        folder = self.folder(shard)
+        self._disk.make_folder(folder)
+        self._disk.replace(folder / FIRST, b"0")
+
+    def write_first(self, shard: str, first: int) -> None:
+        self._disk.replace(self.folder(shard) / FIRST, str(first).encode())
+
+    def read_first(self, folder: Path) -> int:
+        content = (folder / FIRST).read_bytes()
+        if not content.isdigit():
+            raise LogCorrupt(f"{folder / FIRST} holds {content[:40]!r} and not an offset")
+        return int(content)
+
+    def drop(self, shard: str) -> None:
+        """The shard is gone at once; its bytes follow, now or at the next opening."""
+        folder = self.folder(shard)
+        grave = self.path / f"dropped-{uuid.uuid4().hex}"
+        self._disk.rename(folder, grave)
+        self._disk.sync_folder(folder.parent)
+        shutil.rmtree(grave, ignore_errors=True)
+        parent = folder.parent
+        while parent != self.shards and not any(parent.iterdir()):
+            parent.rmdir()
+            parent = parent.parent
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+    def _take(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LogError(f"{self.path} is in use by another process; one server owns a data directory") from None
+        marker = self.path / "FORMAT"
+        if not marker.exists():
+            self._disk.replace(marker, FORMAT)
+        elif (found := marker.read_bytes()) != FORMAT:
+            raise LogError(
+                f"{self.path} has the format {found[:40].decode(errors='replace').strip()!r}; this version reads "
+                f"{FORMAT.decode().strip()!r}: open it with the version of Headrace that wrote it"
+            )
+        for grave in self.path.glob("dropped-*"):
+            shutil.rmtree(grave, ignore_errors=True)

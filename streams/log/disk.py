@@ -1,0 +1,94 @@
+"""The disk as the log uses it: few calls, each with its promise, so that a test can put a worse disk in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class Disk:
+    """The machine's own disk. All methods raise `OSError`. `fd` is what `open` answered."""
+
+    def open(self, path: Path) -> int:
+        """For writing at positions; created if it does not exist (durable after `sync_folder`)."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def write(self, fd: int, pieces: Sequence[bytes], position: int) -> int:
+        """All pieces, one after the other, from `position` on; how many bytes. An error may leave a part of them."""
+        left = [memoryview(piece) for piece in pieces]
+        total = 0
+        while left:
+            written = os.pwritev(fd, left[:_PIECES_MAX], position + total)
+            total += written
+            while left and written >= len(left[0]):
+                written -= len(left.pop(0))
+            if written:
+                left[0] = left[0][written:]
+        return total
+
+    def sync(self, fd: int) -> None:
+        """What was written is on the disk when it returns."""
+        os.fdatasync(fd)
+
+    def truncate(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size)
+
+    def read(self, path: Path, position: int, size: int) -> bytes:
+        """Up to `size` bytes; fewer only at the end of the file."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            found = os.pread(fd, size, position)
+            while 0 < len(found) < size and (more := os.pread(fd, size - len(found), position + len(found))):
+                found += more
+            return found
+        finally:
+            os.close(fd)
+
+    def size(self, path: Path) -> int:
+        return path.stat().st_size
+
+    def replace(self, path: Path, content: bytes) -> None:
+        """The file has this content, or its old one if the machine stops half-way. Durable when it returns."""
+        fresh = path.with_name(path.name + ".new")
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            self.write(fd, [content], 0)
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+        fresh.replace(path)
+        self.sync_folder(path.parent)
+
+    def make_folder(self, path: Path) -> None:
+        """The folder and its parents exist, durably."""
+        missing = []
+        while not path.is_dir():
+            missing.append(path)
+            path = path.parent
+        for folder in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+            self.sync_folder(folder.parent)
+
+    def sync_folder(self, path: Path) -> None:
+        """Names made, changed or removed in the folder are on the disk when it returns."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def rename(self, path: Path, other: Path) -> None:
+        path.rename(other)
+
+    def remove(self, path: Path) -> None:
+        """The file is gone. One that does not exist is."""
+        path.unlink(missing_ok=True)
+
+
+_PIECES_MAX = 1000  # IOV_MAX is 1024

@@ -1,0 +1,331 @@
+"""The embedded engine: every shard a folder of segments, one writer thread for all of them.
+
+The event loop owns what readers see (`_Shard`); the writer thread owns the files' ends (`Tail`). A commit passes from
+the one to the other in one call, after the sync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+from collections import deque
+from pathlib import Path
+from typing import Self
+
+from streams.core.clock import Clock, SystemClock
+from streams.core.errors import LogClosed, OffsetOutOfRange, ShardUnknown
+from streams.core.records import Batch, ProducerMark, Records
+from streams.log import reader
+from streams.log.directory import Directory
+from streams.log.disk import Disk
+from streams.log.marks import Marks
+from streams.log.names import check_name
+from streams.log.recovery import recover
+from streams.log.segments import Segment, read_sidecar, sidecar_path
+from streams.log.tail import Tail
+from streams.log.waiting import Waiters
+from streams.log.writer import Append, Outcome, Sync, Writer, settle_appends
+
+READ_INLINE_MAX = 256 << 10
+"""Bytes up to which a read is done on the event loop: handing it to a thread costs as much as reading this."""
+
+PLACES_MAX = 64
+"""Readers of one shard whose place in the files is remembered, so that the next read begins at its frame."""
+
+APPEND_SIZE_MAX = 512 << 20
+"""Bytes of one append: a frame's offsets are int32, and an append is one frame, whole or not at all."""
+
+_EMPTY = Records.empty().with_arrival(0)
+
+
+class _Shard:
+    """A shard as readers see it: segments in order, [first, next)."""
+
+    def __init__(self, name: str, first: int, segments: list[Segment], tail: Tail) -> None:
+        self.name = name
+        self.first = first
+        self.next = tail.next
+        self.segments = segments
+        self.tail = tail
+        self.waiters = Waiters()
+        self.places: dict[int, tuple[Segment, int]] = {}
+        self.dropped = False
+
+    def segment_of(self, offset: int) -> int:
+        """The index of the segment that holds `offset`, or the last one before it."""
+        return max(0, bisect.bisect_right(self.segments, offset, key=lambda segment: segment.base) - 1)
+
+    def place(self, offset: int, segment: Segment) -> int:
+        """The position of the frame that holds `offset`, or of one before it."""
+        known = self.places.pop(offset, None)
+        return known[1] if known is not None and known[0] is segment else segment.index.position_of(offset)
+
+    def remember(self, offset: int, segment: Segment, position: int) -> None:
+        self.places[offset] = (segment, position)
+        if len(self.places) > PLACES_MAX:
+            del self.places[next(iter(self.places))]
+
+
+class EmbeddedLog:
+    """See `streams.log.log.Log`. Open it with `EmbeddedLog.open`."""
+
+    def __init__(
+        self, directory: Directory, disk: Disk, clock: Clock, sync: Sync, interval_ms: int, pending_max: int
+    ) -> None:
+        self._directory = directory
+        self._disk = disk
+        self._shards: dict[str, _Shard] = {}
+        self._segment_size_max = 0
+        self._pending = 0
+        self._pending_max = pending_max
+        self._room: deque[asyncio.Future[None]] = deque()
+        self._changing = asyncio.Lock()
+        self._closed = False
+        self._writer = Writer(clock, sync, interval_ms, self._committed)
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path | str,
+        *,
+        clock: Clock | None = None,
+        sync: Sync = "always",
+        sync_interval_ms: int = 50,
+        segment_size_max: int = 128 << 20,
+        pending_size_max: int = 256 << 20,
+        disk: Disk | None = None,
+    ) -> Self:
+        """The log in the directory `path`, which is made if there is none; a torn tail of an earlier crash is cut.
+
+        Raises `LogError` where another process has it open or its format is another version's.
+        """
+        disk = disk or Disk()
+        directory = await asyncio.to_thread(Directory, Path(path), disk)
+        try:
+            log = cls(directory, disk, clock or SystemClock(), sync, sync_interval_ms, pending_size_max)
+            log._segment_size_max = segment_size_max
+            log._shards = await asyncio.to_thread(log._load)
+        except BaseException:
+            directory.close()
+            raise
+        log._writer.start()
+        return log
+
+    async def create(self, shard: str) -> None:
+        self._check_open()
+        check_name(shard)
+        async with self._changing:
+            if shard in self._shards:
+                return
+            await self._writer.call(lambda: self._directory.create(shard))
+            tail = Tail(self._disk, self._directory.folder(shard), 0, None, Marks(), self._segment_size_max)
+            self._shards[shard] = _Shard(shard, 0, [], tail)
+
+    async def append(self, shard: str, records: Records, mark: ProducerMark | None = None) -> int:
+        at = self._shard(shard)
+        if not len(records):
+            return at.next
+        size = records.size
+        assert size <= APPEND_SIZE_MAX, f"an append of {size} bytes; split it below {APPEND_SIZE_MAX}"
+        while self._pending and self._pending + size > self._pending_max:
+            await self._wait_room()
+            at = self._shard(shard)
+        self._pending += size
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._writer.submit(Append(at.tail, shard, records, mark, size, future))
+        return await future
+
+    async def read(self, shard: str, offset: int, size_max: int) -> Batch:
+        at = self._shard(shard)
+        if not at.first <= offset <= at.next:
+            raise OffsetOutOfRange(f"{shard} holds [{at.first}, {at.next}), not {offset}")
+        if offset == at.next:
+            return Batch(shard, offset, offset, _EMPTY)
+        next_ = at.next
+        index = at.segment_of(offset)
+        segment = at.segments[index]
+        position = at.place(offset, segment)
+        if size_max <= READ_INLINE_MAX or (segment is at.segments[-1] and segment.size - position <= READ_INLINE_MAX):
+            found = self._read(at.segments[index:], position, offset, size_max)
+        else:
+            found = await asyncio.to_thread(self._read, at.segments[index:], position, offset, size_max)
+        if found is None:
+            if at.first > offset or at.dropped:
+                raise OffsetOutOfRange(f"{shard} was trimmed to [{at.first}, {at.next}) while {offset} was read")
+            # Nothing whole is left there: a reader goes on behind the damage.
+            return Batch(shard, next_, next_, _EMPTY)
+        segment, reading = found
+        count = len(reading.records)
+        at.remember(reading.first + count, segment, reading.position)
+        return Batch(shard, reading.first, reading.first + count, reading.records)
+
+    async def wait(self, shard: str, offset: int) -> None:
+        at = self._shard(shard)
+        if offset >= at.next:
+            await at.waiters.until(offset)
+
+    async def bounds(self, shard: str) -> tuple[int, int]:
+        at = self._shard(shard)
+        return at.first, at.next
+
+    async def find(self, shard: str, arrival_ms: int) -> int:
+        at = self._shard(shard)
+        for segment in list(at.segments):
+            if segment.arrival_ms >= arrival_ms:
+                found = await asyncio.to_thread(reader.find, self._disk, segment, arrival_ms)
+                if found is not None:
+                    return max(found, at.first)
+        return at.next
+
+    async def trim(self, shard: str, before: int) -> None:
+        at = self._shard(shard)
+        async with self._changing:
+            first = min(before, at.next)
+            if first <= at.first or at.dropped:
+                return
+            await self._writer.call(lambda: self._directory.write_first(shard, first))
+            at.first = first
+            gone = [segment for segment in at.segments if segment.next <= first]
+            if not gone:
+                return
+            if gone[-1] is at.segments[-1]:
+                # The growing segment may go too, once nothing grows in it.
+                sealed = await self._writer.call(lambda: _seal_if(at.tail, first))
+                if not sealed:
+                    gone.pop()
+            at.segments = [segment for segment in at.segments if segment not in gone]
+            at.places.clear()
+            await self._writer.call(lambda: self._remove(gone))
+
+    async def drop(self, shard: str) -> None:
+        self._check_open()
+        async with self._changing:
+            at = self._shards.pop(shard, None)
+            if at is None:
+                return
+            at.dropped = True
+            at.waiters.fail(ShardUnknown(f"shard {shard} was dropped"))
+            await self._writer.call(lambda: self._drop(at))
+
+    async def shards(self) -> list[str]:
+        self._check_open()
+        return sorted(self._shards)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        closed = LogClosed("the log was closed")
+        for waiting in self._room:
+            if not waiting.done():
+                waiting.set_exception(closed)
+        for at in self._shards.values():
+            at.waiters.fail(closed)
+        try:
+            await self._writer.call(self._writer.seal_open)
+        finally:
+            await self._writer.stop()
+            self._directory.close()
+
+    def _shard(self, name: str) -> _Shard:
+        self._check_open()
+        try:
+            return self._shards[name]
+        except KeyError:
+            raise ShardUnknown(f"no shard {name} in this log") from None
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogClosed("the log is closed")
+
+    async def _wait_room(self) -> None:
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._room.append(waiting)
+        await waiting
+
+    def _committed(self, outcomes: list[Outcome]) -> None:
+        """A commit is durable: readers may see it, waiters wake, appends are answered. On the event loop."""
+        for outcome in outcomes:
+            self._pending -= sum(append.size for append in outcome.appends)
+            at = self._shards.get(outcome.shard)
+            if at is None or outcome.written is None or at.tail is not outcome.appends[0].tail:
+                continue
+            for segment, header in outcome.written.frames:
+                if not at.segments or at.segments[-1] is not segment:
+                    at.segments.append(segment)
+                segment.extend(header)
+                at.next = header.next
+            at.waiters.wake(at.next)
+        settle_appends(outcomes)
+        while self._room:
+            waiting = self._room.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def _read(
+        self, segments: list[Segment], position: int, offset: int, size_max: int
+    ) -> tuple[Segment, reader.Reading] | None:
+        """The first records from `offset` on; `position` is that of its frame, or of one before, in the first segment.
+        Maybe in another thread."""
+        try:
+            for segment in segments:
+                found = reader.read(self._disk, segment, position, offset, size_max)
+                if found is not None:
+                    return segment, found
+                position = 0
+        except FileNotFoundError:
+            pass  # trimmed or dropped meanwhile
+        return None
+
+    def _remove(self, segments: list[Segment]) -> None:
+        for segment in segments:
+            self._disk.remove(sidecar_path(segment.path))
+            self._disk.remove(segment.path)
+
+    def _drop(self, at: _Shard) -> None:
+        self._writer.forget(at.tail)
+        self._directory.drop(at.name)
+
+    def _load(self) -> dict[str, _Shard]:
+        return {name: self._load_shard(name, folder) for name, folder in self._directory.folders().items()}
+
+    def _load_shard(self, name: str, folder: Path) -> _Shard:
+        """Sealed segments by their sidecars, unread; the last one is scanned behind what its sidecar vouches for."""
+        first = self._directory.read_first(folder)
+        bases = sorted(int(path.stem) for path in folder.glob("*.log"))
+        segments: list[Segment] = []
+        marks, next_, file_size = Marks(), first, 0
+        for base in bases:
+            vouched = read_sidecar(self._disk, folder / f"{base:020d}.log") if base != bases[-1] else None
+            if vouched is not None:
+                segment, marks = vouched[0], Marks(vouched[1])
+            else:
+                segment, found, file_size = recover(self._disk, folder, base, next_)
+                marks = found
+            next_ = segment.next
+            segments.append(segment)
+        growing = None
+        if segments:
+            growing = segments[-1]
+            fd = self._disk.open(growing.path)
+            try:
+                if file_size > growing.size:
+                    self._disk.truncate(fd, growing.size)
+                # What a killed process had written but not synced is served from now on, so it must not vanish later.
+                self._disk.sync(fd)
+            finally:
+                self._disk.close(fd)
+            if growing.size == 0:
+                segments.pop()
+                growing = None
+        tail = Tail(self._disk, folder, max(next_, first), growing, marks, self._segment_size_max)
+        segments = [segment for segment in segments if segment.next > first or segment is growing]
+        return _Shard(name, first, segments, tail)
+
+
+def _seal_if(tail: Tail, next_: int) -> bool:
+    """Seals the growing segment if it still ends at `next_`."""
+    if tail.next != next_:
+        return False
+    tail.seal()
+    return True

@@ -1,0 +1,218 @@
+"""Frames: how appends lie on disk. Columns as Arrow wants them, so that a frame read back is an Arrow batch in place.
+
+Grammar (little-endian; every part is padded with zeros to 8 bytes):
+
+    segment    := frame*
+    frame      := header body
+    header     := magic        4  "HRF1"
+                  flags        u16  1: hash keys   2: marks
+                  reserved     u16  0
+                  body_size    u32  bytes of the body, a multiple of 8
+                  body_crc     u32  crc32c of the body
+                  base         u64  offset of the first record
+                  count        u32  records, at least 1
+                  key_size     u32  bytes of the key blob, before padding
+                  data_size    u32  bytes of the data blob, before padding
+                  arrival_ms   u64  arrival of all records
+                  synced       u64  bytes of this segment that were known to be on disk when the frame was written
+                  mark_size    u32  bytes of the marks, before padding
+                  reserved     u32  0
+                  header_crc   u32  crc32c of the 60 bytes before
+    body       := key_offsets  i32[count + 1]
+                  data_offsets i32[count + 1]
+                  keys         key_size bytes of UTF-8
+                  data         data_size bytes
+                  [hash_keys]  16 bytes a record, zeros where the partition key decides; then a byte a record, 1: has one
+                  [marks]      mark*
+    mark       := sequence i64, first u32 (record of the frame at which the append begins), size u8, producer (size bytes of UTF-8)
+
+Worked example: one record, key "k", data "data", at offset 0, arrived at 1700000000000, in an empty segment:
+
+    48524631 0000 0000 20000000 ........ 0000000000000000 01000000 01000000 04000000 0068e5cf8b010000 0000000000000000
+    00000000 00000000 ........
+    00000000 01000000 | 00000000 04000000 | 6b00000000000000 | 6461746100000000
+
+What a reader does on damage. A frame whose header or body does not match its crc is never served. If bytes behind it are
+known to have been on disk when a later, whole frame was written (`synced` reaches past its begin), it is bit rot: the
+frame is passed over, said aloud, and what follows is served. Otherwise it is the torn tail of a crash, which nobody has
+been told was durable: it is cut off.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from crc32c import crc32c
+
+from streams.core.records import HASH_KEY, ProducerMark, Records
+
+MAGIC = b"HRF1"
+HEADER_SIZE = 64
+BODY_SIZE_MAX = 1 << 30
+"""More is a damaged header: the writer splits long before."""
+
+_HEADER = struct.Struct("<4sHHIIQIIIQQIII")
+_MARK = struct.Struct("<qIB")
+_HASH_KEYS = 1
+_MARKS = 2
+
+assert _HEADER.size == HEADER_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a frame says about itself. `position` is where it begins in its segment."""
+
+    position: int
+    flags: int
+    body_size: int
+    body_crc: int
+    base: int
+    count: int
+    key_size: int
+    data_size: int
+    arrival_ms: int
+    synced: int
+    mark_size: int
+
+    @property
+    def next(self) -> int:
+        """The offset after its last record."""
+        return self.base + self.count
+
+    @property
+    def end(self) -> int:
+        """Where the next frame begins in the segment."""
+        return self.position + HEADER_SIZE + self.body_size
+
+
+@dataclass(frozen=True, slots=True)
+class MarkAt:
+    """An append with a mark: it begins at record `first` of the frame."""
+
+    first: int
+    mark: ProducerMark
+
+
+def encode(records: Records, base: int, arrival_ms: int, synced: int, marks: Sequence[MarkAt] = ()) -> list[bytes]:
+    """The frame as pieces to be written one after the other; at least one record."""
+    count = len(records)
+    key_offsets, keys = _column(records.partition_key)
+    data_offsets, data = _column(records.data)
+    pieces = [_padded(key_offsets), _padded(data_offsets), _padded(keys), _padded(data)]
+    flags = 0
+    if records.hash_key is not None and records.hash_key.null_count < count:
+        flags |= _HASH_KEYS
+        pieces += _hash_keys(records.hash_key)
+    mark_size = 0
+    if marks:
+        flags |= _MARKS
+        names = [at.mark.producer.encode() for at in marks]
+        blob = b"".join(
+            _MARK.pack(at.mark.sequence, at.first, len(name)) + name for at, name in zip(marks, names, strict=True)
+        )
+        mark_size = len(blob)
+        pieces.append(_padded(blob))
+    body = b"".join(pieces)
+    header = _HEADER.pack(
+        *(
+            MAGIC,
+            flags,
+            0,
+            len(body),
+            crc32c(body),
+            base,
+            count,
+            len(keys),
+            len(data),
+            arrival_ms,
+            synced,
+            mark_size,
+            0,
+            0,
+        )
+    )[:-4]
+    return [header + crc32c(header).to_bytes(4, "little"), body]
+
+
+def decode_header(buffer: memoryview, at: int, position: int) -> Header | None:
+    """The header at `buffer[at:]`, which lies at `position` in its segment; None if it is not whole or not one."""
+    raw = buffer[at : at + HEADER_SIZE]
+    if len(raw) < HEADER_SIZE or raw[:4] != MAGIC:
+        return None
+    fields = _HEADER.unpack(raw)
+    if crc32c(raw[:-4]) != fields[-1] or fields[3] > BODY_SIZE_MAX:
+        return None
+    _, flags, _, body_size, body_crc, base, count, key_size, data_size, arrival_ms, synced, mark_size, _, _ = fields
+    return Header(position, flags, body_size, body_crc, base, count, key_size, data_size, arrival_ms, synced, mark_size)
+
+
+def body_is_whole(header: Header, body: memoryview) -> bool:
+    return len(body) == header.body_size and crc32c(body) == header.body_crc
+
+
+def decode_records(header: Header, body: memoryview) -> Records:
+    """The records of a whole body, as views into it. Their arrival is left to the caller (see `Header.arrival_ms`)."""
+    at = 0
+
+    def part(size: int) -> memoryview:
+        nonlocal at
+        view = body[at : at + size]
+        at += size + (-size % 8)
+        return view
+
+    count = header.count
+    key_offsets, data_offsets = part(4 * (count + 1)), part(4 * (count + 1))
+    keys, data = part(header.key_size), part(header.data_size)
+    hash_key = None
+    if header.flags & _HASH_KEYS:
+        values, valid = part(16 * count), part(count)
+        hash_key = pa.array([bytes(values[16 * i : 16 * i + 16]) if valid[i] else None for i in range(count)], HASH_KEY)
+    return Records(
+        _array(pa.binary(), count, data_offsets, data), _array(pa.string(), count, key_offsets, keys), hash_key
+    )
+
+
+def decode_marks(header: Header, body: memoryview) -> list[MarkAt]:
+    """The marks of a whole body, in order."""
+    if not header.flags & _MARKS:
+        return []
+    at = header.body_size - header.mark_size - (-header.mark_size % 8)
+    end = at + header.mark_size
+    found = []
+    while at < end:
+        sequence, first, size = _MARK.unpack_from(body, at)
+        at += _MARK.size
+        found.append(MarkAt(first, ProducerMark(bytes(body[at : at + size]).decode(), sequence)))
+        at += size
+    return found
+
+
+def _column(column: pa.Array) -> tuple[bytes, bytes]:
+    """int32 offsets from 0, and the blob, of a string or binary array without nulls."""
+    assert column.null_count == 0, "keys and data are never null"
+    count = len(column)
+    _, raw_offsets, raw_blob = column.buffers()
+    offsets = np.frombuffer(raw_offsets, np.int32, count + 1, column.offset * 4)
+    first, last = int(offsets[0]), int(offsets[-1])
+    blob = b"" if raw_blob is None else memoryview(raw_blob)[first:last]
+    return (offsets if first == 0 else offsets - first).tobytes(), blob  # type: ignore[return-value]
+
+
+def _hash_keys(column: pa.Array) -> list[bytes]:
+    valid = column.is_valid().to_numpy(zero_copy_only=False)
+    values = b"".join(value if value is not None else b"\0" * 16 for value in column.to_pylist())
+    return [_padded(values), _padded(valid.astype(np.uint8).tobytes())]
+
+
+def _array(type_: pa.DataType, count: int, offsets: memoryview, blob: memoryview) -> pa.Array:
+    return pa.Array.from_buffers(type_, count, [None, pa.py_buffer(offsets), pa.py_buffer(blob)], 0)
+
+
+def _padded(part: bytes) -> bytes:
+    pad = -len(part) % 8
+    return b"".join((part, b"\0" * pad)) if pad else part

@@ -1,0 +1,125 @@
+"""Segments: the files of a shard, and the sidecars that let a log of any size open at once.
+
+    shard folder   := first segment* sidecar*
+    first          := offset in decimal: nothing below it is served; its presence makes the folder a shard
+    segment        := "BASE.log"   frames (see `frames`), BASE the offset of the first in 20 digits
+    sidecar        := "BASE.idx"   crc32c (u32, little-endian) of the rest, then MessagePack of `_Sidecar`
+
+A sidecar vouches for the first `size` bytes of its segment: they were on disk and whole when it was written. It is
+written when a segment is sealed, from time to time while one grows, and at close. A lost or damaged sidecar costs one
+scan of its segment; nothing else depends on it.
+"""
+
+from __future__ import annotations
+
+import bisect
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+from crc32c import crc32c
+
+from streams.log.disk import Disk
+from streams.log.frames import Header
+
+INDEX_EVERY = 64 << 10
+"""Bytes between index entries: a read scans the headers of at most this much before it finds its frame."""
+
+
+class Index:
+    """A sparse index of frames: offset, arrival and position of one frame in about every `INDEX_EVERY` bytes.
+
+    Grown by the writer, read by others: an entry is complete before its offset appears.
+    """
+
+    def __init__(self) -> None:
+        self.offsets = array("q")
+        self.positions = array("q")
+        self.arrivals = array("q")
+
+    def add(self, header: Header) -> None:
+        """Notes the frame if it is far enough behind the last one noted."""
+        if not self.positions or header.position - self.positions[-1] >= INDEX_EVERY:
+            self.positions.append(header.position)
+            self.arrivals.append(header.arrival_ms)
+            self.offsets.append(header.base)
+
+    def position_of(self, offset: int) -> int:
+        """Of a frame at or before the one that holds `offset`."""
+        at = bisect.bisect_right(self.offsets, offset) - 1
+        return self.positions[at] if at >= 0 else 0
+
+    def position_before(self, arrival_ms: int) -> int:
+        """Of a frame at or before the first that arrived at or after `arrival_ms`."""
+        at = bisect.bisect_left(self.arrivals, arrival_ms, 0, len(self.offsets)) - 1
+        return self.positions[at] if at >= 0 else 0
+
+
+@dataclass(slots=True)
+class Segment:
+    """One segment as readers see it: `size` bytes and the offsets [base, next) are there to be read."""
+
+    path: Path
+    base: int
+    next: int
+    size: int
+    arrival_ms: int
+    index: Index = field(default_factory=Index)
+
+    def extend(self, header: Header) -> None:
+        """One more frame is there to be read."""
+        self.next = header.next
+        self.size = header.end
+        self.arrival_ms = header.arrival_ms
+
+
+class _Sidecar(msgspec.Struct, array_like=True):
+    base: int
+    next: int
+    size: int
+    arrival_ms: int
+    offsets: bytes
+    positions: bytes
+    arrivals: bytes
+    marks: dict[str, tuple[int, int]]
+
+
+def segment_path(folder: Path, base: int) -> Path:
+    return folder / f"{base:020d}.log"
+
+
+def sidecar_path(segment: Path) -> Path:
+    return segment.with_suffix(".idx")
+
+
+def write_sidecar(disk: Disk, segment: Segment, marks: dict[str, tuple[int, int]]) -> None:
+    """All `segment.size` bytes must be on disk."""
+    index = segment.index
+    content = msgspec.msgpack.encode(
+        _Sidecar(
+            *(segment.base, segment.next, segment.size, segment.arrival_ms),
+            *(index.offsets.tobytes(), index.positions.tobytes(), index.arrivals.tobytes()),
+            marks,
+        )
+    )
+    disk.replace(sidecar_path(segment.path), crc32c(content).to_bytes(4, "little") + content)
+
+
+def read_sidecar(disk: Disk, path: Path) -> tuple[Segment, dict[str, tuple[int, int]]] | None:
+    """What the sidecar of the segment at `path` vouches for, and the producers' marks then; None if it is of no use."""
+    try:
+        sidecar = sidecar_path(path)
+        raw = disk.read(sidecar, 0, disk.size(sidecar))
+        if len(raw) < 4 or crc32c(raw[4:]) != int.from_bytes(raw[:4], "little"):
+            return None
+        found = msgspec.msgpack.decode(raw[4:], type=_Sidecar)
+        if disk.size(path) < found.size:
+            return None
+    except (OSError, msgspec.DecodeError):
+        return None
+    segment = Segment(path, found.base, found.next, found.size, found.arrival_ms)
+    segment.index.offsets.frombytes(found.offsets)
+    segment.index.positions.frombytes(found.positions)
+    segment.index.arrivals.frombytes(found.arrivals)
+    return segment, found.marks

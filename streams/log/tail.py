@@ -1,0 +1,186 @@
+"""The growing end of a shard, as the writer thread sees it: encode, write, sync, roll, and undo what did not succeed.
+
+Nobody else touches a `Tail` while the writer runs. Readers learn of what was written from the `Written` that a commit
+hands over, so they never see bytes that are not durable by the log's policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from streams.core.records import ProducerMark, Records
+from streams.log.disk import Disk
+from streams.log.frames import Header, MarkAt, decode_header, encode
+from streams.log.marks import Changed, Marks
+from streams.log.segments import Segment, segment_path, write_sidecar
+
+FRAME_SIZE_MAX = 4 << 20
+"""Bytes of records up to which appends of one commit share a frame: a reader that wants less reads all of it."""
+
+SIDECAR_EVERY = 16 << 20
+"""Bytes after which the sidecar of a growing segment is written anew: what a restart scans at most, in milliseconds."""
+
+
+class Request(Protocol):
+    """An append as the tail needs it."""
+
+    @property
+    def records(self) -> Records: ...
+    @property
+    def mark(self) -> ProducerMark | None: ...
+
+
+@dataclass(slots=True)
+class Written:
+    """What one commit added to a shard: each frame with the segment that it went into, and each request's first offset."""
+
+    frames: list[tuple[Segment, Header]] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+
+
+class Tail:
+    """`next` is the offset of the next record, `segment` the file that grows (None before the first append)."""
+
+    def __init__(
+        self, disk: Disk, folder: Path, next_: int, segment: Segment | None, marks: Marks, size_max: int
+    ) -> None:
+        self.folder = folder
+        self.next = next_
+        self.segment = segment
+        self.marks = marks
+        self.fd: int | None = None
+        self.arrival_ms = 0 if segment is None else segment.arrival_ms
+        self._disk = disk
+        self._size_max = size_max
+        self._position = 0 if segment is None else segment.size
+        self._synced = self._position
+        self._vouched = self._position
+        self._before: tuple[int, int, Changed] = (next_, self._position, [])
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there are bytes that have not been synced."""
+        return self._synced < self._position
+
+    def write(self, requests: Sequence[Request], now_ms: int) -> Written:
+        """Writes the requests in order, in as few frames as may be. Raises `OSError`: then nothing has changed."""
+        if self.segment is not None and self._position >= self._size_max:
+            self.seal()
+        arrival_ms = max(self.arrival_ms, now_ms)
+        written = Written()
+        next_, position = self.next, self._position
+        base = next_ if self.segment is None else self.segment.base
+        segment = self.segment or Segment(segment_path(self.folder, base), base, next_, 0, 0)
+        pieces: list[bytes] = []
+        noted: list[tuple[ProducerMark, int]] = []
+        fresh: dict[str, tuple[int, int]] = {}
+        parts: list[Records] = []
+        marks: list[MarkAt] = []
+        size = count = 0
+
+        def close_frame() -> None:
+            nonlocal position, next_, size, count
+            if not parts:
+                return
+            frame = encode(Records.concat(parts), next_, arrival_ms, self._synced, marks)
+            header = decode_header(memoryview(frame[0]), 0, position)
+            assert header is not None, "what was just encoded"
+            written.frames.append((segment, header))
+            pieces.extend(frame)
+            position, next_ = header.end, header.next
+            parts.clear()
+            marks.clear()
+            size = count = 0
+
+        for request in requests:
+            first = next_ + count
+            mark = request.mark
+            if mark is not None:
+                seen = self.marks.seen(mark)
+                last = fresh.get(mark.producer)
+                if seen is None and last is not None and mark.sequence <= last[0]:
+                    seen = last[1]
+                if seen is not None:
+                    written.offsets.append(seen)
+                    continue
+                if size and size + request.records.size > FRAME_SIZE_MAX:
+                    close_frame()
+                marks.append(MarkAt(count, mark))
+                noted.append((mark, first))
+                fresh[mark.producer] = (mark.sequence, first)
+            elif size and size + request.records.size > FRAME_SIZE_MAX:
+                close_frame()
+            written.offsets.append(first)
+            parts.append(request.records)
+            size += request.records.size
+            count += len(request.records)
+        close_frame()
+        if pieces:
+            self._open(segment)
+            assert self.fd is not None
+            try:
+                self._disk.write(self.fd, pieces, self._position)
+            except OSError:
+                self._disk.truncate(self.fd, self._position)
+                raise
+            self._before = self.next, self._position, self.marks.note_all(noted)
+            self.segment, self.next, self._position, self.arrival_ms = segment, next_, position, arrival_ms
+        return written
+
+    def undo(self) -> None:
+        """Back to what was before the last write, whose sync failed. What of it is on disk nobody knows; it is cut off."""
+        self.next, self._position, changed = self._before
+        self.marks.restore(changed)
+        if self.fd is not None:
+            self._disk.truncate(self.fd, self._position)
+            # The pages of a failed sync may be marked clean; a new descriptor at least reports what comes next.
+            self.release()
+
+    def commit(self, written: Written) -> None:
+        """The last write is durable by the log's policy: its frames may be found."""
+        for segment, header in written.frames:
+            segment.index.add(header)
+
+    def sync(self) -> None:
+        """Everything written is on disk when it returns."""
+        if self.dirty:
+            self._reopen()
+            assert self.fd is not None
+            self._disk.sync(self.fd)
+            self._synced = self._position
+
+    def vouch(self, *, always: bool = False) -> None:
+        """Writes the sidecar, if enough was synced since the last one (or if `always` and anything was)."""
+        segment = self.segment
+        if segment is not None and not self.dirty and self._synced - self._vouched >= (1 if always else SIDECAR_EVERY):
+            copy = Segment(segment.path, segment.base, self.next, self._synced, self.arrival_ms, segment.index)
+            write_sidecar(self._disk, copy, self.marks.copy())
+            self._vouched = self._synced
+
+    def seal(self) -> None:
+        """The segment grows no more; the next append begins a new one."""
+        self.sync()
+        self.vouch(always=True)
+        self.release()
+        self.segment = None
+        self._position = self._synced = self._vouched = 0
+
+    def release(self) -> None:
+        """Closes the file until it is needed again."""
+        if self.fd is not None:
+            fd, self.fd = self.fd, None
+            self._disk.close(fd)
+
+    def _open(self, segment: Segment) -> None:
+        if self.fd is None:
+            self.fd = self._disk.open(segment.path)
+            if segment is not self.segment:
+                self._disk.sync_folder(self.folder)
+
+    def _reopen(self) -> None:
+        if self.fd is None:
+            assert self.segment is not None
+            self.fd = self._disk.open(self.segment.path)

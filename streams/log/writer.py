@@ -1,0 +1,268 @@
+"""Group commit: one thread that takes all appends that wait, writes each shard's as one, syncs, and answers them at once.
+
+While one commit is on its way to the disk the next gathers, so the cost of a sync is shared by whoever waits for it. The
+event loop is woken once a commit, whatever its size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from streams.core.clock import Clock
+from streams.core.errors import HeadraceError, LogClosed, LogError, LogFull
+from streams.core.records import ProducerMark, Records
+from streams.log.tail import Tail, Written
+
+log = logging.getLogger(__name__)
+
+Sync = Literal["always", "interval", "os"]
+
+COMMIT_SIZE_MAX = 64 << 20
+"""Bytes that one commit takes at most: past this the disk's bandwidth rules and not its latency."""
+
+SYNCS_MAX = 4
+"""Files synced side by side: a commit over many shards waits for a few syncs, not for all of them in turn."""
+
+OPEN_FILES_MAX = 256
+"""Tails whose file stays open between appends, the least recently written closed first: a fourth of the usual limit."""
+
+
+@dataclass(slots=True, eq=False)
+class Append:
+    """One append on its way. `future` gets the first offset."""
+
+    tail: Tail
+    shard: str
+    records: Records
+    mark: ProducerMark | None
+    size: int
+    future: asyncio.Future[int]
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """Something else to be done between commits, by the thread that owns the files. `future` gets its answer."""
+
+    work: Callable[[], Any]
+    future: asyncio.Future[Any]
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """What became of the appends to one shard in one commit."""
+
+    shard: str
+    appends: list[Append]
+    written: Written | None
+    error: HeadraceError | None
+
+
+class Writer:
+    """Owns the tails from `start` to `stop`. `committed` is called on the event loop with the outcomes of each commit."""
+
+    def __init__(
+        self, clock: Clock, sync: Sync, sync_interval_ms: int, committed: Callable[[list[Outcome]], None]
+    ) -> None:
+        self._clock = clock
+        self._sync = sync
+        self._interval_s = sync_interval_ms / 1000
+        self._committed = committed
+        self._queue: queue.SimpleQueue[Append | Call | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._syncs = ThreadPoolExecutor(SYNCS_MAX, "log-sync")
+        self._open: OrderedDict[Tail, None] = OrderedDict()
+        self._dirty: dict[Tail, None] = {}
+        self._synced_at = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, append: Append) -> None:
+        self._queue.put(append)
+
+    def call(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
+        """The answer of `work`, done in the writer's thread after all that was submitted before."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._queue.put(Call(work, future))
+        return future
+
+    def forget(self, tail: Tail) -> None:
+        """The tail is no more; only in the writer's thread."""
+        tail.release()
+        self._open.pop(tail, None)
+        self._dirty.pop(tail, None)
+
+    def seal_open(self) -> None:
+        """Syncs and vouches for all open tails and closes their files; only in the writer's thread, before `stop`."""
+        self._sync_dirty()
+        for tail in list(self._open):
+            tail.vouch(always=True)
+            tail.release()
+        self._open.clear()
+
+    async def stop(self) -> None:
+        """Everything submitted before is done when it returns."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._syncs.shutdown()
+
+    def _run(self) -> None:
+        running = True
+        while running:
+            items = self._take()
+            appends: list[Append] = []
+            for item in items:
+                if isinstance(item, Append):
+                    appends.append(item)
+                    continue
+                self._commit(appends)
+                appends = []
+                if item is None:
+                    running = False
+                else:
+                    self._do(item)
+            self._commit(appends)
+            self._sync_when_due()
+
+    def _take(self) -> list[Append | Call | None]:
+        """All that waits, up to `COMMIT_SIZE_MAX`; waits for the first, no longer than until the next sync is due."""
+        timeout = None
+        if self._dirty and self._sync == "interval":
+            timeout = max(0.0, self._synced_at + self._interval_s - time.monotonic())
+        try:
+            items = [self._queue.get(timeout=timeout)]
+        except queue.Empty:
+            return []
+        size = 0
+        while size < COMMIT_SIZE_MAX:
+            last = items[-1]
+            size += last.size if isinstance(last, Append) else 0
+            try:
+                items.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        return items
+
+    def _do(self, call: Call) -> None:
+        try:
+            answer, error = call.work(), None
+        except Exception as raised:
+            answer, error = None, raised
+        self._loop.call_soon_threadsafe(_settle, call.future, answer, error)
+
+    def _commit(self, appends: list[Append]) -> None:
+        if not appends:
+            return
+        by_tail: dict[Tail, list[Append]] = {}
+        for append in appends:
+            by_tail.setdefault(append.tail, []).append(append)
+        now_ms = self._clock.now_ms()
+        outcomes = [self._write(tail, group, now_ms) for tail, group in by_tail.items()]
+        if self._sync == "always":
+            self._sync_each(outcomes)
+        for outcome in outcomes:
+            if outcome.written is not None:
+                outcome.appends[0].tail.commit(outcome.written)
+        self._loop.call_soon_threadsafe(self._committed, outcomes)
+        # The sidecars and the closing of files come after the answers: nobody waits for them.
+        for tail in by_tail:
+            self._tidy(tail)
+
+    def _write(self, tail: Tail, appends: list[Append], now_ms: int) -> Outcome:
+        shard = appends[0].shard
+        try:
+            written = tail.write(appends, now_ms)
+        except Exception as error:
+            return Outcome(shard, appends, None, _explain(shard, error))
+        if tail.dirty:
+            self._dirty[tail] = None
+        return Outcome(shard, appends, written, None)
+
+    def _sync_each(self, outcomes: list[Outcome]) -> None:
+        """Syncs what the outcomes wrote, side by side; those whose sync fails are undone."""
+        wrote = [outcome for outcome in outcomes if outcome.written is not None and outcome.written.frames]
+        tails = [outcome.appends[0].tail for outcome in wrote]
+        errors = (
+            [_try(tails[0].sync)] if len(tails) == 1 else list(self._syncs.map(lambda tail: _try(tail.sync), tails))
+        )
+        for outcome, tail, error in zip(wrote, tails, errors, strict=True):
+            if error is None:
+                self._dirty.pop(tail, None)
+                continue
+            undone = _try(tail.undo)
+            if undone is not None:
+                log.error("%s: what failed to sync could not be cut off: %s", outcome.shard, undone)
+            outcome.written, outcome.error = None, _explain(outcome.shard, error)
+
+    def _sync_when_due(self) -> None:
+        if self._sync == "interval" and self._dirty and time.monotonic() - self._synced_at >= self._interval_s:
+            self._sync_dirty()
+
+    def _sync_dirty(self) -> None:
+        for tail in list(self._dirty):
+            error = _try(tail.sync)
+            if error is not None:
+                log.error("%s: a sync failed, records of the last moments may be lost: %s", tail.folder, error)
+            del self._dirty[tail]
+        self._synced_at = time.monotonic()
+
+    def _tidy(self, tail: Tail) -> None:
+        error = _try(tail.vouch)
+        if error is not None:
+            log.warning("%s: the sidecar could not be written, a restart will scan more: %s", tail.folder, error)
+        if tail.fd is not None:
+            self._open[tail] = None
+            self._open.move_to_end(tail)
+            if len(self._open) > OPEN_FILES_MAX:
+                self._open.popitem(last=False)[0].release()
+
+
+def _try(work: Callable[[], None]) -> Exception | None:
+    try:
+        work()
+    except Exception as error:
+        return error
+    return None
+
+
+def _explain(shard: str, error: Exception) -> HeadraceError:
+    if isinstance(error, OSError):
+        return LogFull(f"the disk refuses to store records of {shard}: {error.strerror or error}")
+    log.error("%s: an append failed", shard, exc_info=error)
+    return LogError(f"an append to {shard} failed: {error}")
+
+
+def _settle(future: asyncio.Future[Any], answer: Any, error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(answer)
+    else:
+        future.set_exception(error)
+
+
+def settle_appends(outcomes: Sequence[Outcome]) -> None:
+    """Answers the appends; on the event loop."""
+    for outcome in outcomes:
+        if outcome.written is None:
+            assert outcome.error is not None
+            for append in outcome.appends:
+                if not append.future.done():
+                    append.future.set_exception(outcome.error)
+        else:
+            for append, first in zip(outcome.appends, outcome.written.offsets, strict=True):
+                if not append.future.done():
+                    append.future.set_result(first)
+
+
+CLOSED = LogClosed("the log is closed")
