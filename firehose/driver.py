@@ -8,34 +8,27 @@ again from what the journal says is settled.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Coroutine, Iterable
+from collections import deque
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
-
-import numpy as np
-import pyarrow as pa
 
 from firehose.book import Book
 from firehose.buffer import Buffer, Piece
 from firehose.catalog import DeliveryStream
-from firehose.configuration import MIB, Destination
+from firehose.configuration import Destination
 from firehose.delivery import PAUSE_S_MAX, Delivery
-from firehose.events import Lost, Rebased, SourceSpec
 from firehose.memory import Memory
 from firehose.pipeline import Pipeline
+from firehose.source import Source, Unsettled
 from streams.core.clock import Clock
-from streams.core.records import Batch
-from streams.core.shards import Shard
-from streams.sdk.client import FETCH_SIZE_MAX, TRIM_HORIZON, Client
-from streams.sdk.lineage import Lineage
 
 log = logging.getLogger(__name__)
 
-WAIT_MS = 20_000
-"""How long one question for new records stays open."""
-
-RESHARDING_PAUSE_S = 5.0
-"""How long to wait for the children of a shard that ended, when they are not listed yet."""
+PROCESSING_MAX = 2
+"""Reads that are processed at once, each of up to 8 MB: the next keeps the function's processes busy while the last one's
+answers are sorted out."""
 
 
 class Driver:
@@ -45,7 +38,7 @@ class Driver:
         self,
         stream: DeliveryStream,
         destination: Destination,
-        client: Client,
+        source: Source,
         pipeline: Pipeline,
         delivery: Delivery,
         book: Book,
@@ -55,16 +48,14 @@ class Driver:
     ) -> None:
         self._stream = stream
         self._destination = destination
-        self._client = client
+        self._source = source
         self._pipeline = pipeline
         self._delivery = delivery
         self._book = book
         self._memory = memory
         self._clock = clock
         self._retry_s = retry_s
-        self._size_max = min(FETCH_SIZE_MAX, max(MIB, destination.size_max))
         self._buffer = self._new_buffer()
-        self._shards: dict[str, Shard] = {}
         self._in_flight = 0
         self._flush_all = False
         self._woken = asyncio.Event()
@@ -109,17 +100,19 @@ class Driver:
         self._buffer = self._new_buffer()
         self._account()
         await self._delivery.resume()
-        lineage = await self._begin()
-        reading: asyncio.Task[list[Piece]] | None = None
+        await self._source.open()
+        reading: asyncio.Task[list[Unsettled]] | None = None
+        processing: deque[asyncio.Task[list[Piece]]] = deque()
         waiting: set[asyncio.Task[Any]] = set()
         try:
             while True:
                 self._flush()
-                if reading is None and not self._memory.full:
-                    reading = asyncio.create_task(self._read(lineage))
-                waiting = self._pauses(blocked=reading is None)
-                tasks = [task for task in (reading, self._delivering) if task is not None]
-                await asyncio.wait([*tasks, *waiting], return_when=asyncio.FIRST_COMPLETED)
+                if reading is None and len(processing) < PROCESSING_MAX and not self._memory.full:
+                    reading = asyncio.create_task(self._source.read())
+                waiting = self._pauses(blocked=reading is None and not processing)
+                tasks = (reading, self._delivering, *itertools.islice(processing, 1))
+                running = [task for task in tasks if task is not None]
+                await asyncio.wait([*running, *waiting], return_when=asyncio.FIRST_COMPLETED)
                 await _cancelled(waiting)
                 if self._delivering is not None and self._delivering.done():
                     whole = self._delivering.result()
@@ -128,12 +121,15 @@ class Driver:
                     if not whole:
                         return
                 if reading is not None and reading.done():
-                    for piece in reading.result():
-                        self._buffer.add(piece, self._clock.now_ms())
+                    processing.append(asyncio.create_task(self._process(reading.result())))
                     reading = None
+                while processing and processing[0].done():
+                    for piece in processing.popleft().result():
+                        self._buffer.add(piece, self._clock.now_ms())
                 self._account()
         finally:
-            await _cancelled([task for task in (reading, self._delivering, *waiting) if task is not None])
+            rest = (reading, self._delivering, *processing, *waiting)
+            await _cancelled([task for task in rest if task is not None])
             self._delivering = None
             self._in_flight = 0
 
@@ -171,67 +167,14 @@ class Driver:
     def _account(self) -> None:
         self._memory.hold(self, self._buffer.weight + self._in_flight)
 
-    async def _begin(self) -> Lineage:
-        """Positions are those of the journal; a source that was created anew under its name is read from its start."""
-        source = self._stream.source
-        description = await self._client.describe_stream(source.stream)
-        if description.id != source.id:
-            log.warning(
-                "%s: stream %s is another than before; it is read from its start", self._stream.arn, source.stream
-            )
-            positions = await self._client.find(source.stream, TRIM_HORIZON)
-            renewed = SourceSpec(source.stream, description.id, source.arn, source.role_arn)
-            await self._book.commit(Rebased(self._stream.number, renewed, positions))
-        lineage = Lineage(self._stream.positions())
-        self._shards = {shard.id: shard for shard in description.shards}
-        lineage.describe(description.shards)
-        return lineage
-
-    async def _read(self, lineage: Lineage) -> list[Piece]:
-        """The next records, processed; the lineage's positions move past them."""
-        name = self._stream.source.stream
-        if not lineage.reading:
-            await self._clock.sleep(RESHARDING_PAUSE_S)
-            await self._describe(lineage)
-            return []
-        asked = dict(lineage.reading)
-        fetch = await self._client.fetch(name, asked, size_max=self._size_max, wait_ms=WAIT_MS)
-        for batch in fetch.batches:
-            if batch.first > asked[batch.shard]:
-                await self._lost(batch.shard, asked[batch.shard], batch.first)
+    async def _process(self, found: Sequence[Unsettled]) -> list[Piece]:
         active = frozenset(self._buffer.partitions())
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._process(batch, active)) for batch in fetch.batches]
-        for batch in fetch.batches:
-            lineage.advance(batch.shard, batch.next)
-        for shard in fetch.ended:
-            lineage.end(shard)
-        if fetch.ended:
-            await self._describe(lineage)
+            tasks = [
+                group.create_task(self._pipeline.process(part.shard, part.offsets, part.records, active))
+                for part in found
+            ]
         return [piece for task in tasks for piece in task.result()]
-
-    async def _process(self, batch: Batch, active: frozenset[Any]) -> list[Piece]:
-        offsets = np.arange(batch.first, batch.next)
-        records = batch.records
-        settled = self._stream.ledger(batch.shard).settled(batch.first, batch.next)
-        if settled.any():
-            left = np.flatnonzero(~settled)
-            offsets, records = offsets[left], records.take(pa.array(left))
-        if not len(records):
-            return []
-        return await self._pipeline.process(self._shards[batch.shard], offsets, records, active)
-
-    async def _describe(self, lineage: Lineage) -> None:
-        description = await self._client.describe_stream(self._stream.source.stream)
-        self._shards = {shard.id: shard for shard in description.shards}
-        lineage.describe(description.shards)
-
-    async def _lost(self, shard: str, asked: int, first: int) -> None:
-        log.error(
-            "%s: %s passed out of retention before it was delivered (%d to %d, %d records lost)",
-            *(self._stream.arn, shard, asked, first - 1, first - asked),
-        )
-        await self._book.commit(Lost(self._stream.number, shard, first))
 
     def _new_buffer(self) -> Buffer:
         return Buffer(self._destination.size_max, self._destination.interval_ms)

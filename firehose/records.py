@@ -6,10 +6,12 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from firehose.catalog import DeliveryStream
 from firehose.context import Context
 from firehose.delivery_streams import DIRECT_PUT
-from firehose.transform import record_id
+from firehose.transform import record_ids
 from streams.core.errors import (
     HeadraceError,
     InvalidArgument,
@@ -69,5 +71,5 @@ async def _put(context: Context, stream: DeliveryStream, data: Sequence[bytes]) 
         if error.retry:
             raise ServiceUnavailable(SLOW_DOWN) from error
         raise
-    places = zip(receipt.shard.to_pylist(), receipt.offset.to_pylist(), strict=True)
-    return [record_id(shards[receipt.shards[shard]], offset) for shard, offset in places]
+    places = zip(receipt.shard.to_pylist(), receipt.offset.to_numpy(), strict=True)
+    return [record_ids(shards[receipt.shards[shard]], np.array([offset]))[0] for shard, offset in places]

@@ -12,7 +12,7 @@ from connectors.functions.pool import Functions
 from firehose import delivery_streams, records
 from firehose.book import Book
 from firehose.catalog import DeliveryStream
-from firehose.configuration import Destination
+from firehose.configuration import MIB, Destination
 from firehose.context import Context
 from firehose.delivery import Delivery
 from firehose.driver import Driver
@@ -20,13 +20,14 @@ from firehose.glue import Glue
 from firehose.memory import Memory
 from firehose.pipeline import Pipeline
 from firehose.schemas import columns_of
+from firehose.source import Source
 from firehose.transform import Transform
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import UnsupportedOperation
 from streams.core.scope import Scope
 from streams.core.settings import Settings
-from streams.sdk.client import Client
+from streams.sdk.client import FETCH_SIZE_MAX, Client
 
 Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
 
@@ -121,7 +122,7 @@ class Firehose:
         driver = Driver(
             stream,
             destination,
-            self._client_for(stream.scope),
+            Source(self._client_for(stream.scope), stream, self._book, self._clock, _read_size(destination)),
             Pipeline(stream, destination, self._clock, transform=transform, columns=columns),
             delivery,
             self._book,
@@ -140,3 +141,8 @@ class Firehose:
     def _open_store(self, bucket: str) -> Store:
         """The store of the settings, or else a folder of the data directory."""
         return self._store(self._settings.buckets.get(bucket) or str(self._settings.data_path / "buckets" / bucket))
+
+
+def _read_size(destination: Destination) -> int:
+    """Bytes of one read: no more than an object has room for, so that sizes stay near the hint."""
+    return min(FETCH_SIZE_MAX, max(MIB, destination.size_max))

@@ -112,9 +112,10 @@ class Transformed:
     faults: list[Fault] = field(default_factory=list)
 
 
-def record_id(shard: Shard, offset: int) -> str:
-    """What PutRecord answers and the function sees: the record's place in the source, in the form of AWS's."""
-    return f"{sequence.of_record(shard.created_ms, shard.index, offset, 0)}000000"
+def record_ids(shard: Shard, offsets: np.ndarray) -> list[str]:
+    """What PutRecord answers and the function sees: a record's place in the source, in the form of AWS's."""
+    base = sequence.base(shard.created_ms // 1000, shard.index, 0)
+    return [f"{base + (offset + 1 << 80)}000000" for offset in offsets.tolist()]
 
 
 class Transform:
@@ -166,7 +167,7 @@ class Transform:
 
     def _records(self, shard: Shard, offsets: np.ndarray, records: Records) -> list[_Record]:
         data, arrivals = records.data.to_pylist(), records.arrival_ms().tolist()
-        ids = (record_id(shard, offset) for offset in offsets.tolist())
+        ids = record_ids(shard, offsets)
         if self._source_arn is None:
             return [_Record(*fields) for fields in zip(ids, arrivals, data, strict=True)]
         keys = records.partition_key.to_pylist()
