@@ -15,7 +15,7 @@ from analytics.compiler import compile_program
 from analytics.engine import END, Engine, Step
 from analytics.errors import SqlError, closest
 from analytics.frontier import InputTime
-from analytics.inputs import Decoder, Input, Reader, cut, discover
+from analytics.inputs import Decoder, Input, Reader, cut, discover_columns
 from analytics.outputs import Output, Target, target
 from analytics.plan import Plan, StreamPlan
 from analytics.program import ERROR_STREAM, Program, parse
@@ -178,7 +178,7 @@ class Application:
         return self._state
 
     async def _columns(self, input: Input) -> Sequence[Column]:
-        columns = input.columns if input.columns is not None else await discover(self._client, input)
+        columns = input.columns if input.columns is not None else await discover_columns(self._client, input.stream)
         if input.columns is None and not columns:
             raise ValidationError(f"stream {input.stream} holds no JSON records to find its columns in: declare them")
         if input.rule.column is not None:

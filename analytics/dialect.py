@@ -179,9 +179,9 @@ def parse_statements(text: str) -> list[exp.Expr]:
     try:
         found = dialect.parse(text)
     except TokenError as error:
-        raise SqlError("the text ends inside a quoted name, a string or a comment", _end(text)) from error
+        raise SqlError("the text ends inside a quoted name, a string or a comment", end_of(text)) from error
     except ParseError as error:
-        raise _from_sqlglot(error, text) from error
+        raise from_sqlglot(error, text) from error
     except RecursionError:
         raise SqlError("the program is nested too deeply") from None
     statements = [
@@ -243,18 +243,20 @@ def _place(token: Token) -> Place:
     return Place(token.line, max(1, token.col - width))
 
 
-def _end(text: str) -> Place:
+def end_of(text: str) -> Place:
+    """The place after the last character."""
     lines = text.split("\n")
     return Place(len(lines), len(lines[-1]) + 1)
 
 
-def _from_sqlglot(error: ParseError, text: str) -> SqlError:
+def from_sqlglot(error: ParseError, text: str) -> SqlError:
+    """sqlglot's error as ours."""
     detail: dict[str, Any] = error.errors[0] if error.errors else {}
     found = detail.get("highlight") or None
     what = _plain(str(detail.get("description") or "the program does not parse"))
     line, column = detail.get("line"), detail.get("col")
     if line is None or column is None:
-        return SqlError(what, _end(text))
+        return SqlError(what, end_of(text))
     return SqlError(what, Place(line, max(1, column - len(found or " ") + 1)), found=found)
 
 

@@ -25,6 +25,9 @@ MS = pa.timestamp("ms")
 
 ARRIVAL = "arrival"
 
+SAMPLE_SIZE = 1 << 20
+"""Bytes of records that columns are found in: some thousand records."""
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
@@ -53,11 +56,11 @@ class Input:
         return TimeRule(column, self.lateness_ms, self.idle_ms, self.future_ms)
 
 
-async def discover(client: Client, input: Input) -> list[Column]:
+async def discover_columns(client: Client, stream: str) -> list[Column]:
     """The columns of the first records that the stream still has. Empty for an empty stream."""
-    positions = await client.find(input.stream, TRIM_HORIZON)
-    fetch = await client.fetch(input.stream, positions, size_max=FETCH_SIZE_MAX // 8)
-    data = [batch.records.data for batch in fetch.batches]
+    positions = await client.find(stream, TRIM_HORIZON)
+    fetch = await client.fetch(stream, positions, size_max=SAMPLE_SIZE)
+    data = [batch.records.data for batch in fetch.batches if len(batch)]
     return infer_columns(pa.concat_arrays(data)) if data else []
 
 

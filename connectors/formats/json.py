@@ -51,13 +51,17 @@ def decode_json(data: pa.Array, columns: Sequence[Column]) -> Decoded:
     if doubtful.any():
         indices = np.flatnonzero(doubtful)
         values = _second_look(plan, texts, values, indices, faults)
-    rows = pa.RecordBatch.from_arrays(values, schema=plan.schema)
+    rows = pa.RecordBatch.from_arrays(values, schema=plan.schema) if values else _without_columns(len(data))
     source = np.arange(len(data), dtype=np.int64)
     if faults:
         good = np.ones(len(data), bool)
         good[list(faults)] = False
         rows, source = rows.filter(pa.array(good)), source[good]
     return Decoded(rows, pa.array(source), tuple(faults[index] for index in sorted(faults)))
+
+
+def _without_columns(count: int) -> pa.RecordBatch:
+    return pa.RecordBatch.from_struct_array(pa.array([{}] * count, pa.struct([])))
 
 
 def encode_json(rows: pa.RecordBatch) -> pa.Array:

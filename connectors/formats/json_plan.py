@@ -188,10 +188,11 @@ def _arrange(paths: list[tuple[str, ...]], kinds: list[str]) -> tuple[list[str],
 
 
 def _parsed(shapes: list[str], table: str, *, kind: bool = False) -> str:
-    parts = [
-        f"CASE WHEN json_valid(t) THEN json_transform(t, {literal(shape)}) END AS s{number}"
-        for number, shape in enumerate(shapes)
-    ]
+    parts = []
+    for number, shape in enumerate(shapes):
+        # Without columns there is nothing to transform into, but the text must still be an object.
+        made = "CASE json_type(t) WHEN 'OBJECT' THEN 0 END" if shape == "{}" else f"json_transform(t, {literal(shape)})"
+        parts.append(f"CASE WHEN json_valid(t) THEN {made} END AS s{number}")
     if kind:
         parts.append("CASE WHEN json_valid(t) THEN json_type(t) END AS kind")
     return f"SELECT {', '.join(parts)} FROM {table}"

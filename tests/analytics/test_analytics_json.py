@@ -153,3 +153,10 @@ def test_discovery_finds_types_and_nested_names() -> None:
         ("z", pa.string(), "$.z"),
     ]
     assert decode_json(data, columns).rows.num_rows == 2
+
+
+def test_without_columns_the_objects_are_still_counted() -> None:
+    decoded = decode_json(pa.array([b'{"a":1}', b"[]", b"{}", b"x"], pa.binary()), [])
+    assert (decoded.rows.num_rows, decoded.rows.num_columns) == (2, 0)
+    assert decoded.source.to_pylist() == [0, 2]
+    assert [fault.code for fault in decoded.faults] == ["NotAnObject", "InvalidJson"]

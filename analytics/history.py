@@ -1,0 +1,225 @@
+"""Batch SQL over the retained log: every stream is a table.
+
+DuckDB's own SQL, and the spellings of the streaming language beside it: SELECT STREAM, STEP(x BY INTERVAL …) and
+FLOOR(x TO unit). Names find streams and columns whatever their case, as in DuckDB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import duckdb
+import pyarrow as pa
+from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.errors import ParseError, TokenError
+from sqlglot.generators.duckdb import DuckDBGenerator
+from sqlglot.parsers.duckdb import DuckDBParser
+from sqlglot.tokenizer_core import TokenType
+
+from analytics.dialect import Step, end_of, from_sqlglot, place_of
+from analytics.errors import SqlError, closest
+from analytics.inputs import discover_columns
+from connectors.formats.json import decode_json
+from connectors.formats.json_plan import sql_type
+from connectors.formats.schema import Column
+from streams.core.records import Batch
+from streams.sdk.client import TRIM_HORIZON, Client, Start
+
+MEMORY_MAX = "1GB"
+"""What DuckDB keeps in memory; beyond it tables lie in a temporary file."""
+
+EXTRA = {"ROWTIME": "TIMESTAMP_MS", "PARTITION_KEY": "VARCHAR", "SHARD_ID": "VARCHAR", "OFFSET": "BIGINT"}
+"""Columns that every stream has beside those of its records: arrival (or the event-time column), key and place."""
+
+
+class Historical(DuckDB):
+    """DuckDB's SQL with STREAM, STEP and FLOOR … TO."""
+
+    class Parser(DuckDBParser):
+        FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
+            **DuckDBParser.FUNCTION_PARSERS,
+            "STEP": lambda self: self._step(),
+        }
+
+        def _parse_hint(self) -> exp.Hint | None:
+            if self._curr.token_type == TokenType.VAR and self._curr.text.upper() == "STREAM":
+                self._advance()
+                return None
+            return super()._parse_hint()
+
+        def _step(self) -> exp.Expr:
+            this = self._parse_bitwise()
+            if not self._match_text_seq("BY"):
+                self.raise_error("STEP(value BY step)")
+            return Step(this=this, expression=self._parse_bitwise())
+
+    class Generator(DuckDBGenerator):
+        TRANSFORMS: ClassVar[dict[Any, Any]] = {
+            **DuckDBGenerator.TRANSFORMS,
+            Step: lambda self, node: self._step(node),
+            exp.Floor: lambda self, node: self._rounded(node, "FLOOR"),
+            exp.Ceil: lambda self, node: self._rounded(node, "CEIL"),
+        }
+
+        def _rounded(self, node: exp.Expr, name: str) -> str:
+            value, unit = self.sql(node, "this"), node.args.get("to")
+            if unit is None:
+                return f"{name}({value})"
+            down = f"date_trunc('{unit.name}', {value})"
+            if name == "FLOOR":
+                return down
+            return f"CASE WHEN {down} = {value} THEN {value} ELSE {down} + INTERVAL '1 {unit.name}' END"
+
+        def _step(self, node: exp.Expr) -> str:
+            value, step = self.sql(node, "this"), self.sql(node, "expression")
+            if isinstance(node.args["expression"], exp.Interval):
+                return f"time_bucket({step}, {value}, TIMESTAMP '1970-01-01')"
+            return f"({value} - (({value} % {step}) + {step}) % {step})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A stream as DuckDB will know it."""
+
+    stream: str
+    physical: str
+    columns: Sequence[Column]
+    rowtime: str | None
+
+
+async def query(
+    sql: str,
+    client: Client,
+    *,
+    columns: Mapping[str, Sequence[Column]] | None = None,
+    rowtime: Mapping[str, str] | None = None,
+    start: Start = TRIM_HORIZON,
+) -> pa.Table:
+    """The result of one query over what the streams hold now, from `start` on.
+
+    `columns` declares the columns of a stream, by its name; others are found in its first records. `rowtime` names the
+    column that is a stream's ROWTIME instead of the arrival. Only columns that the query names are decoded, and records
+    that do not fit them are left out. Each stream is read once. Raises `SqlError`.
+    """
+    tree = _parsed(sql)
+    names = await client.list_streams()
+    with tempfile.TemporaryDirectory(prefix="headrace-query-") as folder:
+        connection = duckdb.connect(f"{folder}/history.duckdb", config={"memory_limit": MEMORY_MAX})
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            tables = await _tables(tree, client, names, columns or {}, rowtime or {})
+            for table in tables:
+                await _load(connection, table, client, start)
+            return await asyncio.to_thread(_run, connection, tree.sql(dialect=Historical))
+        finally:
+            connection.close()
+
+
+def _parsed(sql: str) -> exp.Expr:
+    try:
+        trees = [tree for tree in Historical().parse(sql) if tree is not None and not isinstance(tree, exp.Semicolon)]
+    except TokenError as error:
+        raise SqlError("the text ends inside a quoted name, a string or a comment", end_of(sql)) from error
+    except ParseError as error:
+        raise from_sqlglot(error, sql) from error
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+        raise SqlError("a batch query is one SELECT", place_of(trees[0]) if trees else None, expected="SELECT")
+    return trees[0]
+
+
+async def _tables(
+    tree: exp.Expr,
+    client: Client,
+    names: Sequence[str],
+    columns: Mapping[str, Sequence[Column]],
+    rowtime: Mapping[str, str],
+) -> list[_Table]:
+    """The streams that the query names; the tree is changed to name them as DuckDB will."""
+    common = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+    wanted = None if tree.find(exp.Star) else {name.name.lower() for name in tree.find_all(exp.Identifier)}
+    found: dict[str, _Table] = {}
+    for table in list(tree.find_all(exp.Table)):
+        if not isinstance(table.this, exp.Identifier) or table.name.lower() in common:
+            continue
+        stream = _stream(table, names)
+        if stream not in found:
+            known = columns.get(stream)
+            listed = list(await discover_columns(client, stream) if known is None else known)
+            time = rowtime.get(stream)
+            kept = [c for c in listed if wanted is None or c.name.lower() in wanted or c.name == time]
+            found[stream] = _Table(stream, f"stream_{len(found)}", kept, time)
+        if not table.alias:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
+        table.set("this", exp.to_identifier(found[stream].physical))
+    return list(found.values())
+
+
+def _stream(table: exp.Table, names: Sequence[str]) -> str:
+    if table.name in names:
+        return table.name
+    same = [name for name in names if name.lower() == table.name.lower()]
+    if len(same) == 1:
+        return same[0]
+    raise SqlError(f"there is no stream {table.name}", place_of(table), suggestion=closest(table.name, names))
+
+
+async def _load(connection: duckdb.DuckDBPyConnection, table: _Table, client: Client, start: Start) -> None:
+    names: list[str] = []
+    for column in table.columns:
+        taken, name, number = {each.lower() for each in names}, column.name, 1
+        while name.lower() in taken:
+            name, number = f"{column.name}_{number}", number + 1
+        names.append(name)
+    extra = [name for name in EXTRA if name.lower() not in {each.lower() for each in names}]
+    quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+    shape = [f"{name} {sql_type(column.type)}" for name, column in zip(quoted, table.columns, strict=True)]
+    shape += [f'"{name}" {EXTRA[name]}' for name in extra]
+    connection.execute(f"CREATE TABLE {table.physical} ({', '.join(shape)})")
+    positions = await client.find(table.stream, start)
+    tips: dict[str, int] | None = None
+    while positions:
+        fetch = await client.fetch(table.stream, positions)
+        tips = dict(fetch.tips) if tips is None else tips
+        for batch in fetch.batches:
+            await asyncio.to_thread(_insert, connection, table, extra, batch, tips.get(batch.shard, batch.next))
+            positions[batch.shard] = batch.next
+        quiet = set(fetch.ended) if fetch.batches else set(positions)
+        positions = {shard: at for shard, at in positions.items() if shard not in quiet and at < tips.get(shard, 0)}
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: _Table, extra: Sequence[str], batch: Batch, end: int) -> None:
+    records = batch.records.slice(0, max(0, min(batch.next, end) - batch.first))
+    decoded = decode_json(records.data, table.columns)
+    source = decoded.source
+    rows = pa.Table.from_batches([decoded.rows]).rename_columns([f"c{i}" for i in range(len(table.columns))])
+    arrival = pa.array(records.arrival_ms()[source.to_numpy()]).cast(pa.timestamp("ms"))
+    made = {
+        "ROWTIME": arrival,
+        "PARTITION_KEY": records.partition_key.take(source),
+        "SHARD_ID": pa.array([batch.shard] * len(source), pa.string()),
+        "OFFSET": pa.array(source.to_numpy() + batch.first, pa.int64()),
+    }
+    if table.rowtime is not None:
+        at = next((i for i, column in enumerate(table.columns) if column.name == table.rowtime), None)
+        if at is None:
+            raise SqlError(f"rowtime: stream {table.stream} has no column {table.rowtime}")
+        made["ROWTIME"] = rows.column(at)
+    for name in extra:
+        rows = rows.append_column(f"extra_{name}", made[name])
+    if not rows.num_columns:
+        return
+    connection.register("part", rows)
+    connection.execute(f"INSERT INTO {table.physical} SELECT * FROM part")
+    connection.unregister("part")
+
+
+def _run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
+    try:
+        return connection.sql(sql).to_arrow_table()
+    except duckdb.Error as error:
+        raise SqlError(str(error).split("\n\n", 1)[0].replace("\n", " ")) from error
