@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from streams.log.memory import MemoryLog
+from streams.log.embedded import EmbeddedLog
 
 from streams.core.clock import ManualClock
 from streams.core.errors import LogFull
 from streams.core.records import ProducerMark, Records
 from streams.core.scope import Scope
 from streams.core.settings import Settings
+from streams.log.log import Log
+from streams.log.memory import MemoryLog
 from streams.sdk.local import LocalClient
 from streams.service import Service
 from streams.wire.protocol import JSON, protocol
 
+OpenLog = Callable[[], Awaitable[Any]]
+
 PROTOCOL = protocol("kinesis")
 
 
-class FaultyLog(MemoryLog):
-    """Refuses appends to shards whose name contains one of `full`; holds them while `held` is set."""
+class FaultyLog:
+    """Another log, which refuses appends to shards whose name contains one of `full`, and holds them while `held` is set."""
 
-    def __init__(self, clock: ManualClock) -> None:
-        super().__init__(clock)
+    def __init__(self, log: Log) -> None:
+        self.log = log
         self.full: set[str] = set()
         self.held: asyncio.Event | None = None
 
@@ -36,37 +41,39 @@ class FaultyLog(MemoryLog):
             raise LogFull("no space left")
         if self.held is not None and shard.startswith("streams/"):
             await self.held.wait()
-        return await super().append(shard, records, mark)
+        return await self.log.append(shard, records, mark)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.log, name)
 
 
 class Kinesis:
-    """`ask` is one request; `client` the native face; `restart` closes the service and opens another over the log."""
+    """`ask` is one request; `client` the native face; `restart` closes service and log and opens them again."""
 
-    def __init__(self, clock: ManualClock, settings: Settings) -> None:
+    def __init__(self, clock: ManualClock, settings: Settings, open_log: OpenLog) -> None:
         self.clock = clock
         self.settings = settings
-        self.log = FaultyLog(clock)
+        self.open_log = open_log
         self.scope = Scope()
-        self.service = self._service()
-        self.client = LocalClient(self.service)
-
-    def _service(self) -> Service:
-        numbers = itertools.count(1)
-        return Service(
-            self.log,
-            clock=self.clock,
-            settings=self.settings,
-            random=lambda size: next(numbers).to_bytes(4, "big") * (size // 4),
-        )
+        self.numbers = itertools.count(1)
 
     async def open(self) -> None:
+        self.log = FaultyLog(await self.open_log())
+        self.service = Service(self.log, clock=self.clock, settings=self.settings, random=self.random)
+        self.client = LocalClient(self.service)
         await self.service.open()
 
-    async def restart(self) -> None:
+    async def close(self) -> None:
         await self.service.close()
-        self.service = self._service()
-        self.client = LocalClient(self.service)
+        await self.log.close()
+
+    async def restart(self) -> None:
+        await self.close()
         await self.open()
+
+    def random(self, size: int) -> bytes:
+        """Never the same twice, always the same in each run."""
+        return next(self.numbers).to_bytes(4, "big") * (size // 4)
 
     async def ask(self, operation: str, scope: Scope | None = None, **members: Any) -> Any:
         request = PROTOCOL.decode(operation, JSON, msgspec.json.encode(members))
@@ -96,20 +103,47 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+class Unclosed:
+    """A log in memory whose records outlive `close`, as a disk's do."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._log = MemoryLog(clock)
+
+    async def close(self) -> None:
+        """Nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+
+@pytest.fixture(params=["memory", "embedded"])
+def open_log(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> OpenLog:
+    """Opens the same log each time."""
+    memory = Unclosed(clock)
+
+    async def open_memory() -> Any:
+        return memory
+
+    async def open_embedded() -> Any:
+        return await EmbeddedLog.open(tmp_path / "log", clock=clock)
+
+    return {"memory": open_memory, "embedded": open_embedded}[request.param]
+
+
 @pytest.fixture
-async def opened(clock: ManualClock) -> AsyncIterator[Callable[..., Any]]:
+async def opened(clock: ManualClock, open_log: OpenLog) -> AsyncIterator[Callable[..., Any]]:
     """Opens a `Kinesis` with the settings given; closes it after the test."""
     started: list[Kinesis] = []
 
     async def start(**settings: Any) -> Kinesis:
-        kinesis = Kinesis(clock, Settings(**settings))
+        kinesis = Kinesis(clock, Settings(**settings), open_log)
         await kinesis.open()
         started.append(kinesis)
         return kinesis
 
     yield start
     for kinesis in started:
-        await kinesis.service.close()
+        await kinesis.close()
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ HOUR = 3600
 SHARD = "shardId-000000000000"
 
 
-async def settle() -> None:
-    for _ in range(30):
+async def settle(clock: ManualClock) -> None:
+    """Returns when the janitor sleeps."""
+    while clock.sleeping == 0:
         await asyncio.sleep(0)
 
 
@@ -48,21 +49,23 @@ async def test_records_older_than_the_retention_are_hidden_before_they_are_trimm
 
 async def test_the_janitor_trims(opened: Callable[..., Any], clock: ManualClock) -> None:
     kinesis = await opened(retention_check_s=60)
+    await settle(clock)
     await kinesis.ask("CreateStream", StreamName="s", ShardCount=1)
     await kinesis.put("old")
     clock.advance(HOUR)
-    await settle()
+    await settle(clock)
     await kinesis.put("young")
     (name,) = [name for name in await kinesis.log.shards() if name.startswith("streams/")]
     assert await kinesis.log.bounds(name) == (0, 2)
     clock.advance(23.5 * HOUR)
-    await settle()
+    await settle(clock)
     assert await kinesis.log.bounds(name) == (1, 2)
     assert await kinesis.read(await kinesis.iterator()) == ["young"]
 
 
 async def test_closed_shards_disappear_with_their_last_record(opened: Callable[..., Any], clock: ManualClock) -> None:
     kinesis = await opened(retention_check_s=60)
+    await settle(clock)
     await kinesis.ask("CreateStream", StreamName="s", ShardCount=1)
     await kinesis.put("a")
     await kinesis.ask("SplitShard", StreamName="s", ShardToSplit="0", NewStartingHashKey=str(2**127))
@@ -76,7 +79,7 @@ async def test_closed_shards_disappear_with_their_last_record(opened: Callable[.
     with pytest.raises(ResourceNotFound):
         await kinesis.iterator(shard="0")
     assert (await kinesis.client.fetch("s", {SHARD: 1})).ended == (SHARD,)
-    await settle()
+    await settle(clock)
     assert not any(name.endswith("000") for name in await kinesis.log.shards())
     await kinesis.restart()
     assert len((await kinesis.ask("DescribeStream", StreamName="s"))["StreamDescription"]["Shards"]) == 2
@@ -84,21 +87,23 @@ async def test_closed_shards_disappear_with_their_last_record(opened: Callable[.
 
 async def test_the_janitor_ends_deletions(opened: Callable[..., Any], clock: ManualClock) -> None:
     kinesis = await opened(delete_ms=1000, retention_check_s=60)
+    await settle(clock)
     await kinesis.ask("CreateStream", StreamName="s", ShardCount=1)
     await kinesis.ask("DeleteStream", StreamName="s")
     clock.advance(61)
-    await settle()
+    await settle(clock)
     assert not any(name.startswith("streams/") for name in await kinesis.log.shards())
 
 
 async def test_a_full_disk_does_not_end_the_janitor(opened: Callable[..., Any], clock: ManualClock) -> None:
     kinesis = await opened(delete_ms=1000, retention_check_s=60)
+    await settle(clock)
     await kinesis.ask("CreateStream", StreamName="s", ShardCount=1)
     await kinesis.ask("DeleteStream", StreamName="s")
     kinesis.log.full = {"control"}
     clock.advance(61)
-    await settle()
+    await settle(clock)
     kinesis.log.full = set()
     clock.advance(61)
-    await settle()
+    await settle(clock)
     assert not any(name.startswith("streams/") for name in await kinesis.log.shards())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -205,3 +206,31 @@ async def test_filters(stream: Any, clock: ManualClock) -> None:
     clock.advance(22.5 * HOUR)
     assert await filtered("AT_TRIM_HORIZON") == [1, 2], "shard 0 has aged out"
     assert await filtered("FROM_TRIM_HORIZON") == [1, 2, 3, 4]
+
+
+async def test_at_any_time_the_shards_cover_the_key_space(kinesis: Any, clock: ManualClock, seed: int) -> None:
+    """KCL refuses to start on a gap or an overlap, also where the clock went back between two changes."""
+    dice = random.Random(seed)
+    await kinesis.ask("CreateStream", StreamName="s", ShardCount=3)
+    times = [clock.now_ms()]
+    for _ in range(25):
+        clock.advance(dice.choice([-3, 0, 0.001, 1, 600]))
+        times.append(clock.now_ms())
+        shards = (await kinesis.ask("ListShards", StreamName="s", ShardFilter={"Type": "AT_LATEST"}))["Shards"]
+        shards.sort(key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
+        place = dice.randrange(len(shards))
+        if place and dice.random() < 0.4:
+            await merge(kinesis, shards[place]["ShardId"], shards[place - 1]["ShardId"])
+        else:
+            first, last = (int(key) for key in shards[place]["HashKeyRange"].values())
+            await split(kinesis, shards[place]["ShardId"], dice.randrange(first + 2, last))
+    filters: list[dict[str, Any]] = [{"Type": "AT_TRIM_HORIZON"}, {"Type": "AT_LATEST"}]
+    for time in times:
+        filters += [{"Type": "AT_TIMESTAMP", "Timestamp": (time + more) / 1000} for more in (-1, 0, 1)]
+    for question in filters:
+        after = 0
+        shards = (await kinesis.ask("ListShards", StreamName="s", ShardFilter=question))["Shards"]
+        for shard in sorted(shards, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"])):
+            assert int(shard["HashKeyRange"]["StartingHashKey"]) == after, question
+            after = int(shard["HashKeyRange"]["EndingHashKey"]) + 1
+        assert after == HASH_KEY_MAX + 1, question
