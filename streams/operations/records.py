@@ -13,7 +13,6 @@ import pyarrow as pa
 from streams.control.catalog import Stream, StreamShard
 from streams.core.errors import (
     DryRunOperation,
-    InternalFailure,
     InvalidArgument,
     LogFull,
 )
@@ -81,10 +80,7 @@ async def put_record(context: Context, request: Any, scope: Scope) -> PutRecordR
     route = live.router.route_one(key, explicit)
     shard, log = live.shards[route], live.logs[route]
     before_ms = context.now_ms()
-    try:
-        offset = await asyncio.shield(live.start(route, _single(key, data, explicit)))
-    except LogFull as error:
-        raise InternalFailure(f"{INTERNAL}: {error.message}") from error
+    offset = await asyncio.shield(live.start(route, _single(key, data, explicit)))
     arrival_s = await context.arrivals.second(log, offset, before_ms)
     return PutRecordReply(shard.id, number_of(shard, offset, arrival_s))
 

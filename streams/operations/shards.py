@@ -41,7 +41,7 @@ async def list_shards(context: Context, request: Any, scope: Scope) -> dict[str,
             raise InvalidArgument("Either NextToken or StreamName should be provided.")
         stream = addressed(context, request, scope)
         page = _begin(stream, request)
-    selected = _selection(page, now_ms, stream.horizon_ms(now_ms))
+    selected = _selection(page, stream.horizon_ms(now_ms))
     shards = [shard for shard in shown_shards(stream, now_ms) if shard.index > page.after and selected(shard)]
     count = min(request.max_results or PAGE_MAX, PAGE_MAX)
     reply: dict[str, Any] = {"Shards": [shard_reply(shard) for shard in shards[:count]]}
@@ -107,14 +107,12 @@ def _resume(context: Context, request: Any, scope: Scope, now_ms: int) -> tuple[
     return stream, page
 
 
-def _selection(page: Page, now_ms: int, horizon_ms: int) -> Callable[[StreamShard], bool]:
+def _selection(page: Page, horizon_ms: int) -> Callable[[StreamShard], bool]:
     """Which shards a filter lets through. "At a time" are the shards that were open then: they cover the key space.
 
     A shard is open from its creation up to, and without, the moment of its closing, which is its children's creation.
     """
-    at_ms = {"AT_TRIM_HORIZON": horizon_ms, "AT_LATEST": now_ms}.get(
-        page.filter or "", max(page.timestamp_ms, horizon_ms)
-    )
+    at_ms = max(page.timestamp_ms, horizon_ms)
     if page.filter == "AT_LATEST":
         return lambda shard: shard.open
     if page.filter in ("AT_TRIM_HORIZON", "AT_TIMESTAMP"):
