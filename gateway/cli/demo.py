@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from gateway.cli.failure import Failure
-from streams.core.errors import HeadraceError
+from streams.core.errors import ExtraMissing, HeadraceError
 
 
 @click.command()
@@ -23,10 +24,12 @@ def demo(keep: Path | None, flights: int | None) -> None:
     They are the 336,776 that left New York in 2013. A server on a free port takes the flights through the Kinesis protocol; a delivery stream turns them into Parquet
     files, through a function that drops the cancelled ones; a SQL application computes hourly delays per carrier; in
     the end everything is reconciled with what DuckDB says of the CSV files. Exit code 1 if anything differs."""
-    from gateway.demo import run
-
     try:
-        agreed = run(keep, flights)
+        from gateway.demo.run import run
+    except ImportError as error:
+        raise Failure(ExtraMissing("demo", "the demo").message) from error
+    try:
+        agreed = run(keep, flights, Console())
     except HeadraceError as error:
         raise Failure(error.message) from error
     if not agreed:

@@ -12,6 +12,7 @@ COMMANDS = {
     "stream": "gateway.cli.stream:stream",
     "put": "gateway.cli.put:put",
     "tail": "gateway.cli.tail:tail",
+    "sql": "gateway.cli.sql:sql",
     "firehose": "gateway.cli.firehose:firehose",
     "config": "gateway.cli.config:config",
     "bench": "gateway.cli.bench:bench",

@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import click
 
@@ -25,34 +24,25 @@ _AGO = re.compile(r"-(\d+(?:\.\d+)?)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class StartType(click.ParamType[Start]):
+def starting_point(ctx: click.Context, param: click.Parameter, text: str) -> Start:
     """``trim_horizon``, ``latest``, ``-10m`` (ago: s, m, h, d), an ISO 8601 time or seconds since 1970."""
-
-    name = "start"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Start:
-        if isinstance(value, Start):
-            return value
-        text = str(value).strip()
-        if text.lower() in ("trim_horizon", "latest"):
-            return TRIM_HORIZON if text.lower() == "trim_horizon" else LATEST
-        ago = _AGO.fullmatch(text)
-        if ago:
-            return at_timestamp(round((time.time() - float(ago[1]) * _SECONDS[ago[2]]) * 1000))
+    named = {"trim_horizon": TRIM_HORIZON, "latest": LATEST}.get(text.strip().lower())
+    if named is not None:
+        return named
+    ago = _AGO.fullmatch(text)
+    if ago:
+        return at_timestamp(round((time.time() - float(ago[1]) * _SECONDS[ago[2]]) * 1000))
+    for parse in (float, lambda iso: dt.datetime.fromisoformat(iso).astimezone().timestamp()):
         try:
-            return at_timestamp(round(float(text) * 1000))
+            seconds = parse(text)
         except ValueError:
-            pass
-        try:
-            parsed = dt.datetime.fromisoformat(text)
-        except ValueError:
-            self.fail(
-                f"{text!r} is no starting point: trim_horizon, latest, -10m (ago: s, m, h, d), "
-                "2026-01-31T12:00:00Z or seconds since 1970",
-                param,
-                ctx,
-            )
-        return at_timestamp(round(parsed.astimezone().timestamp() * 1000))
+            continue
+        if seconds >= 0:
+            return at_timestamp(round(seconds * 1000))
+    raise click.BadParameter(
+        f"{text!r} is no starting point: trim_horizon, latest, -10m (ago: s, m, h, d), "
+        "2026-01-31T12:00:00Z or seconds since 1970"
+    )
 
 
 @dataclass(slots=True)
@@ -102,7 +92,7 @@ class Printer:
 @click.option(
     "--from",
     "start",
-    type=StartType(),
+    callback=starting_point,
     default="latest",
     show_default=True,
     metavar="START",

@@ -49,12 +49,6 @@ def write(folder: Path, limit: int | None) -> Files:
 
 def records(files: Files) -> tuple[list[str], list[bytes]]:
     """Partition keys (the carrier) and data (the row as a JSON object) of all flights, by scheduled hour."""
-    rows = (
-        duckdb.connect()
-        .execute(
-            "SELECT carrier, to_json(flights)::VARCHAR AS data FROM read_csv(?, types = {'time_hour': 'VARCHAR'}) AS flights",
-            [str(files.flights)],
-        )
-        .to_arrow_table()
-    )
+    query = "SELECT carrier, to_json(f)::VARCHAR AS data FROM read_csv(?, types = {'time_hour': 'VARCHAR'}) AS f"
+    rows = duckdb.connect().sql(query, params=[str(files.flights)]).to_arrow_table()
     return rows["carrier"].to_pylist(), rows["data"].cast(pa.binary()).to_pylist()

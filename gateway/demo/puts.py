@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -34,12 +35,18 @@ def client(service: str, endpoint: str) -> Any:
 
 
 def put(
-    endpoint: str, stream: str, keys: Sequence[str], data: Sequence[bytes], advance: Callable[[int], None]
+    endpoint: str,
+    stream: str,
+    keys: Sequence[str],
+    data: Sequence[bytes],
+    advance: Callable[[int], None],
+    begun: threading.Event,
 ) -> Counter[str]:
     """Puts all records and counts the acknowledged ones by the shard that the server named.
 
     One thread for each shard puts what belongs there in the order given, so that order is kept within a shard while the
-    shards race each other. `advance` is told of every acknowledged batch, from any of the threads.
+    shards race each other. `advance` is told of every acknowledged batch, from any of the threads; `begun` is set when
+    every shard that gets records has some.
     """
     shards = client("kinesis", endpoint).list_shards(StreamName=stream)["Shards"]
     ends = {shard["ShardId"]: int(shard["HashKeyRange"]["EndingHashKey"]) for shard in shards}
@@ -48,7 +55,13 @@ def put(
     for key, blob in zip(keys, data, strict=True):
         parts[home[key]].append({"Data": blob, "PartitionKey": key})
     with ThreadPoolExecutor(len(parts)) as pool:
-        counts = pool.map(lambda part: _put_in_order(endpoint, stream, part, advance), parts.values())
+
+        def put_all(pieces: list[list[Entry]]) -> list[Counter[str]]:
+            return list(pool.map(lambda piece: _put_in_order(endpoint, stream, piece, advance), pieces))
+
+        counts = put_all([part[:_BATCH] for part in parts.values()])
+        begun.set()
+        counts += put_all([part[_BATCH:] for part in parts.values()])
     return sum(counts, Counter())
 
 

@@ -79,14 +79,13 @@ class Truth:
 def truth(files: Files) -> Truth:
     database = duckdb.connect()
     for name in ("flights", "airlines", "weather"):
-        database.execute(f"CREATE VIEW {name} AS FROM read_csv('{getattr(files, name)}')")
+        database.execute(f"CREATE TABLE {name} AS FROM read_csv('{getattr(files, name)}')")
 
     def rows(query: str, keys: int) -> Rows:
         return {row[:keys]: row[keys:] for row in database.execute(query).fetchall()}
 
-    flights, cancelled = database.execute(
-        "SELECT count(*), count(*) FILTER (dep_time IS NULL) FROM flights"
-    ).fetchall()[0]
+    counts = rows("SELECT 'all', count(*), count(*) FILTER (dep_time IS NULL) FROM flights", 1)
+    flights, cancelled = counts["all",]
     return Truth(
         flights,
         cancelled,
@@ -97,7 +96,7 @@ def truth(files: Files) -> Truth:
             2,
         ),
         rows(
-            """SELECT time_hour, carrier, name, count(*), count(dep_delay), avg(dep_delay)
+            """SELECT time_hour AT TIME ZONE 'UTC', carrier, name, count(*), count(dep_delay), avg(dep_delay)
                FROM flights JOIN airlines USING (carrier) GROUP BY ALL""",
             2,
         ),

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-import plotext
 from rich import box
+from rich.bar import Bar
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from gateway.demo.reconcile import Reconciliation, Rows
 
-_CHART_WIDTH, _CHART_HEIGHT = 100, 16
+_CHART_WIDTH = 60
 
 
 def carriers(console: Console, hourly: Rows) -> None:
@@ -46,7 +45,7 @@ def carriers(console: Console, hourly: Rows) -> None:
 
 
 def chart(console: Console, hourly: Rows) -> None:
-    """The mean departure delay by hour of the day in New York's winter time (UTC - 5)."""
+    """The mean departure delay by hour of the day, in New York's winter time."""
     sums: dict[int, float] = defaultdict(float)
     weights: dict[int, int] = defaultdict(int)
     for (hour, _), (_, _, departed, mean) in hourly.items():
@@ -57,12 +56,15 @@ def chart(console: Console, hourly: Rows) -> None:
     hours = sorted(weights)
     if not hours:
         return
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.plot_size(min(_CHART_WIDTH, console.width), _CHART_HEIGHT)
-    plotext.bar([f"{hour:02d}" for hour in hours], [sums[hour] / weights[hour] for hour in hours])
-    plotext.title("mean departure delay, minutes, by scheduled hour")
-    console.print(Text.from_ansi(plotext.build()))
+    means = {hour: sums[hour] / weights[hour] for hour in hours}
+    longest = max(*means.values(), 1.0)
+    title = "Mean departure delay by scheduled hour in New York (UTC - 5)"
+    table = Table(title=title, title_justify="left", box=None, show_header=False)
+    for hour, mean in means.items():
+        table.add_row(
+            f"  {hour:02d} h", Bar(longest, 0, max(mean, 0.0), width=_CHART_WIDTH, color="cyan"), f"{mean:.1f} min"
+        )
+    console.print(table)
 
 
 def weather(console: Console, found: Rows) -> None:

@@ -33,7 +33,10 @@ def test_the_page_has_every_figure_verdict_ceiling_and_machine() -> None:
     outcome = Outcome(
         figures=FIGURES,
         ceilings=[Ceiling(case="500 × 1 KB", metric="records/s", value=400_000, reckoning="because")],
-        verdicts=[Verdict(promise="fast", measured="10.0 ×", met=True), Verdict(promise="small", measured="2", met=False)],
+        verdicts=[
+            Verdict(promise="fast", measured="10.0 ×", met=True),
+            Verdict(promise="small", measured="2", met=False),
+        ],
         skipped=["another peer was skipped: no node"],
     )
     page = report.render(

@@ -1,0 +1,129 @@
+"""Running SQL: a batch query to its result, a program until it is stopped, and the prompt."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import click
+import pyarrow as pa
+
+from analytics import Application, Output, Program, SqlError, query
+from analytics.program import ERROR_STREAM
+from gateway.cli import output, sql_program
+from gateway.cli.connection import Target
+from gateway.cli.failure import Failure
+from gateway.cli.running import run
+from gateway.cli.sql_rows import Format, RowWriter, write_table
+
+_PROMPT, _PROMPT_MORE = "headrace> ", "     ...> "
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What all statements of one ``headrace sql`` share. `show` and `state` are for programs only."""
+
+    target: Target
+    options: sql_program.Options
+    form: Format
+    follow: bool
+    show: Sequence[str]
+    state: str | None
+
+    def execute(self, text: str) -> None:
+        """Runs one batch query, or one program. Raises `Failure`."""
+        if not text.strip():
+            raise click.UsageError("there is no SQL to run")
+        with _pointing_into(text):
+            program = sql_program.continuous(text)
+        if program is None:
+            self._query(text)
+        else:
+            run(self.target, self._run(text, program), endless=self.follow)
+
+    def prompt(self) -> None:
+        """Statements from a terminal, each up to its semicolon, until Ctrl-D."""
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401  # importing it gives `input` its history
+        output.talk("SQL up to a semicolon; Ctrl-C stops what runs, Ctrl-D ends")
+        lines: list[str] = []
+        while True:
+            try:
+                lines.append(input(_PROMPT_MORE if lines else _PROMPT))
+            except EOFError:
+                output.talk("")
+                return
+            except KeyboardInterrupt:
+                output.talk("")
+                lines = []
+                continue
+            text = "\n".join(lines).strip()
+            if text.endswith(";"):
+                lines = []
+                try:
+                    self.execute(text)
+                except click.ClickException as error:
+                    error.show()
+
+    def _query(self, text: str) -> None:
+        given = self.options
+        for name, value in (("--input", given.inputs), ("--to", given.outputs), ("--state", self.state)):
+            if value:
+                raise click.UsageError(f"{name} is for programs, and this is a batch query")
+        if given.references:
+            raise click.UsageError("--reference is for programs; a batch query reads files itself: FROM 'airlines.csv'")
+
+        async def work() -> pa.Table:
+            with _pointing_into(text):
+                async with self.target.client() as client:
+                    rowtime = {} if given.rowtime is None else dict.fromkeys(await client.list_streams(), given.rowtime)
+                    return await query(text, client, columns=given.columns, rowtime=rowtime, start=given.start)
+
+        rows = run(self.target, work())
+        assert rows is not None, "a batch query is not endless"
+        write_table(self.form, rows)
+
+    async def _run(self, text: str, program: Program) -> None:
+        shown = sql_program.shown(program, self.show)
+        writer = RowWriter(self.form, shown)
+        async with self.target.client() as client:
+            with _pointing_into(text):
+                application = Application(
+                    text,
+                    client=client,
+                    inputs=sql_program.inputs(program, self.options, await client.list_streams()),
+                    references=sql_program.references(program, self.options),
+                    outputs=[
+                        *sql_program.outputs(self.options),
+                        *(Output(source=name, callback=writer.write) for name in dict.fromkeys([*shown, ERROR_STREAM])),
+                    ],
+                    path=self.state,
+                )
+                await application.open()
+            async with application:
+                if self.follow:
+                    for number in (signal.SIGINT, signal.SIGTERM):
+                        asyncio.get_running_loop().add_signal_handler(number, application.stop)
+                await application.run(until_end=not self.follow)
+
+
+@contextlib.contextmanager
+def _pointing_into(text: str) -> Iterator[None]:
+    """A `SqlError` becomes a `Failure` that shows the place in the text."""
+    try:
+        yield
+    except SqlError as error:
+        raise Failure(error.message, hint=_pointed(text, error)) from error
+
+
+def _pointed(text: str, error: SqlError) -> str | None:
+    """The line of the program, and a caret under the place."""
+    if error.place is None:
+        return None
+    lines = text.splitlines()
+    if not 1 <= error.place.line <= len(lines):
+        return None
+    return f"  {lines[error.place.line - 1]}\n  {' ' * (error.place.column - 1)}^"
