@@ -289,7 +289,7 @@ def _message(error: duckdb.Error) -> str:
         return ours.group(1)
     if "Division by zero" in text:
         return "division by zero"
-    return re.sub(r"^[A-Za-z ]+ Error: ", "", text)
+    return re.sub(r"^[A-Za-z ]+ Error: | when casting from source column \w+", "", text)
 
 
 def _kind(message: str) -> str:

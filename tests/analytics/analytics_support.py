@@ -1,0 +1,152 @@
+"""A small world for applications: a log in memory, the service over it, a client; and programs as folders of files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tomllib
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from analytics import Application, Input, Output, Reference
+from connectors.formats.json import encode_json
+from connectors.formats.schema import Column
+from streams.core.clock import ManualClock
+from streams.core.records import ProducerMark, Records
+from streams.log.memory import MemoryLog
+from streams.sdk.client import Receipt
+from streams.sdk.local import LocalClient
+from streams.sdk.tables import read_table
+from streams.service import Service
+
+NOW_MS = 1_750_000_000_000
+ERROR_COLUMNS = ("ERROR_NAME", "MESSAGE", "PUMP_NAME")
+
+
+class Crash(Exception):
+    """A kill, as far as the application can tell."""
+
+
+class World(LocalClient):
+    """A client that can be made to crash right after a put has been done."""
+
+    def __init__(self, service: Service, clock: ManualClock) -> None:
+        super().__init__(service)
+        self.clock = clock
+        self.crash_after_puts: int | None = None
+
+    async def put(self, stream: str, records: Records, mark: ProducerMark | None = None) -> Receipt:
+        receipt = await super().put(stream, records, mark)
+        if self.crash_after_puts is not None:
+            self.crash_after_puts -= 1
+            if self.crash_after_puts < 0:
+                raise Crash
+        return receipt
+
+    async def give(self, stream: str, records: Sequence[bytes], keys: Sequence[str] | None = None) -> None:
+        await super().put(stream, Records.of(keys or ["k"] * len(records), records))
+
+    async def rows(self, stream: str) -> list[Any]:
+        return [json.loads(data) for data in (await read_table(self, stream)).column("data").to_pylist()]
+
+
+@contextlib.asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    clock = ManualClock(NOW_MS)
+    log = MemoryLog(clock)
+    service = Service(log, clock=clock)
+    await service.open()
+    try:
+        yield World(service, clock)
+    finally:
+        await service.close()
+        await log.close()
+
+
+@dataclass(frozen=True)
+class Case:
+    """``app.sql``, ``input.ndjson``, ``expected.ndjson``; perhaps ``batch.sql``, ``options.toml`` and reference files."""
+
+    folder: Path
+
+    @property
+    def sql(self) -> str:
+        return (self.folder / "app.sql").read_text()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        path = self.folder / "options.toml"
+        return tomllib.loads(path.read_text()) if path.exists() else {}
+
+    @property
+    def input(self) -> list[bytes]:
+        return (self.folder / "input.ndjson").read_bytes().splitlines()
+
+    @property
+    def expected(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "expected.ndjson").read_text().splitlines()]
+
+    @property
+    def columns(self) -> list[Column] | None:
+        declared = self.options.get("columns")
+        return declared and [Column(name, pa.type_for_alias(kind)) for name, kind in declared.items()]
+
+    def application(self, client: World, outputs: Sequence[Output], **more: Any) -> Application:
+        options = self.options
+        return Application(
+            self.sql,
+            client=client,
+            inputs=[
+                Input(
+                    "input",
+                    columns=self.columns,
+                    rowtime=options.get("rowtime", "arrival"),
+                    lateness_ms=options.get("lateness_ms", 0),
+                )
+            ],
+            references=[Reference(n, str(self.folder / file)) for n, file in options.get("references", {}).items()],
+            outputs=outputs,
+            clock=client.clock,
+            **more,
+        )
+
+
+def cases() -> list[Case]:
+    return [Case(path) for path in sorted((Path(__file__).parent / "programs").iterdir())]
+
+
+class Sink:
+    """A callback that remembers (stream, rowtime or None for errors, row as JSON)."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str | None, dict[str, Any]]] = []
+
+    def __call__(self, stream: str, rows: pa.RecordBatch) -> None:
+        for text in encode_json(rows).to_pylist():
+            row = json.loads(text)
+            time = row.pop("ROWTIME")
+            self.rows.append((stream, time.replace(" ", "T") + "Z", row))
+
+
+def comparable(rows: Sequence[tuple[str, str | None, dict[str, Any]]], like: Sequence[dict[str, Any]]) -> Counter[str]:
+    """Rows of the streams that `like` names, as a multiset; times only where it has them."""
+    timed = {line["stream"] for line in like if "rowtime" in line}
+    named = {line["stream"] for line in like}
+    return Counter(
+        text(stream, time if stream in timed else None, row) for stream, time, row in rows if stream in named
+    )
+
+
+def wanted(lines: Sequence[dict[str, Any]]) -> Counter[str]:
+    return Counter(text(line["stream"], line.get("rowtime"), line["row"]) for line in lines)
+
+
+def text(stream: str, time: str | None, row: dict[str, Any]) -> str:
+    if stream == "error_stream":
+        row = {name: row[name] for name in ERROR_COLUMNS}
+    return json.dumps([stream, time, row], sort_keys=True)

@@ -1,0 +1,82 @@
+"""Programs as data, each run straight, rebatched, killed at every commit and resumed, and as one batch query."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from analytics_support import Case, Crash, Sink, cases, comparable, text, wanted, world
+
+from analytics import Output, Progress, query
+from connectors.formats.json import encode_json
+
+CASES = pytest.mark.parametrize("case", cases(), ids=lambda case: case.folder.name)
+
+
+@CASES
+@pytest.mark.parametrize("batch_rows", [1_000, 1, 3])
+async def test_a_program_gives_its_rows_however_it_is_batched(case: Case, batch_rows: int) -> None:
+    async with world() as client:
+        await client.create_stream("input")
+        await client.give("input", case.input)
+        sink = Sink()
+        async with case.application(client, [Output(None, callback=sink)], batch_rows=batch_rows) as application:
+            await application.run(until_end=True)
+        assert comparable(sink.rows, case.expected) == wanted(case.expected)
+
+
+@CASES
+@pytest.mark.parametrize("kill", ["after the commit", "after the put"])
+async def test_a_program_killed_at_every_commit_gives_every_row_once(case: Case, kill: str, tmp_path: Path) -> None:
+    async with world() as client:
+        await client.create_stream("input")
+        await client.give("input", case.input)
+        streams = sorted({line["stream"] for line in case.expected})
+        for stream in streams:
+            await client.create_stream(stream, 2)
+        outputs = [Output(stream, stream=stream) for stream in streams]
+
+        def crash(_: Progress) -> None:
+            raise Crash
+
+        for attempt in itertools.count():
+            assert attempt < 10 * len(case.input) + 100, "the application does not come to its end"
+            progress = crash if kill == "after the commit" and attempt % 2 == 0 else None
+            client.crash_after_puts = None if kill == "after the commit" else attempt % 7
+            application = case.application(
+                client, outputs, batch_rows=3, path=str(tmp_path / "state.duckdb"), progress=progress
+            )
+            try:
+                async with application:
+                    await application.run(until_end=True)
+            except Crash:
+                continue
+            break
+        assert attempt > 0
+        client.crash_after_puts = None
+        found = Counter([text(stream, None, row) for stream in streams for row in await client.rows(stream)])
+        assert found == Counter(text(line["stream"], None, line["row"]) for line in case.expected)
+
+
+@CASES
+async def test_the_batch_query_gives_the_same_rows(case: Case) -> None:
+    path = case.folder / "batch.sql"
+    if not path.exists():
+        pytest.skip("no batch query says the same")
+    stream = case.options["batch_stream"]
+    async with world() as client:
+        await client.create_stream("input")
+        await client.give("input", case.input)
+        columns = {"input": case.columns} if case.columns else None
+        result = await query(path.read_text(), client, columns=columns)
+        found = Sink()
+        for batch in result.to_batches():
+            for data in encode_json(batch).to_pylist():
+                found.rows.append((stream, None, json.loads(data)))
+        lines = [
+            {k: v for k, v in line.items() if k != "rowtime"} for line in case.expected if line["stream"] == stream
+        ]
+        assert comparable(found.rows, lines) == wanted(lines)
