@@ -28,9 +28,9 @@ Grammar (little-endian; every part is padded with zeros to 8 bytes):
 
 Worked example: one record, key "k", data "data", at offset 0, arrived at 1700000000000, in an empty segment:
 
-    48524631 0000 0000 20000000 ........ 0000000000000000 01000000 01000000 04000000 0068e5cf8b010000 0000000000000000
-    00000000 00000000 ........
-    00000000 01000000 | 00000000 04000000 | 6b00000000000000 | 6461746100000000
+    48524631 00000000 20000000 8fa151ef 00000000 00000000 01000000 01000000   header
+    04000000 0068e5cf 8b010000 00000000 00000000 00000000 00000000 e4806a98
+    00000000 01000000 00000000 04000000 6b000000 00000000 64617461 00000000   offsets, offsets, "k", "data"
 
 What a reader does on damage. A frame whose header or body does not match its crc is never served. If bytes behind it are
 known to have been on disk when a later, whole frame was written (`synced` reaches past its begin), it is bit rot: the

@@ -1,0 +1,215 @@
+"""What every engine promises, in one suite. The memory engine is the oracle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from streams.core.clock import ManualClock
+from streams.core.errors import LogClosed, OffsetOutOfRange, ShardUnknown
+from streams.core.records import ProducerMark, Records
+from streams.log.log import Log
+from tests.log.engines import open_engine, read_all, records, rows
+
+SHARD = "stream-1/shardId-000000000000"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=["memory", "embedded"])
+async def log(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Log]:
+    log = await open_engine(request.param, tmp_path / "log", clock)
+    await log.create(SHARD)
+    yield log
+    await log.close()
+
+
+async def test_a_new_shard_is_empty(log: Log) -> None:
+    assert await log.bounds(SHARD) == (0, 0)
+    assert len(await log.read(SHARD, 0, 100)) == 0
+    assert await log.shards() == [SHARD]
+
+
+async def test_creating_twice_changes_nothing(log: Log) -> None:
+    await log.append(SHARD, records([("k", b"1")]))
+    await log.create(SHARD)
+    assert await log.bounds(SHARD) == (0, 1)
+
+
+async def test_appends_get_dense_offsets_and_are_read_back_in_order(log: Log) -> None:
+    assert await log.append(SHARD, records([("a", b"1"), ("b", b"2")])) == 0
+    assert await log.append(SHARD, records([("ü", b""), ("", b"\xff\x00")])) == 2
+    assert await log.bounds(SHARD) == (0, 4)
+    assert await read_all(log, SHARD) == [("a", b"1"), ("b", b"2"), ("ü", b""), ("", b"\xff\x00")]
+
+
+async def test_nothing_appended_is_nothing(log: Log) -> None:
+    await log.append(SHARD, records([("a", b"1")]))
+    assert await log.append(SHARD, Records.empty()) == 1
+    assert await log.bounds(SHARD) == (0, 1)
+
+
+async def test_hash_keys_are_kept_where_there_are_some(log: Log) -> None:
+    await log.append(SHARD, Records.of(["a", "b"], [b"1", b"2"], [None, b"h" * 16]))
+    batch = await log.read(SHARD, 0, 100)
+    assert batch.records.hash_key is not None
+    assert batch.records.hash_key.to_pylist() == [None, b"h" * 16]
+    assert (await log.read(SHARD, 1, 100)).records.hash_key.to_pylist() == [b"h" * 16]  # type: ignore[union-attr]
+
+
+async def test_a_read_may_begin_inside_an_append(log: Log) -> None:
+    await log.append(SHARD, records([(str(i), b"x") for i in range(10)]))
+    batch = await log.read(SHARD, 7, 100)
+    assert (batch.first, batch.next, rows(batch.records)) == (7, 10, [("7", b"x"), ("8", b"x"), ("9", b"x")])
+
+
+async def test_a_read_keeps_to_its_size_but_brings_at_least_one(log: Log) -> None:
+    await log.append(SHARD, records([("k", b"x" * 99)] * 10))
+    await log.append(SHARD, records([("k", b"x" * 99)] * 10))
+    assert len(await log.read(SHARD, 0, 1)) == 1
+    assert len(await log.read(SHARD, 0, 250)) == 2
+    assert 1 <= len(await log.read(SHARD, 9, 250)) <= 2
+    assert len(await read_all(log, SHARD, 250)) == 20
+
+
+@pytest.mark.parametrize("offset", [-1, 3])
+async def test_reading_what_is_not_there_is_refused(log: Log, offset: int) -> None:
+    await log.append(SHARD, records([("k", b"1"), ("k", b"2")]))
+    with pytest.raises(OffsetOutOfRange, match=rf"holds \[0, 2\), not {offset}"):
+        await log.read(SHARD, offset, 100)
+
+
+async def test_arrival_is_the_clocks_and_never_goes_back(log: Log, clock: ManualClock) -> None:
+    for step in (0.0, 5.0, -3.0, 10.0):
+        clock.advance(step)
+        await log.append(SHARD, records([("k", b"x")]))
+    start = ManualClock().now_ms()
+    times: list[int] = []
+    for offset in range(4):
+        times += (await log.read(SHARD, offset, 1)).records.arrival_ms().tolist()
+    assert times == [start, start + 5000, start + 5000, start + 12000]
+
+
+async def test_find_by_arrival(log: Log, clock: ManualClock) -> None:
+    start = clock.now_ms()
+    for _ in range(5):
+        await log.append(SHARD, records([("k", b"x" * 3000), ("k", b"y")]))
+        clock.advance(1)
+    assert [await log.find(SHARD, start + ms) for ms in (-1, 0, 1, 1000, 1500, 4000, 4001)] == [0, 0, 2, 2, 4, 8, 10]
+    await log.trim(SHARD, 3)
+    assert await log.find(SHARD, 0) == 3
+
+
+async def test_waiting_ends_with_the_append_and_not_before(log: Log) -> None:
+    await log.wait(SHARD, -1)
+    waiting = asyncio.create_task(log.wait(SHARD, 1))
+    await log.append(SHARD, records([("k", b"0")]))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await log.append(SHARD, records([("k", b"1")]))
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_cancelled_wait_leaves_the_others_waiting(log: Log) -> None:
+    first, second = (asyncio.create_task(log.wait(SHARD, 0)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await log.append(SHARD, records([("k", b"0")]))
+    await asyncio.wait_for(second, 5)
+
+
+async def test_waiting_on_a_shard_that_is_dropped_fails(log: Log) -> None:
+    waiting = asyncio.create_task(log.wait(SHARD, 0))
+    await asyncio.sleep(0)
+    await log.drop(SHARD)
+    with pytest.raises(ShardUnknown):
+        await waiting
+
+
+async def test_trimmed_records_are_gone(log: Log) -> None:
+    await log.append(SHARD, records([(str(i), b"x") for i in range(10)]))
+    await log.trim(SHARD, 4)
+    assert await log.bounds(SHARD) == (4, 10)
+    with pytest.raises(OffsetOutOfRange):
+        await log.read(SHARD, 3, 100)
+    assert len(await read_all(log, SHARD)) == 6
+    await log.trim(SHARD, 2)
+    assert await log.bounds(SHARD) == (4, 10), "never back"
+    await log.trim(SHARD, 1000)
+    assert await log.bounds(SHARD) == (10, 10)
+    assert await log.append(SHARD, records([("k", b"new")])) == 10
+    assert await read_all(log, SHARD) == [("k", b"new")]
+
+
+async def test_a_dropped_shard_is_unknown_and_may_be_created_anew(log: Log) -> None:
+    await log.append(SHARD, records([("k", b"old")]))
+    await log.drop(SHARD)
+    await log.drop(SHARD)
+    assert await log.shards() == []
+    with pytest.raises(ShardUnknown, match="no shard"):
+        await log.bounds(SHARD)
+    await log.create(SHARD)
+    assert await log.append(SHARD, records([("k", b"new")])) == 0
+    assert await read_all(log, SHARD) == [("k", b"new")]
+
+
+async def test_a_mark_makes_an_append_idempotent(log: Log) -> None:
+    assert await log.append(SHARD, records([("k", b"1")]), ProducerMark("p", 1)) == 0
+    assert await log.append(SHARD, records([("k", b"1")]), ProducerMark("q", 1)) == 1
+    assert await log.append(SHARD, records([("k", b"2"), ("k", b"3")]), ProducerMark("p", 7)) == 2
+    assert await log.append(SHARD, records([("k", b"2"), ("k", b"3")]), ProducerMark("p", 7)) == 2
+    assert await log.append(SHARD, records([("k", b"1")]), ProducerMark("p", 1)) == 2
+    assert await log.bounds(SHARD) == (0, 4)
+
+
+async def test_a_mark_counts_in_each_shard_for_itself(log: Log) -> None:
+    await log.create("stream-1/shardId-000000000001")
+    mark = ProducerMark("p", 1)
+    await log.append(SHARD, records([("k", b"1")]), mark)
+    assert await log.append("stream-1/shardId-000000000001", records([("k", b"1")]), mark) == 0
+    assert await log.bounds("stream-1/shardId-000000000001") == (0, 1)
+
+
+async def test_appends_side_by_side_are_each_whole(log: Log) -> None:
+    async def put(who: int) -> None:
+        for turn in range(10):
+            await log.append(SHARD, records([(str(who), f"{turn}.{i}".encode()) for i in range(3)]))
+
+    await asyncio.gather(*(put(who) for who in range(8)))
+    found = await read_all(log, SHARD)
+    for who in range(8):
+        mine = [data.decode() for key, data in found if key == str(who)]
+        assert mine == [f"{turn}.{i}" for turn in range(10) for i in range(3)]
+    for at in range(0, len(found), 3):
+        assert len({key for key, _ in found[at : at + 3]}) == 1, "an append is not torn apart"
+
+
+async def test_the_same_mark_twice_in_one_commit_is_one_append(log: Log) -> None:
+    mark = ProducerMark("p", 1)
+    offsets = await asyncio.gather(*(log.append(SHARD, records([("k", b"1"), ("k", b"2")]), mark) for _ in range(5)))
+    assert offsets == [0] * 5
+    assert await log.bounds(SHARD) == (0, 2)
+
+
+async def test_a_closed_log_says_so(log: Log) -> None:
+    waiting = asyncio.create_task(log.wait(SHARD, 0))
+    await asyncio.sleep(0)
+    await log.close()
+    await log.close()
+    with pytest.raises(LogClosed):
+        await waiting
+    for call in (log.append(SHARD, Records.empty()), log.bounds(SHARD), log.shards(), log.create(SHARD)):
+        with pytest.raises(LogClosed):
+            await call
+
+
+@pytest.mark.parametrize("name", ["", "/", "../x", "a/../b", ".", "a//b", "a/", "a b", "a/b/c/d/e"])
+async def test_a_name_that_is_none_is_a_bug(log: Log, name: str) -> None:
+    with pytest.raises(AssertionError, match="not a shard name"):
+        await log.create(name)
