@@ -53,8 +53,8 @@ class Book:
         """Durable and applied when it returns. Raises `LogFull`: then nothing happened."""
         await self.execute(lambda _catalog, _now_ms: (None, events))
 
-    async def close(self) -> None:
-        """Returns when what runs has ended."""
+    async def quiet(self) -> None:
+        """Returns when every change that was begun has ended, also those whose callers went away."""
         if self._running:
             await asyncio.wait(self._running)
 

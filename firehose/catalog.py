@@ -19,6 +19,7 @@ from firehose.events import (
     Rebased,
     Snapshot,
     SourceSpec,
+    StreamEvent,
     StreamSnapshot,
     TableCreated,
 )
@@ -113,31 +114,34 @@ class Catalog:
                 ledgers = {shard: Ledger(position) for shard, position in event.positions.items()}
                 self._add(DeliveryStream(event, event.source, ledgers))
                 self.next_number = event.number + 1
+            case DatabaseCreated():
+                self._databases[event.account, event.region, event.name] = event
+            case TableCreated():
+                self._tables[event.account, event.region, event.database, event.name] = event
+            case _:
+                stream = self._by_number.get(event.number)
+                if stream is not None:  # what a deleted stream was still doing changes nothing
+                    self._apply(stream, event)
+
+    def _apply(self, stream: DeliveryStream, event: StreamEvent) -> None:
+        match event:
             case Deleting():
-                stream = self._by_number[event.number]
                 stream.deleting_ms = event.at_ms
                 stream.plans.clear()
             case Deleted():
                 created = self._by_number.pop(event.number).created
                 del self._streams[created.account, created.region, created.name]
             case Planned():
-                self._by_number[event.number].plans[event.plan.id] = event.plan
+                stream.plans[event.plan.id] = event.plan
             case Delivered():
-                # A stream that is being deleted has no plans left: a delivery that was under way ends in nothing.
-                stream = self._by_number[event.number]
                 plan = stream.plans.pop(event.plan, None)
                 if plan is not None:
                     stream.settle(plan, event.missing)
             case Lost():
-                self._by_number[event.number].ledger(event.shard).skip_to(event.before)
+                stream.ledger(event.shard).skip_to(event.before)
             case Rebased():
-                stream = self._by_number[event.number]
                 stream.source = event.source
                 stream.ledgers = {shard: Ledger(position) for shard, position in event.positions.items()}
-            case DatabaseCreated():
-                self._databases[event.account, event.region, event.name] = event
-            case TableCreated():
-                self._tables[event.account, event.region, event.database, event.name] = event
 
     def snapshot(self) -> Snapshot:
         return Snapshot(

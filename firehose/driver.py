@@ -99,6 +99,8 @@ class Driver:
         """Returns only when the records have to be read again from what is settled."""
         self._buffer = self._new_buffer()
         self._account()
+        # A plan that was on its way into the journal when the last run ended must be seen, or it would come out twice.
+        await self._book.quiet()
         await self._delivery.resume()
         await self._source.open()
         reading: asyncio.Task[list[Unsettled]] | None = None

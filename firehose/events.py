@@ -133,7 +133,10 @@ class TableCreated(_Event, frozen=True):
     input: dict[str, Any]
 
 
-Event: TypeAlias = Created | Deleting | Deleted | Planned | Delivered | Lost | Rebased | DatabaseCreated | TableCreated
+StreamEvent: TypeAlias = Deleting | Deleted | Planned | Delivered | Lost | Rebased
+"""What happens to a delivery stream that exists."""
+
+Event: TypeAlias = Created | StreamEvent | DatabaseCreated | TableCreated
 
 
 class StreamSnapshot(msgspec.Struct, frozen=True):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from connectors.files import Store, open_store
@@ -88,7 +90,7 @@ class Firehose:
         drivers, self._drivers = self._drivers, {}
         await asyncio.gather(*(driver.stop(drain_s) for driver in drivers.values()))
         await self._functions.close()
-        await self._book.close()
+        await self._book.quiet()
 
     async def call(self, operation: str, request: Any, scope: Scope) -> Any:
         """The reply of a Firehose operation. Raises `RequestError`."""
@@ -114,7 +116,7 @@ class Firehose:
             stream,
             destination,
             self._open_store,
-            settings.data_path / "firehose" / "staging" / str(stream.number),
+            self._staging(stream),
             self._book,
             self._clock,
             settings.firehose_retry_s,
@@ -137,6 +139,10 @@ class Firehose:
         driver = self._drivers.pop(stream.number, None)
         if driver is not None:
             await driver.stop()
+        await asyncio.to_thread(shutil.rmtree, self._staging(stream), ignore_errors=True)
+
+    def _staging(self, stream: DeliveryStream) -> Path:
+        return self._settings.data_path / "firehose" / "staging" / str(stream.number)
 
     def _open_store(self, bucket: str) -> Store:
         """The store of the settings, or else a folder of the data directory."""

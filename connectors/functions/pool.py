@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 
 from connectors.functions.environment import Environment
-from connectors.functions.errors import FunctionError, FunctionRaised, FunctionUnknown
+from connectors.functions.errors import FunctionRaised, FunctionUnknown
 
 PROCESSES_MAX = max(2, os.cpu_count() or 2)
 """Processes of one function: more than there are cores only wait for each other."""
@@ -74,6 +74,3 @@ class Functions:
     async def close(self) -> None:
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
         self._pools.clear()
-
-
-__all__ = ["FunctionError", "FunctionPool", "Functions"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -12,7 +13,7 @@ import fsspec
 from connectors.files import open_store
 from firehose.delivery import Delivery
 from firehose.memory import Memory
-from streams.core.errors import LogFull
+from streams.core.errors import InternalFailure, LogFull
 from streams.core.records import Records
 from tests.firehose.harness import NEWLINES, House, processing
 
@@ -198,3 +199,41 @@ async def test_two_streams_of_one_source_each_deliver_all(tmp_path: Path) -> Non
         for bucket in ("one", "two"):
             (content,) = house.objects(bucket).values()
             assert sorted(content.splitlines()) == [b"1", b"2"]
+
+
+async def test_a_plan_that_reaches_the_journal_late_is_not_made_twice(tmp_path: Path, monkeypatch: Any) -> None:
+    """Reading fails, and ends the run, while a plan is on its way into the journal."""
+    house = House(tmp_path)
+    async with house:
+        await house.client.create_stream("air", 1)
+        await house.create(kinesis="air", **processing(NEWLINES))
+        journal, released = house.firehose._book._journal, asyncio.Event()
+        append, began = journal.append, asyncio.Event()
+
+        async def late(events: Any) -> None:
+            began.set()
+            await released.wait()
+            await append(events)
+
+        monkeypatch.setattr(journal, "append", late)
+        await house.put("air", [b"1", b"2"])
+        await house.until(began.is_set, step_s=10)
+        fetch, failures = house.service.fetch, 1
+
+        async def failing(*arguments: Any, **options: Any) -> Any:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                raise InternalFailure("no")
+            return await fetch(*arguments, **options)
+
+        monkeypatch.setattr(house.service, "fetch", failing)
+        await house.put("air", [b"3"])
+        await house.until(lambda: failures == 0, step_s=10)
+        for _ in range(5):
+            await house.pass_time(10)
+        released.set()
+        await house.until(lambda: house.settled() == 3, step_s=10)
+    async with house:
+        await house.pass_time(100)
+        assert lines(house) == Counter([b"1", b"2", b"3"])
