@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import uvloop
 
 from benchmarks import ceilings
@@ -16,40 +18,49 @@ from benchmarks.stage import BATCHES, embedded, sample
 from benchmarks.subjects import HOST, headrace, serving
 from streams.sdk.client import TRIM_HORIZON, Client
 from streams.sdk.http import HttpClient
+from streams.sdk.producer import Producer
 
 STREAM = "bench"
 SHARDS = 4
-_SIZES = {"100 B": 100, "1 KB": 1024}
-_CONCURRENCY = 2
-"""Puts under way at once: one is encoded while the other waits for the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table that is put over and over: records of `size` bytes, keys left to the producer or one of its own each."""
+
+    case: str
+    size: int
+    keyed: bool
+
+    @property
+    def rows(self) -> int:
+        return BATCHES[self.size]
+
+    def arrow(self) -> pa.Table:
+        records = sample(self.rows, self.size)
+        columns = {"data": records.data} | ({"partition_key": records.partition_key} if self.keyed else {})
+        return pa.table(columns)
+
+
+_TABLES = (
+    _Table("100 B", 100, keyed=False),
+    _Table("1 KB", 1024, keyed=False),
+    _Table("100 B, a key each", 100, keyed=True),
+)
 
 
 def in_process(quick: bool) -> Outcome:
     outcome = Outcome(figures=[])
-    for case, size in _SIZES.items():
-        progress(f"bulk in process: {case}")
-        count, seconds, cpu_s = uvloop.run(_in_process(size, 1 if quick else 6))
-        outcome.figures.append(
-            Figure(
-                case=case,
-                subject="headrace",
-                metrics={
-                    "records/s": count / seconds,
-                    "records/s per core": count / cpu_s,
-                    "MB/s": count * size / seconds / 1e6,
-                },
-            )
-        )
-        written = ceilings.append_s(BATCHES[size] * size)
-        outcome.ceilings.append(
-            Ceiling(
-                case=case,
-                metric="records/s",
-                value=BATCHES[size] / written,
-                reckoning=f"a batch of {BATCHES[size]:,} records is appended and synced in {written * 1e3:.1f} ms "
-                "by one writer that does nothing else",
-            )
-        )
+    for table in _TABLES:
+        progress(f"bulk in process: {table.case}")
+        count, seconds, cpu_s = uvloop.run(_in_process(table, 1 if quick else 6))
+        metrics = {
+            "records/s": count / seconds,
+            "records/s per core": count / cpu_s,
+            "MB/s": count * table.size / seconds / 1e6,
+        }
+        outcome.figures.append(Figure(case=table.case, subject="headrace", metrics=metrics))
+        outcome.ceilings.append(_ceiling(table, table.case))
     rate = outcome.figures[0].metrics["records/s per core"]
     outcome.verdicts = [
         Verdict(
@@ -63,11 +74,11 @@ def in_process(quick: bool) -> Outcome:
 
 def native(quick: bool) -> Outcome:
     outcome = Outcome(figures=[])
-    for case, size in _SIZES.items():
-        progress(f"native door on loopback: {case}")
+    for table in _TABLES:
+        progress(f"native door on loopback: {table.case}")
         with serving(headrace()) as server:
-            figures = uvloop.run(_native(server.port, server.pid, case, size, 1 if quick else 6))
-        outcome.figures += figures
+            outcome.figures += uvloop.run(_native(server.port, server.pid, table, 1 if quick else 6))
+        outcome.ceilings.append(_ceiling(table, f"put {table.case}"))
     puts = {figure.case: figure.metrics for figure in outcome.figures}
     small, large = puts["put 100 B"]["records/s"], puts["put 1 KB"]["MB/s"]
     outcome.verdicts = [
@@ -76,45 +87,40 @@ def native(quick: bool) -> Outcome:
             measured=f"{small / 1e6:.2f} million",
             met=small >= 1e6,
         ),
-        Verdict(
-            promise="native door, put 1 KB: at least 300 MB/s",
-            measured=f"{large:.0f} MB/s",
-            met=large >= 300,
-        ),
+        Verdict(promise="native door, put 1 KB: at least 300 MB/s", measured=f"{large:.0f} MB/s", met=large >= 300),
     ]
-    for case, size in _SIZES.items():
-        batch = BATCHES[size] * size
-        written = ceilings.append_s(batch)
-        outcome.ceilings.append(
-            Ceiling(
-                case=f"put {case}",
-                metric="MB/s",
-                value=batch / written / 1e6,
-                reckoning=f"the disk takes {written * 1e3:.1f} ms to append and sync a batch of {batch / 1e6:.1f} MB; "
-                "loopback is faster",
-            )
-        )
     return outcome
 
 
-async def _in_process(size: int, seconds: float) -> tuple[int, float, float]:
+def _ceiling(table: _Table, case: str) -> Ceiling:
+    written = ceilings.append_s(table.rows * table.size)
+    return Ceiling(
+        case=case,
+        metric="records/s",
+        value=table.rows / written,
+        reckoning=f"a batch of {table.rows:,} records is appended and synced in {written * 1e3:.1f} ms by a writer that "
+        "does nothing else",
+    )
+
+
+async def _in_process(table: _Table, seconds: float) -> tuple[int, float, float]:
     """Records put, seconds and CPU seconds of this process."""
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         async with embedded(Path(folder)) as client:
             await client.create_stream(STREAM, SHARDS)
-            await _put(client, size, seconds / 4)
+            await _put(client, table, seconds / 4)
             cpu, began = own_cpu_s(), time.perf_counter()
-            count = await _put(client, size, seconds)
+            count = await _put(client, table, seconds)
             return count, time.perf_counter() - began, own_cpu_s() - cpu
 
 
-async def _native(port: int, pid: int, case: str, size: int, seconds: float) -> list[Figure]:
+async def _native(port: int, pid: int, table: _Table, seconds: float) -> list[Figure]:
     client = HttpClient(f"http://{HOST}:{port}")
     try:
         await client.create_stream(STREAM, SHARDS)
-        await _put(client, size, seconds / 4)
+        await _put(client, table, seconds / 4)
         cpu, began = cpu_seconds(pid), time.perf_counter()
-        put = await _put(client, size, seconds)
+        put = await _put(client, table, seconds)
         put_s, put_cpu_s = time.perf_counter() - began, cpu_seconds(pid) - cpu
         cpu, began = cpu_seconds(pid), time.perf_counter()
         read = await _read(client, seconds)
@@ -122,8 +128,8 @@ async def _native(port: int, pid: int, case: str, size: int, seconds: float) -> 
     finally:
         await client.close()
     return [
-        _native_figure(f"put {case}", put, size, put_s, put_cpu_s),
-        _native_figure(f"read {case}", read, size, read_s, read_cpu_s),
+        _native_figure(f"put {table.case}", put, table.size, put_s, put_cpu_s),
+        _native_figure(f"read {table.case}", read, table.size, read_s, read_cpu_s),
     ]
 
 
@@ -139,19 +145,18 @@ def _native_figure(case: str, count: int, size: int, seconds: float, server_cpu_
     )
 
 
-async def _put(client: Client, size: int, seconds: float) -> int:
+async def _put(client: Client, table: _Table, seconds: float) -> int:
     """Records that were durable within `seconds`."""
-    batch = sample(BATCHES[size], size)
+    rows = table.arrow()
     end = time.perf_counter() + seconds
 
-    async def loop() -> int:
-        count = 0
+    def again() -> Iterator[pa.RecordBatch]:
         while time.perf_counter() < end:
-            await client.put(STREAM, batch)
-            count += len(batch)
-        return count
+            yield from rows.to_batches()
 
-    return sum(await asyncio.gather(*(loop() for _ in range(_CONCURRENCY))))
+    async with Producer(client, STREAM) as producer:
+        reader = pa.RecordBatchReader.from_batches(rows.schema, again())
+        return await producer.put_batch(reader, data="data")
 
 
 async def _read(client: Client, seconds: float) -> int:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
-import random
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 import msgspec
@@ -24,7 +22,7 @@ _BLOCK_SIZE = 4 << 20
 """Bytes that are read before they are put: enough that a put costs next to nothing per line."""
 
 Key = Callable[[bytes, int], str]
-"""The partition key of a line with this number, counted from 1."""
+"""The partition key of a line with this number, counted from 1. None in its place: keys are random."""
 
 
 @click.command()
@@ -56,7 +54,7 @@ def put(target: Target, stream: str, file: BinaryIO, key: str | None, key_field:
         output.talk(f"{count:,} records in {elapsed:.2f} s, {count / elapsed:,.0f} records/s")
 
 
-async def _put(producer: Producer, file: BinaryIO, keys: Key) -> int:
+async def _put(producer: Producer, file: BinaryIO, keys: Key | None) -> int:
     total = _size(file)
     with output.progress() as shown:
         task = shown.add_task("MB", total=None if total is None else total >> 20, note="")
@@ -64,26 +62,21 @@ async def _put(producer: Producer, file: BinaryIO, keys: Key) -> int:
         began = time.perf_counter()
         async with producer:
             async for lines in _blocks(file):
-                numbered = itertools.count(count + 1)
-                table = pa.table(
-                    {
-                        "data": pa.array(lines, pa.binary()),
-                        "partition_key": [keys(line, number) for line, number in zip(lines, numbered, strict=False)],
-                    }
-                )
-                count += await producer.put_batch(table, data="data", partition_key="partition_key")
+                columns: dict[str, Any] = {"data": pa.array(lines, pa.binary())}
+                if keys is not None:
+                    columns["partition_key"] = [keys(line, number) for number, line in enumerate(lines, count + 1)]
+                count += await producer.put_batch(pa.table(columns), data="data")
                 seen += sum(map(len, lines)) + len(lines)
                 rate = count / (time.perf_counter() - began)
                 shown.update(task, completed=seen >> 20, note=f"{count:,} records, {rate:,.0f}/s")
     return count
 
 
-def _keys(key: str | None, field: str | None) -> Key:
+def _keys(key: str | None, field: str | None) -> Key | None:
     if key is not None:
         return lambda line, number: key
     if field is None:
-        source = random.Random()
-        return lambda line, number: f"{source.getrandbits(64):016x}"
+        return None
 
     def of_field(line: bytes, number: int) -> str:
         try:
