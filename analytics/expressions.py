@@ -95,7 +95,8 @@ def _refused(node: exp.Expr) -> SqlError:
         return SqlError(f"the function {_name(node)} is not supported", place_of(node))
     if isinstance(node, exp.Query | exp.Subquery):
         return SqlError("a query inside an expression is not supported", place_of(node))
-    return SqlError(f"{type(node).__name__.upper()} is not supported", place_of(node))
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(node).__name__).upper()
+    return SqlError(f"{words} is not supported", place_of(node))
 
 
 def _name(node: exp.Expr) -> str:

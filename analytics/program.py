@@ -101,7 +101,9 @@ def _add_stream(program: Program, statement: CreateStream) -> None:
                 else f"column {column_name} is there twice"
             )
             raise SqlError(what, place_of(column.this))
-        columns[column_name] = Declared(column_name, declared(column.args["kind"]), not column.args.get("constraints"))
+        columns[column_name] = Declared(
+            column_name, declared(column.args["kind"], column.this), not column.args.get("constraints")
+        )
     program.streams[name] = StreamDeclaration(name, tuple(columns.values()), place)
 
 

@@ -115,6 +115,10 @@ def read(tree: exp.Expr, relations: Relations, types: Types) -> Query:
 
 
 def resolve(tree: exp.Expr, scope: Scope) -> exp.Expr:
+    """A copy of `tree` in which every name is the physical column that it stands for."""
+    inner = tree.find(exp.Query)
+    if inner is not None:
+        raise SqlError("a query inside an expression is not supported", place_of(inner), expected="a JOIN")
     return tree.copy().transform(lambda node: scope.resolve(node) if _is_name(node) else node, copy=False)
 
 

@@ -50,8 +50,8 @@ class SqlType:
         return name if self.length is None else f"{name}({self.length})"
 
 
-def declared(kind: exp.Expr) -> SqlType:
-    """The type that a declaration or a CAST names."""
+def declared(kind: exp.Expr, near: exp.Expr | None = None) -> SqlType:
+    """The type that a declaration or a CAST names; `near` is where it stands, for want of a place of its own."""
     assert isinstance(kind, exp.DataType)
     sizes = [int(part.name) for part in kind.expressions]
     if kind.this == exp.DType.DECIMAL:
@@ -62,7 +62,7 @@ def declared(kind: exp.Expr) -> SqlType:
             )
         return SqlType(f"DECIMAL({precision},{scale})", pa.decimal128(precision, scale))
     if kind.this not in _PLAIN:
-        raise SqlError(f"the type {kind.sql()} is not supported", place_of(kind))
+        raise SqlError(f"the type {kind.sql()} is not supported", place_of(kind) or place_of(near))
     duck, arrow = _PLAIN[kind.this]
     length = sizes[0] if sizes and duck == "VARCHAR" else None
     return SqlType(duck, arrow, length, padded=kind.this == exp.DType.CHAR)
