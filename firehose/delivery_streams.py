@@ -8,7 +8,7 @@ from firehose.catalog import Catalog, DeliveryStream
 from firehose.configuration import Destination, complete, plain
 from firehose.context import Context
 from firehose.events import ColumnSpec, Created, Deleted, Deleting, Event, SourceSpec
-from firehose.query import Query
+from firehose.query import check_query
 from firehose.schemas import arrow_type
 from streams.core.errors import InvalidArgument, ResourceInUse, ResourceNotFound
 from streams.core.scope import Scope, delivery_source
@@ -149,7 +149,7 @@ def _checked(context: Context, scope: Scope, configuration: dict[str, Any]) -> t
             f"Function {destination.function.name} is not configured: name it in the setting 'functions'."
         )
     if destination.query is not None:
-        Query(destination.query)
+        check_query(destination.query)
     if destination.table is None:
         return ()
     table = context.book.catalog.table(scope, *destination.table)

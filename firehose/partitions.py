@@ -15,13 +15,12 @@ from firehose.configuration import Destination
 from firehose.errors import EXTRACTION, Fault
 from firehose.names import KEY_SIZE_MAX, key_fits
 from firehose.prefix import FROM_FUNCTION, Expression
-from firehose.query import Query, QueryError
+from firehose.query import Keys
 
 ACTIVE_MAX = 500
 """Partitions in the buffer at once, AWS's default: each is an open object with memory of its own."""
 
 NULL_OR_EMPTY = "partitionKeys values must not be null or empty"
-NOT_JSON = "Non JSON record provided"
 TOO_LONG = "partitionKeys values make an object key that is too long"
 TOO_MANY = f"Active partitions limit of {ACTIVE_MAX} exceeded"
 
@@ -35,23 +34,25 @@ _NAME_ROOM = 200
 class Partitioner:
     def __init__(self, destination: Destination) -> None:
         self._expressions = destination.prefix.keys
-        self._query = None if destination.query is None else Query(destination.query)
 
     def group(
         self,
         data: pa.Array,
         index: np.ndarray,
         keys: Sequence[dict[str, Any] | None] | None,
+        asked: Sequence[Keys] | None,
         faults: list[Fault],
         active: Collection[Partition],
     ) -> list[tuple[Partition, np.ndarray]]:
-        """(partition, places) of the records that have all keys. `active` are the partitions of the buffer."""
+        """(partition, places) of the records that have all keys. `keys` come from the function, `asked` from the query;
+        `active` are the partitions of the buffer."""
         groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
-        for place, (given, asked) in enumerate(zip(keys or [None] * len(data), self._asked(data), strict=True)):
-            if isinstance(asked, QueryError):
-                faults.append(Fault(int(index[place]), EXTRACTION, _FAILED, str(asked)))
+        nothing: list[None] = [None] * len(data)
+        for place, (given, answer) in enumerate(zip(keys or nothing, asked or nothing, strict=True)):
+            if isinstance(answer, str):
+                faults.append(Fault(int(index[place]), EXTRACTION, _FAILED, answer))
                 continue
-            values = self._values(given or {}, asked)
+            values = self._values(given or {}, answer or {})
             if values is None:
                 faults.append(Fault(int(index[place]), EXTRACTION, _FAILED, NULL_OR_EMPTY))
             else:
@@ -68,11 +69,6 @@ class Partitioner:
                 room -= partition not in active
                 done.append((partition, np.array(places, np.int64)))
         return done
-
-    def _asked(self, data: pa.Array) -> Sequence[dict[str, Any] | QueryError]:
-        if self._query is None:
-            return [{}] * len(data)
-        return [self._query.run(record) for record in data.to_pylist()]
 
     def _values(self, given: dict[str, Any], asked: dict[str, Any]) -> tuple[str, ...] | None:
         """The key's values in the order of the prefix, None if one is missing, null, empty or no scalar."""

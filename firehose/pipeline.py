@@ -22,6 +22,7 @@ from firehose.catalog import DeliveryStream
 from firehose.configuration import Destination
 from firehose.errors import CONVERSION, PROCESSING, CatalogTable, Fault, conversion_line, processing_line
 from firehose.partitions import Partitioner
+from firehose.query import Keys, Query
 from firehose.transform import Transform, Transformed, binary
 from streams.core import sequence
 from streams.core.clock import Clock
@@ -34,11 +35,13 @@ CALLS_MAX = 5
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """Records on their way: record i of the batch is at ``data[j]`` for ``index[j] == i``."""
+    """Records on their way: record i of the batch is at ``data[j]`` for ``index[j] == i``, with its partition keys from
+    the function (`keys`) and from the query (`asked`)."""
 
     data: pa.Array
     index: np.ndarray
     keys: list[dict[str, Any] | None] | None = None
+    asked: list[Keys] | None = None
 
 
 class Pipeline:
@@ -51,12 +54,14 @@ class Pipeline:
         clock: Clock,
         *,
         transform: Transform | None = None,
+        query: Query | None = None,
         columns: Sequence[Column] | None = None,
     ) -> None:
         self._stream = stream
         self._destination = destination
         self._clock = clock
         self._transform = transform
+        self._query = query
         self._columns = columns
         self._partitioner = Partitioner(destination) if destination.partitioned else None
         self._calls = asyncio.Semaphore(CALLS_MAX)
@@ -73,6 +78,8 @@ class Pipeline:
             done = await self._transformed(self._transform, shard, offsets, records)
             work = _Work(binary(done.data), np.array(done.index, np.int64), done.keys)
             dropped, faults = done.dropped, done.faults
+        if self._query is not None:
+            work.asked = await self._query.run(work.data)
         if self._columns is None and self._partitioner is None and not faults:
             return self._pieces(shard, offsets, records, work, dropped, faults, active)
         return await asyncio.to_thread(self._pieces, shard, offsets, records, work, dropped, faults, active)
@@ -139,7 +146,7 @@ class Pipeline:
             return []
         if self._partitioner is None:
             return [(Partition(), everything)]
-        return self._partitioner.group(work.data, work.index, work.keys, faults, active)
+        return self._partitioner.group(work.data, work.index, work.keys, work.asked, faults, active)
 
     def _converted(self, work: _Work, faults: list[Fault]) -> tuple[pa.RecordBatch, np.ndarray]:
         """The rows, and for each place in `work` the row's place among them (-1: it has none)."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from connectors.files import Store, open_store
-from connectors.functions.pool import Functions
+from connectors.functions.pool import FunctionPool, Functions
+from connectors.functions.query import REFERENCE
 from firehose import delivery_streams, records
 from firehose.book import Book
 from firehose.catalog import DeliveryStream
@@ -21,6 +22,7 @@ from firehose.driver import Driver
 from firehose.glue import Glue
 from firehose.memory import Memory
 from firehose.pipeline import Pipeline
+from firehose.query import TIMEOUT_S, Query
 from firehose.schemas import columns_of
 from firehose.source import Source
 from firehose.transform import Transform
@@ -69,6 +71,7 @@ class Firehose:
         self._client_for = client_for
         self._store = cache(stores)
         self._functions = Functions(self._settings.functions, timeout_s=self._settings.function_timeout_s)
+        self._queries = FunctionPool("MetadataExtraction", REFERENCE, timeout_s=TIMEOUT_S)
         self._memory = Memory(self._settings.firehose_memory_max)
         self._drivers: dict[int, Driver] = {}
         self._context = Context(self._book, client_for, self._settings, self._clock, self._start, self._stop)
@@ -90,6 +93,7 @@ class Firehose:
         drivers, self._drivers = self._drivers, {}
         await asyncio.gather(*(driver.stop(drain_s) for driver in drivers.values()))
         await self._functions.close()
+        await self._queries.close()
         await self._book.quiet()
 
     async def call(self, operation: str, request: Any, scope: Scope) -> Any:
@@ -111,6 +115,7 @@ class Firehose:
                 region=created.region,
                 source_arn=stream.source.arn,
             )
+        query = None if destination.query is None else Query(destination.query, self._queries.invoke)
         columns = columns_of(created.columns, destination.column_paths) if destination.table else None
         delivery = Delivery(
             stream,
@@ -125,7 +130,7 @@ class Firehose:
             stream,
             destination,
             Source(self._client_for(stream.scope), stream, self._book, self._clock, _read_size(destination)),
-            Pipeline(stream, destination, self._clock, transform=transform, columns=columns),
+            Pipeline(stream, destination, self._clock, transform=transform, query=query, columns=columns),
             delivery,
             self._book,
             self._memory,

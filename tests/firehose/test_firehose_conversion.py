@@ -160,6 +160,20 @@ async def test_partition_keys_by_query_and_what_has_none(tmp_path: Path) -> None
         }
 
 
+async def test_a_query_that_runs_away_ends_in_the_error_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firehose.service.TIMEOUT_S", 1.0)
+    async with House(tmp_path, firehose_compat="emulator") as house:
+        away = 'if .c == "away" then last(range(1e12)) else {c: .c} end'
+        await house.create(**partitioned("c=!{partitionKeyFromQuery:c}/"), **processing(query(away)))
+        await house.put("firehose/flights", [b'{"c": "away"}'])
+        await house.until(house.delivered, step_s=10)
+        await house.put("firehose/flights", [b'{"c": "back"}'])
+        await house.until(lambda: len(house.objects()) == 2, step_s=10)
+        errors, good = sorted(house.objects().items(), reverse=True)
+        assert b"timed out" in errors[1]
+        assert good[0].startswith("c=back/")
+
+
 async def test_partitions_beyond_the_limit_go_to_the_error_output(tmp_path: Path) -> None:
     async with House(tmp_path, firehose_compat="emulator") as house:
         await house.create(**partitioned("c=!{partitionKeyFromQuery:c}/"), **processing(query("{c: .c}")))

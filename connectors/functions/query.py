@@ -1,0 +1,32 @@
+"""jq over JSON texts, as a function for a process of its own: a jq program that runs away holds the interpreter it runs in
+and cannot be interrupted, but a process can be killed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import jq
+
+REFERENCE = "connectors.functions.query:run"
+
+
+def run(event: dict[str, Any], context: object) -> list[Any]:
+    """Event: {query, records: [text, …]}. One answer a record: the first value that the program gives, or the text of
+    its error as {"error": text}, each in a list of one: [[value], {"error": …}, …]."""
+    program = _compiled(event["query"])
+    return [_first(program, text) for text in event["records"]]
+
+
+def _first(program: Any, text: str) -> list[Any] | dict[str, str]:
+    try:
+        return [program.input_text(text).first()]
+    except StopIteration:
+        return {"error": "no value"}
+    except ValueError as error:
+        return {"error": str(error)}
+
+
+@lru_cache(maxsize=16)
+def _compiled(query: str) -> Any:
+    return jq.compile(query)
