@@ -173,6 +173,11 @@ class Application:
         return self._streams
 
     @property
+    def open_until_ms(self) -> int | None:
+        """When the first open window ends; None if none is open."""
+        return None if self._state is None else self._engine.open_until_ms
+
+    @property
     def _opened(self) -> State:
         assert self._state is not None, "the application is not open"
         return self._state
