@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from firehose.book import Book
@@ -57,13 +57,11 @@ class Driver:
         self._retry_s = retry_s
         self._buffer = self._new_buffer()
         self._in_flight = 0
-        self._flush_all = False
-        self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._delivering: asyncio.Task[bool] | None = None
 
     def start(self) -> None:
-        self._memory.register(self, self._relieve)
+        self._memory.register(self)
         self._task = asyncio.create_task(self._run(), name=f"delivery stream {self._stream.name}")
 
     async def stop(self, drain_s: float = 0.0) -> None:
@@ -109,9 +107,9 @@ class Driver:
         try:
             while True:
                 self._flush()
-                if reading is None and len(processing) < PROCESSING_MAX and not self._memory.full:
+                if reading is None and len(processing) < PROCESSING_MAX and self._memory.room(self):
                     reading = asyncio.create_task(self._source.read())
-                waiting = self._pauses(blocked=reading is None and not processing)
+                waiting = self._pauses()
                 tasks = (reading, self._delivering, *itertools.islice(processing, 1))
                 running = [task for task in tasks if task is not None]
                 await asyncio.wait([*running, *waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -136,35 +134,25 @@ class Driver:
             self._in_flight = 0
 
     def _flush(self) -> None:
-        """Hands over what is due, unless a delivery is under way: what has become due meanwhile grows, and goes next."""
+        """Hands over what is due, unless a delivery is under way: what has become due meanwhile grows, and goes next.
+        Where there is no room to read more, everything is due."""
         if self._delivering is not None:
             return
-        due = self._buffer.partitions() if self._flush_all else self._buffer.due(self._clock.now_ms())
-        self._flush_all = False
+        full = not self._memory.room(self)
+        due = self._buffer.partitions() if full else self._buffer.due(self._clock.now_ms())
         if due:
             before = self._buffer.weight
             chunks = self._buffer.take(due)
             self._in_flight = before - self._buffer.weight
             self._delivering = asyncio.create_task(self._delivery.deliver(chunks))
 
-    def _pauses(self, *, blocked: bool) -> set[asyncio.Task[Any]]:
-        """What else may wake the loop: the next interval's end, room in memory, a request to flush."""
-        pauses: list[Coroutine[Any, Any, Any]] = [self._wait_woken()]
+    def _pauses(self) -> set[asyncio.Task[Any]]:
+        """What else may wake the loop: the end of the next interval."""
         deadline_ms = self._buffer.deadline_ms()
-        if self._delivering is None and deadline_ms is not None:
-            pauses.append(self._clock.sleep(max(0.0, (deadline_ms - self._clock.now_ms()) / 1000)))
-        if blocked:
-            pauses.append(self._memory.room())
-        return {asyncio.ensure_future(pause) for pause in pauses}
-
-    async def _wait_woken(self) -> None:
-        await self._woken.wait()
-        self._woken.clear()
-
-    def _relieve(self) -> None:
-        if self._buffer.weight and not self._flush_all:
-            self._flush_all = True
-            self._woken.set()
+        if self._delivering is not None or deadline_ms is None:
+            return set()
+        pause_s = max(0.0, (deadline_ms - self._clock.now_ms()) / 1000)
+        return {asyncio.ensure_future(self._clock.sleep(pause_s))}
 
     def _account(self) -> None:
         self._memory.hold(self, self._buffer.weight + self._in_flight)

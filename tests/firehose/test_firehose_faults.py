@@ -65,20 +65,37 @@ async def test_a_store_that_is_away_costs_disk_not_memory(tmp_path: Path) -> Non
         assert lines(house) == Counter(sent)
 
 
-async def test_the_memory_of_all_streams_together_is_bounded() -> None:
-    memory, flushed = Memory(100), []
-    for name in ("a", "b"):
-        memory.register(name, lambda name=name: flushed.append(name))  # type: ignore[misc]
-    memory.hold("a", 60)
-    assert not memory.full
-    memory.hold("b", 40)
-    assert memory.full
-    assert flushed == ["a"]
-    memory.hold("a", 0)
-    await memory.room()
-    memory.forget("b")
-    memory.hold("a", 99)
-    assert not memory.full
+def test_a_stream_that_is_stuck_leaves_room_for_the_others() -> None:
+    memory = Memory(1000)
+    memory.register("stuck")
+    memory.register("other")
+    memory.hold("stuck", 749)
+    assert memory.room("stuck")
+    memory.hold("stuck", 760)
+    assert not memory.room("stuck")
+    assert memory.room("other")
+    memory.hold("other", 124)
+    assert memory.room("other")
+    memory.hold("other", 125)
+    assert not memory.room("other")
+    memory.forget("stuck")
+    assert memory.room("other")
+
+
+async def test_one_store_that_is_away_does_not_stop_another(tmp_path: Path) -> None:
+    stores: dict[str, Any] = {}
+
+    def store(url: str) -> Any:
+        return stores.setdefault(url, Unreliable(url) if url.endswith("away") else open_store(url))
+
+    async with House(tmp_path, stores=store, firehose_memory_max=16 << 20) as house:
+        await house.create("a", bucket="away", size=64, interval=900)
+        await house.create("b", bucket="here", size=64, interval=900)
+        for name in ("a", "b"):
+            for _ in range(40):
+                await house.put(f"firehose/{name}", [b"x" * 1000] * 1000)
+        await house.until(lambda: sum(map(len, house.objects("here").values())) == 40_000_000, step_s=1)
+        assert not house.objects("away")
 
 
 async def test_a_full_disk_while_staging_and_planning(tmp_path: Path, monkeypatch: Any) -> None:
