@@ -8,19 +8,18 @@ delivers. What is not built is refused by name: nothing that a caller asks for i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import msgspec
 
-from connectors.formats.parquet import Compression
+from connectors.formats.parquet import ParquetOptions
 from firehose.names import time_zone
 from firehose.prefix import FROM_FUNCTION, FROM_QUERY, Prefix, PrefixError
+from firehose.processors import MIB, FunctionCall, complete_processing, function_call, parameters_of, refuse
 from streams.core.errors import InvalidArgument
-
-MIB = 1 << 20
 
 SIZE_MBS, INTERVAL_S = 5, 300
 CONVERSION_SIZE_MBS = PARTITIONING_SIZE_MBS = 128
@@ -28,13 +27,7 @@ SIZE_MBS_MIN_OF_AWS = 64
 PARTITIONING_INTERVAL_S_MIN_OF_AWS = 60
 RETRY_S = 300
 
-LAMBDA_DEFAULTS = {"NumberOfRetries": "3", "BufferSizeInMBs": "1", "BufferIntervalInSeconds": "60"}
-LAMBDA_ORDER = ("LambdaArn", "NumberOfRetries", "RoleArn", "BufferSizeInMBs", "BufferIntervalInSeconds")
-PROCESSORS_MAX = 5
-PROCESSORS = ("Lambda", "AppendDelimiterToRecord", "MetadataExtraction")
-
 _BUCKET = re.compile(r"arn:[^:]*:s3:::([A-Za-z0-9][A-Za-z0-9._-]{0,254})\Z")
-_FUNCTION = re.compile(r"arn:[^:]*:lambda:[^:]*:[^:]*:function:([A-Za-z0-9_-]{1,140})(?::[A-Za-z0-9$_-]+)?\Z")
 
 
 def plain(request: Any) -> Any:
@@ -52,16 +45,6 @@ def _pruned(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionCall:
-    """The Lambda processor: what is called, how much at once, and how often again."""
-
-    arn: str
-    name: str
-    retries: int
-    size_max: int
-
-
-@dataclass(frozen=True, slots=True)
 class Destination:
     """A completed configuration, typed. `table` is (database, table) of the schema where rows are written."""
 
@@ -76,8 +59,7 @@ class Destination:
     query: str | None
     partitioned: bool
     table: tuple[str, str] | None
-    parquet: Compression
-    dictionary: bool
+    parquet: ParquetOptions
     column_paths: Mapping[str, str]
     extension: str
     zone: tzinfo
@@ -91,7 +73,7 @@ class Destination:
         serializer = conversion.get("OutputFormatConfiguration", {}).get("Serializer", {}).get("ParquetSerDe", {})
         schema = conversion.get("SchemaConfiguration", {})
         gzip = configuration["CompressionFormat"] == "GZIP"
-        processors = {p["Type"]: _parameters(p) for p in _processors(configuration)}
+        processors = {p["Type"]: parameters_of(p) for p in _processors(configuration)}
         prefix, error_prefix = prefixes(configuration)
         default_extension = ".parquet" if converts else ".gz" if gzip else ""
         return Destination(
@@ -102,12 +84,11 @@ class Destination:
             interval_ms=hints["IntervalInSeconds"] * 1000,
             gzip=gzip,
             delimiter=b"\n" if "AppendDelimiterToRecord" in processors else b"",
-            function=_function(processors["Lambda"]) if "Lambda" in processors else None,
+            function=function_call(processors["Lambda"]) if "Lambda" in processors else None,
             query=processors.get("MetadataExtraction", {}).get("MetadataExtractionQuery"),
             partitioned=bool(configuration.get("DynamicPartitioningConfiguration", {}).get("Enabled", False)),
             table=(schema["DatabaseName"].lower(), schema["TableName"].lower()) if converts else None,
-            parquet=cast(Compression, serializer.get("Compression", "SNAPPY")),
-            dictionary=serializer.get("EnableDictionaryCompression", True),
+            parquet=_parquet(serializer),
             column_paths=_column_paths(conversion),
             extension=configuration.get("FileExtension") or default_extension,
             zone=time_zone(configuration.get("CustomTimeZone")),
@@ -123,7 +104,7 @@ def complete(configuration: dict[str, Any], compat: Literal["aws", "emulator"]) 
     done.setdefault("CloudWatchLoggingOptions", {"Enabled": False})
     done.setdefault("S3BackupMode", "Disabled")
     _refuse_unbuilt(done)
-    done["ProcessingConfiguration"] = _processing(done.get("ProcessingConfiguration", {"Enabled": False}))
+    done["ProcessingConfiguration"] = complete_processing(done.get("ProcessingConfiguration", {"Enabled": False}))
     converts = _check_conversion(done)
     partitioned = bool(done.get("DynamicPartitioningConfiguration", {}).get("Enabled", False))
     if partitioned:
@@ -166,6 +147,8 @@ def _refuse_unbuilt(configuration: Mapping[str, Any]) -> None:
     conversion = configuration.get("DataFormatConversionConfiguration", {})
     serializer = conversion.get("OutputFormatConfiguration", {}).get("Serializer", {})
     deserializer = conversion.get("InputFormatConfiguration", {}).get("Deserializer", {})
+    openx = deserializer.get("OpenXJsonSerDe", {})
+    version = conversion.get("SchemaConfiguration", {}).get("VersionId", "LATEST")
     unbuilt = {
         f"CompressionFormat {configuration['CompressionFormat']}": configuration["CompressionFormat"]
         not in ("UNCOMPRESSED", "GZIP"),
@@ -174,89 +157,15 @@ def _refuse_unbuilt(configuration: Mapping[str, Any]) -> None:
         "S3BackupMode Enabled": configuration["S3BackupMode"] == "Enabled" or "S3BackupConfiguration" in configuration,
         "Serializer.OrcSerDe": "OrcSerDe" in serializer,
         "Deserializer.HiveJsonSerDe": "HiveJsonSerDe" in deserializer,
+        "OpenXJsonSerDe.ConvertDotsInJsonKeysToUnderscores": openx.get("ConvertDotsInJsonKeysToUnderscores", False),
+        "SchemaConfiguration.VersionId other than LATEST": version not in ("LATEST", "1"),
     }
-    _refuse(name for name, asked in unbuilt.items() if asked)
-
-
-def _refuse(names: Iterable[str]) -> None:
-    for name in names:
-        raise InvalidArgument(f"{name} is not supported by this server yet.")
+    refuse(name for name, asked in unbuilt.items() if asked)
 
 
 def _processors(configuration: Mapping[str, Any]) -> list[dict[str, Any]]:
     processing = configuration["ProcessingConfiguration"]
     return list(processing.get("Processors", ())) if processing["Enabled"] else []
-
-
-def _parameters(processor: Mapping[str, Any]) -> dict[str, str]:
-    return {parameter["ParameterName"]: parameter["ParameterValue"] for parameter in processor.get("Parameters", ())}
-
-
-def _processing(processing: Mapping[str, Any]) -> dict[str, Any]:
-    """Checked, and echoed as AWS echoes it: a Lambda processor with all of its parameters, in AWS's order."""
-    enabled = processing.get("Enabled", False)
-    processors = list(processing.get("Processors", ()))
-    if enabled and not 1 <= len(processors) <= PROCESSORS_MAX:
-        raise InvalidArgument(
-            f"A maximum of {PROCESSORS_MAX} and a minimum of 1 processor needs to be supplied when processing is enabled."
-        )
-    kinds = [processor["Type"] for processor in processors]
-    if kinds.count("Lambda") > 1:
-        raise InvalidArgument("Cannot have more than 1 Lambda processor")
-    _refuse(f"Processor {kind}" for kind in kinds if kind not in PROCESSORS)
-    for kind in kinds:
-        if kinds.count(kind) > 1:
-            raise InvalidArgument(f"Cannot have more than 1 {kind} processor")
-    return (
-        {"Enabled": enabled, "Processors": [_processor(processor) for processor in processors]}
-        if processors
-        else {"Enabled": enabled}
-    )
-
-
-def _processor(processor: Mapping[str, Any]) -> dict[str, Any]:
-    kind, parameters = processor["Type"], _parameters(processor)
-    match kind:
-        case "Lambda":
-            given = {**LAMBDA_DEFAULTS, **parameters}
-            if "LambdaArn" not in given:
-                raise InvalidArgument("Processor Lambda needs the parameter LambdaArn.")
-            _refuse(f"Parameter {name} of the processor Lambda" for name in given if name not in LAMBDA_ORDER)
-            _function(given)
-            names: Iterable[str] = (name for name in LAMBDA_ORDER if name in given)
-        case "MetadataExtraction":
-            given = parameters
-            if given.get("JsonParsingEngine", "JQ-1.6") != "JQ-1.6" or not given.get("MetadataExtractionQuery"):
-                raise InvalidArgument(
-                    "Processor MetadataExtraction needs the parameters MetadataExtractionQuery and JsonParsingEngine JQ-1.6."
-                )
-            names = given
-        case _:
-            return {"Type": kind, "Parameters": []}
-    return {"Type": kind, "Parameters": [{"ParameterName": n, "ParameterValue": given[n]} for n in names]}
-
-
-def _function(parameters: Mapping[str, str]) -> FunctionCall:
-    arn = parameters["LambdaArn"]
-    match = _FUNCTION.match(arn)
-    if match is None:
-        raise InvalidArgument(
-            f"LambdaArn {arn} is not the ARN of a function (arn:aws:lambda:REGION:ACCOUNT:function:NAME)."
-        )
-    retries = _number("NumberOfRetries", parameters, 0, 300)
-    size_mbs = _number("BufferSizeInMBs", parameters, 0.2, 3)
-    _number("BufferIntervalInSeconds", parameters, 0, 900)
-    return FunctionCall(arn, match.group(1), int(retries), int(size_mbs * MIB))
-
-
-def _number(name: str, parameters: Mapping[str, str], least: float, most: float) -> float:
-    try:
-        value = float(parameters[name])
-    except ValueError:
-        value = float("nan")
-    if not least <= value <= most:
-        raise InvalidArgument(f"{name} must be between {least} and {most}, not {parameters[name]}.")
-    return value
 
 
 def _check_conversion(configuration: Mapping[str, Any]) -> bool:
@@ -277,6 +186,17 @@ def _check_conversion(configuration: Mapping[str, Any]) -> bool:
     if parquet.setdefault("Compression", "SNAPPY") not in ("SNAPPY", "GZIP", "UNCOMPRESSED"):
         raise InvalidArgument(f"Parquet compression {parquet['Compression']} is not supported.")
     return True
+
+
+def _parquet(serializer: Mapping[str, Any]) -> ParquetOptions:
+    """MaxPaddingBytes is for HDFS and means nothing to a file of its own."""
+    return ParquetOptions(
+        compression=serializer.get("Compression", "SNAPPY"),
+        dictionary=serializer.get("EnableDictionaryCompression", True),
+        block_size=serializer.get("BlockSizeBytes", 256 * MIB),
+        page_size=serializer.get("PageSizeBytes", MIB),
+        version=serializer.get("WriterVersion", "V1"),
+    )
 
 
 def _column_paths(conversion: Mapping[str, Any]) -> dict[str, str]:

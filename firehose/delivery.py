@@ -151,7 +151,7 @@ class Delivery:
         if chunk.partition.kind != DATA:
             write_lines(file, payloads)
         elif destination.table is not None:
-            write_parquet(file, payloads, destination.parquet, dictionary=destination.dictionary)
+            write_parquet(file, payloads, destination.parquet)
         else:
             write_lines(file, payloads, delimiter=destination.delimiter, gzip=destination.gzip)
 

@@ -15,13 +15,14 @@ from connectors.functions.query import REFERENCE
 from firehose import delivery_streams, records
 from firehose.book import Book
 from firehose.catalog import DeliveryStream
-from firehose.configuration import MIB, Destination
+from firehose.configuration import Destination
 from firehose.context import Context
 from firehose.delivery import Delivery
 from firehose.driver import Driver
 from firehose.glue import Glue
 from firehose.memory import Memory
 from firehose.pipeline import Pipeline
+from firehose.processors import MIB
 from firehose.query import TIMEOUT_S, Query
 from firehose.schemas import columns_of
 from firehose.source import Source

@@ -23,8 +23,8 @@ import pyarrow as pa
 
 from connectors.functions import errors as functions
 from connectors.functions.errors import FunctionError
-from firehose.configuration import FunctionCall
 from firehose.errors import PROCESSING, Fault
+from firehose.processors import FunctionCall
 from streams.core import sequence
 from streams.core.records import Records
 from streams.core.shards import Shard

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.formats.lines import write_lines
-from connectors.formats.parquet import write_parquet
+from connectors.formats.parquet import ParquetOptions, write_parquet
 
 
 def written(arrays: list[pa.Array], **options: Any) -> bytes:
@@ -49,3 +49,10 @@ def test_parquet_of_many_batches(tmp_path: Any) -> None:
     path.write_bytes(first.getvalue())
     assert duckdb.sql(f"SELECT sum(a), count(b) FROM '{path}'").fetchall() == [(9, 3)]
     assert pq.ParquetFile(path).metadata.num_row_groups == 1
+
+
+def test_row_groups_have_the_size_that_was_asked_for() -> None:
+    batch = pa.record_batch({"a": pa.array(range(100_000), pa.int64())})
+    file = io.BytesIO()
+    write_parquet(file, [batch], ParquetOptions(block_size=200_000, version="V2"))
+    assert pq.ParquetFile(file).metadata.num_row_groups == 4
