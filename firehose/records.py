@@ -6,8 +6,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from firehose.catalog import DeliveryStream
 from firehose.context import Context
 from firehose.delivery_streams import DIRECT_PUT
@@ -71,5 +69,5 @@ async def _put(context: Context, stream: DeliveryStream, data: Sequence[bytes]) 
         if error.retry:
             raise ServiceUnavailable(SLOW_DOWN) from error
         raise
-    places = zip(receipt.shard.to_pylist(), receipt.offset.to_numpy(), strict=True)
-    return [record_ids(shards[receipt.shards[shard]], np.array([offset]))[0] for shard, offset in places]
+    places = zip(receipt.shard.to_pylist(), receipt.offset.to_pylist(), strict=True)
+    return [record_ids(shards[receipt.shards[shard]], [offset])[0] for shard, offset in places]

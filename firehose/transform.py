@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,10 +112,10 @@ class Transformed:
     faults: list[Fault] = field(default_factory=list)
 
 
-def record_ids(shard: Shard, offsets: np.ndarray) -> list[str]:
+def record_ids(shard: Shard, offsets: Iterable[int]) -> list[str]:
     """What PutRecord answers and the function sees: a record's place in the source, in the form of AWS's."""
     base = sequence.base(shard.created_ms // 1000, shard.index, 0)
-    return [f"{base + (offset + 1 << 80)}000000" for offset in offsets.tolist()]
+    return [f"{base + (offset + 1 << 80)}000000" for offset in offsets]
 
 
 class Transform:
@@ -167,7 +167,7 @@ class Transform:
 
     def _records(self, shard: Shard, offsets: np.ndarray, records: Records) -> list[_Record]:
         data, arrivals = records.data.to_pylist(), records.arrival_ms().tolist()
-        ids = record_ids(shard, offsets)
+        ids = record_ids(shard, offsets.tolist())
         if self._source_arn is None:
             return [_Record(*fields) for fields in zip(ids, arrivals, data, strict=True)]
         keys = records.partition_key.to_pylist()
