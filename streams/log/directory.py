@@ -1,6 +1,6 @@
 """The log's directory: who owns it, which format it has, and which shards lie in it.
 
-directory := LOCK FORMAT shards/NAME/… dropped-*
+directory := LOCK FORMAT shards/NAME~/… dropped-*   (the ~ keeps a shard apart from folders of shards)
 LOCK      := empty, locked (flock) while a process has the log open
 FORMAT    := "headrace-log 1\\n"
 """
@@ -12,6 +12,8 @@ import os
 import shutil
 import uuid
 from pathlib import Path
+
+from crc32c import crc32c
 
 from streams.core.errors import LogCorrupt, LogError
 from streams.log.disk import Disk
@@ -40,28 +42,30 @@ class Directory:
         """Name → folder of every shard."""
         found = {}
         for root, folders, files in os.walk(self.shards):
-            if FIRST in files:
+            if root.endswith("~") and FIRST in files:
                 folders.clear()
-                found[str(Path(root).relative_to(self.shards))] = Path(root)
+                found[str(Path(root).relative_to(self.shards))[:-1]] = Path(root)
         return found
 
     def folder(self, shard: str) -> Path:
-        return self.shards / shard
+        return self.shards / (shard + "~")
 
     def create(self, shard: str) -> None:
         """The shard's folder exists, durably."""
         folder = self.folder(shard)
         self._disk.make_folder(folder)
-        self._disk.replace(folder / FIRST, b"0")
+        self.write_first(shard, 0)
 
     def write_first(self, shard: str, first: int) -> None:
-        self._disk.replace(self.folder(shard) / FIRST, str(first).encode())
+        text = b"%d" % first
+        self._disk.replace(self.folder(shard) / FIRST, b"%b %08x\n" % (text, crc32c(text)))
 
     def read_first(self, folder: Path) -> int:
         content = (folder / FIRST).read_bytes()
-        if not content.isdigit():
+        text, _, crc = content.partition(b" ")
+        if crc != b"%08x\n" % crc32c(text):
             raise LogCorrupt(f"{folder / FIRST} holds {content[:40]!r} and not an offset")
-        return int(content)
+        return int(text)
 
     def drop(self, shard: str) -> None:
         """The shard is gone at once; its bytes follow, now or at the next opening."""

@@ -21,7 +21,7 @@ from streams.log.disk import Disk
 from streams.log.marks import Marks
 from streams.log.names import check_name
 from streams.log.recovery import recover
-from streams.log.segments import Segment, read_sidecar, sidecar_path
+from streams.log.segments import Segment, sidecar_path
 from streams.log.tail import Tail
 from streams.log.waiting import Waiters
 from streams.log.writer import Append, Outcome, Sync, Writer, settle_appends
@@ -33,7 +33,7 @@ PLACES_MAX = 64
 """Readers of one shard whose place in the files is remembered, so that the next read begins at its frame."""
 
 APPEND_SIZE_MAX = 512 << 20
-"""Bytes of one append: a frame's offsets are int32, and an append is one frame, whole or not at all."""
+"""Bytes of one append: it is written at once, and all of it waits in memory."""
 
 _EMPTY = Records.empty().with_arrival(0)
 
@@ -115,6 +115,7 @@ class EmbeddedLog:
         self._check_open()
         check_name(shard)
         async with self._changing:
+            self._check_open()
             if shard in self._shards:
                 return
             await self._writer.call(lambda: self._directory.create(shard))
@@ -150,7 +151,9 @@ class EmbeddedLog:
         else:
             found = await asyncio.to_thread(self._read, at.segments[index:], position, offset, size_max)
         if found is None:
-            if at.first > offset or at.dropped:
+            if at.dropped:
+                raise ShardUnknown(f"shard {shard} was dropped")
+            if at.first > offset:
                 raise OffsetOutOfRange(f"{shard} was trimmed to [{at.first}, {at.next}) while {offset} was read")
             # Nothing whole is left there: a reader goes on behind the damage.
             return Batch(shard, next_, next_, _EMPTY)
@@ -180,6 +183,7 @@ class EmbeddedLog:
     async def trim(self, shard: str, before: int) -> None:
         at = self._shard(shard)
         async with self._changing:
+            self._check_open()
             first = min(before, at.next)
             if first <= at.first or at.dropped:
                 return
@@ -189,7 +193,7 @@ class EmbeddedLog:
             if not gone:
                 return
             if gone[-1] is at.segments[-1]:
-                # The growing segment may go too, once nothing grows in it.
+                # The growing segment may go too, once nothing grows in it and no producer's last append is known from it.
                 sealed = await self._writer.call(lambda: _seal_if(at.tail, first))
                 if not sealed:
                     gone.pop()
@@ -200,6 +204,7 @@ class EmbeddedLog:
     async def drop(self, shard: str) -> None:
         self._check_open()
         async with self._changing:
+            self._check_open()
             at = self._shards.pop(shard, None)
             if at is None:
                 return
@@ -221,11 +226,12 @@ class EmbeddedLog:
                 waiting.set_exception(closed)
         for at in self._shards.values():
             at.waiters.fail(closed)
-        try:
-            await self._writer.call(self._writer.seal_open)
-        finally:
-            await self._writer.stop()
-            self._directory.close()
+        async with self._changing:
+            try:
+                await self._writer.call(self._writer.seal_open)
+            finally:
+                await self._writer.stop()
+                self._directory.close()
 
     def _shard(self, name: str) -> _Shard:
         self._check_open()
@@ -296,12 +302,7 @@ class EmbeddedLog:
         segments: list[Segment] = []
         marks, next_, file_size = Marks(), first, 0
         for base in bases:
-            vouched = read_sidecar(self._disk, folder / f"{base:020d}.log") if base != bases[-1] else None
-            if vouched is not None:
-                segment, marks = vouched[0], Marks(vouched[1])
-            else:
-                segment, found, file_size = recover(self._disk, folder, base, next_)
-                marks = found
+            segment, marks, file_size = recover(self._disk, folder, base, next_, marks)
             next_ = segment.next
             segments.append(segment)
         growing = None
@@ -324,8 +325,8 @@ class EmbeddedLog:
 
 
 def _seal_if(tail: Tail, next_: int) -> bool:
-    """Seals the growing segment if it still ends at `next_`."""
-    if tail.next != next_:
+    """Seals the growing segment if it still ends at `next_` and nobody needs its marks."""
+    if tail.next != next_ or tail.marks.copy():
         return False
     tail.seal()
     return True

@@ -5,7 +5,7 @@ Grammar (little-endian; every part is padded with zeros to 8 bytes):
     segment    := frame*
     frame      := header body
     header     := magic        4  "HRF1"
-                  flags        u16  1: hash keys   2: marks
+                  flags        u16  1: hash keys   2: marks   4: the append goes on in the next frame
                   reserved     u16  0
                   body_size    u32  bytes of the body, a multiple of 8
                   body_crc     u32  crc32c of the body
@@ -24,7 +24,9 @@ Grammar (little-endian; every part is padded with zeros to 8 bytes):
                   data         data_size bytes
                   [hash_keys]  16 bytes a record, zeros where the partition key decides; then a byte a record, 1: has one
                   [marks]      mark*
-    mark       := sequence i64, first u32 (record of the frame at which the append begins), size u8, producer (size bytes of UTF-8)
+    mark       := sequence i64, first u64 (offset at which the append begins), size u8, producer (size bytes of UTF-8)
+
+An append of many bytes lies in several frames, all but the last flagged as going on; its mark stands in the last one.
 
 Worked example: one record, key "k", data "data", at offset 0, arrived at 1700000000000, in an empty segment:
 
@@ -35,7 +37,7 @@ Worked example: one record, key "k", data "data", at offset 0, arrived at 170000
 What a reader does on damage. A frame whose header or body does not match its crc is never served. If bytes behind it are
 known to have been on disk when a later, whole frame was written (`synced` reaches past its begin), it is bit rot: the
 frame is passed over, said aloud, and what follows is served. Otherwise it is the torn tail of a crash, which nobody has
-been told was durable: it is cut off.
+been told was durable: it is cut off. Frames at the end whose append goes on in a frame that is not there are cut off with it.
 """
 
 from __future__ import annotations
@@ -56,9 +58,10 @@ BODY_SIZE_MAX = 1 << 30
 """More is a damaged header: the writer splits long before."""
 
 _HEADER = struct.Struct("<4sHHIIQIIIQQIII")
-_MARK = struct.Struct("<qIB")
+_MARK = struct.Struct("<qQB")
 _HASH_KEYS = 1
 _MARKS = 2
+_CONTINUED = 4
 
 assert _HEADER.size == HEADER_SIZE
 
@@ -80,6 +83,11 @@ class Header:
     mark_size: int
 
     @property
+    def continued(self) -> bool:
+        """Whether its last append goes on in the next frame."""
+        return bool(self.flags & _CONTINUED)
+
+    @property
     def next(self) -> int:
         """The offset after its last record."""
         return self.base + self.count
@@ -92,19 +100,27 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class MarkAt:
-    """An append with a mark: it begins at record `first` of the frame."""
+    """An append with a mark: it begins at offset `first`."""
 
     first: int
     mark: ProducerMark
 
 
-def encode(records: Records, base: int, arrival_ms: int, synced: int, marks: Sequence[MarkAt] = ()) -> list[bytes]:
+def encode(
+    records: Records,
+    base: int,
+    arrival_ms: int,
+    synced: int,
+    marks: Sequence[MarkAt] = (),
+    *,
+    continued: bool = False,
+) -> list[bytes]:
     """The frame as pieces to be written one after the other; at least one record."""
     count = len(records)
     key_offsets, keys = _column(records.partition_key)
     data_offsets, data = _column(records.data)
     pieces = [_padded(key_offsets), _padded(data_offsets), _padded(keys), _padded(data)]
-    flags = 0
+    flags = _CONTINUED if continued else 0
     if records.hash_key is not None and records.hash_key.null_count < count:
         flags |= _HASH_KEYS
         pieces += _hash_keys(records.hash_key)
@@ -148,6 +164,8 @@ def decode_header(buffer: memoryview, at: int, position: int) -> Header | None:
     if crc32c(raw[:-4]) != fields[-1] or fields[3] > BODY_SIZE_MAX:
         return None
     _, flags, _, body_size, body_crc, base, count, key_size, data_size, arrival_ms, synced, mark_size, _, _ = fields
+    if synced > position:
+        return None  # no frame is written before what it says is on disk: these are bytes of a record
     return Header(position, flags, body_size, body_crc, base, count, key_size, data_size, arrival_ms, synced, mark_size)
 
 

@@ -69,7 +69,7 @@ class MemoryLog:
             size += part.size
             if size >= size_max:
                 break
-        records = Records.concat(parts)
+        records = Records.concat(parts) if parts else Records.empty().with_arrival(0)
         if len(records) > 1 and records.size > size_max:
             records = records.slice(0, records.count_within(size_max))
         return Batch(shard, offset, offset + len(records), records)

@@ -38,6 +38,8 @@ def scan(content: memoryview, position: int, offset: int, name: str = "") -> Sca
             )
         frames.append((found, decode_marks(found, _body(content, found, position))))
         at, offset = found.end - position, found.next
+    while frames and frames[-1][0].continued:
+        at = frames.pop()[0].position - position
     return Scan(frames, position + at)
 
 
@@ -52,15 +54,15 @@ def next_frame(content: memoryview, at: int, position: int, offset: int) -> Head
     return None
 
 
-def recover(disk: Disk, folder: Path, base: int, offset: int) -> tuple[Segment, Marks, int]:
+def recover(disk: Disk, folder: Path, base: int, offset: int, before: Marks) -> tuple[Segment, Marks, int]:
     """The segment `base` as far as it is whole, the producers' marks at its end, and the size of its file.
 
-    `offset` is where the segment before it ends. Nothing on disk is changed.
+    `offset` is where the segment before it ends, `before` the marks there. Nothing on disk is changed.
     """
     path = segment_path(folder, base)
     vouched = read_sidecar(disk, path)
     if vouched is None:
-        segment, marks = Segment(path, base, max(base, offset), 0, 0), Marks()
+        segment, marks = Segment(path, base, max(base, offset), 0, 0), Marks(before.copy())
     else:
         segment, marks = vouched[0], Marks(vouched[1])
     size = disk.size(path)
@@ -70,7 +72,7 @@ def recover(disk: Disk, folder: Path, base: int, offset: int) -> tuple[Segment, 
             segment.index.add(header)
             segment.extend(header)
             for at in found:
-                marks.note(at.mark, header.base + at.first)
+                marks.note(at.mark, at.first)
     return segment, marks, size
 
 
@@ -83,7 +85,9 @@ def _whole_frame(content: memoryview, at: int, position: int, offset: int) -> He
 
 def _frame_behind_rot(content: memoryview, at: int, position: int, offset: int) -> Header | None:
     """The next whole frame, if it was written when the bytes at `at` were known to be on disk."""
-    found = next_frame(content, at, position, offset)
+    header = decode_header(content, at, position + at)
+    # What a frame with a whole header spans are its records' bytes: nothing in there is a frame.
+    found = next_frame(content, at if header is None else header.end - position - 1, position, offset)
     return found if found is not None and found.synced > position + at else None
 
 

@@ -17,8 +17,8 @@ from streams.log.frames import Header, MarkAt, decode_header, encode
 from streams.log.marks import Changed, Marks
 from streams.log.segments import Segment, segment_path, write_sidecar
 
-FRAME_SIZE_MAX = 4 << 20
-"""Bytes of records up to which appends of one commit share a frame: a reader that wants less reads all of it."""
+FRAME_SIZE_MAX = 1 << 20
+"""Bytes of records in a frame, but for a single record that is larger: a reader that wants less reads all of it."""
 
 SIDECAR_EVERY = 16 << 20
 """Bytes after which the sidecar of a growing segment is written anew: what a restart scans at most, in milliseconds."""
@@ -81,11 +81,11 @@ class Tail:
         marks: list[MarkAt] = []
         size = count = 0
 
-        def close_frame() -> None:
+        def close_frame(*, continued: bool = False) -> None:
             nonlocal position, next_, size, count
             if not parts:
                 return
-            frame = encode(Records.concat(parts), next_, arrival_ms, self._synced, marks)
+            frame = encode(Records.concat(parts), next_, arrival_ms, self._synced, marks, continued=continued)
             header = decode_header(memoryview(frame[0]), 0, position)
             assert header is not None, "what was just encoded"
             written.frames.append((segment, header))
@@ -106,17 +106,21 @@ class Tail:
                 if seen is not None:
                     written.offsets.append(seen)
                     continue
-                if size and size + request.records.size > FRAME_SIZE_MAX:
-                    close_frame()
-                marks.append(MarkAt(count, mark))
                 noted.append((mark, first))
                 fresh[mark.producer] = (mark.sequence, first)
-            elif size and size + request.records.size > FRAME_SIZE_MAX:
+            rest = request.records
+            if size and size + rest.size > FRAME_SIZE_MAX:
                 close_frame()
+            while rest.size > FRAME_SIZE_MAX and (fits := rest.count_within(FRAME_SIZE_MAX)) < len(rest):
+                parts.append(rest.slice(0, fits))
+                close_frame(continued=True)
+                rest = rest.slice(fits)
+            if mark is not None:
+                marks.append(MarkAt(first, mark))
             written.offsets.append(first)
-            parts.append(request.records)
-            size += request.records.size
-            count += len(request.records)
+            parts.append(rest)
+            size += rest.size
+            count += len(rest)
         close_frame()
         if pieces:
             self._open(segment)
@@ -178,7 +182,11 @@ class Tail:
         if self.fd is None:
             self.fd = self._disk.open(segment.path)
             if segment is not self.segment:
-                self._disk.sync_folder(self.folder)
+                try:
+                    self._disk.sync_folder(self.folder)
+                except OSError:
+                    self.release()
+                    raise
 
     def _reopen(self) -> None:
         if self.fd is None:

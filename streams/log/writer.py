@@ -105,8 +105,8 @@ class Writer:
     def seal_open(self) -> None:
         """Syncs and vouches for all open tails and closes their files; only in the writer's thread, before `stop`."""
         self._sync_dirty()
-        for tail in list(self._open):
-            tail.vouch(always=True)
+        for tail in self._open:
+            self._vouch(tail, always=True)
             tail.release()
         self._open.clear()
 
@@ -154,10 +154,14 @@ class Writer:
         return items
 
     def _do(self, call: Call) -> None:
+        answer: Any = None
+        error: Exception | None = None
         try:
-            answer, error = call.work(), None
+            answer = call.work()
+        except OSError as refused:
+            error = LogFull(f"the disk refuses a change of shards: {refused.strerror or refused}")
         except Exception as raised:
-            answer, error = None, raised
+            error = raised
         self._loop.call_soon_threadsafe(_settle, call.future, answer, error)
 
     def _commit(self, appends: list[Append]) -> None:
@@ -217,14 +221,17 @@ class Writer:
         self._synced_at = time.monotonic()
 
     def _tidy(self, tail: Tail) -> None:
-        error = _try(tail.vouch)
-        if error is not None:
-            log.warning("%s: the sidecar could not be written, a restart will scan more: %s", tail.folder, error)
+        self._vouch(tail)
         if tail.fd is not None:
             self._open[tail] = None
             self._open.move_to_end(tail)
             if len(self._open) > OPEN_FILES_MAX:
                 self._open.popitem(last=False)[0].release()
+
+    def _vouch(self, tail: Tail, *, always: bool = False) -> None:
+        error = _try(lambda: tail.vouch(always=always))
+        if error is not None:
+            log.warning("%s: the sidecar could not be written, a restart will scan more: %s", tail.folder, error)
 
 
 def _try(work: Callable[[], None]) -> Exception | None:

@@ -165,7 +165,7 @@ async def test_trimmed_segments_free_their_space(tmp_path: Path) -> None:
     await log.create("a")
     for _ in range(20):
         await log.append("a", records([("k", b"x" * 400)]))
-    folder = tmp_path / "log" / "shards" / "a"
+    folder = tmp_path / "log" / "shards" / "a~"
     before = sum(path.stat().st_size for path in folder.glob("*.log"))
     await log.trim("a", 10)
     after = sum(path.stat().st_size for path in folder.glob("*.log"))

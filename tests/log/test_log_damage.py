@@ -37,7 +37,7 @@ def segment() -> bytes:
     content = b""
     offset = 0
     for some in APPENDS:
-        marks = [frames.MarkAt(0, ProducerMark("p", offset))]
+        marks = [frames.MarkAt(offset, ProducerMark("p", offset))]
         content += b"".join(frames.encode(records(some), offset, 1_700_000_000_000, len(content), marks))
         offset += len(some)
     return content
@@ -50,7 +50,7 @@ def served(path: Path, content: bytes) -> list[Row]:
         log = await EmbeddedLog.open(path, clock=ManualClock())
         await log.create("s")
         await log.close()
-        (path / "shards" / "s" / f"{0:020d}.log").write_bytes(content)
+        (path / "shards" / "s~" / f"{0:020d}.log").write_bytes(content)
         log = await EmbeddedLog.open(path, clock=ManualClock())
         position, end = await log.bounds("s")
         found: list[Row] = []
@@ -116,7 +116,7 @@ async def test_rot_in_a_sealed_segment_is_passed_over_when_it_is_read(
     for number in range(12):
         await log.append("s", records([(str(number), b"x" * 200)]))
     await log.close()
-    files = sorted((tmp_path / "log" / "shards" / "s").glob("*.log"))
+    files = sorted((tmp_path / "log" / "shards" / "s~").glob("*.log"))
     assert len(files) > 2
     content = bytearray(files[0].read_bytes())
     content[200] ^= 1
@@ -135,7 +135,7 @@ async def test_a_lost_or_damaged_sidecar_costs_a_scan_and_nothing_else(tmp_path:
     for number in range(12):
         await log.append("s", records([(str(number), b"x" * 200)]), ProducerMark("p", number))
     await log.close()
-    sidecars = sorted((tmp_path / "log" / "shards" / "s").glob("*.idx"))
+    sidecars = sorted((tmp_path / "log" / "shards" / "s~").glob("*.idx"))
     sidecars[0].unlink()
     sidecars[1].write_bytes(b"nonsense")
     sidecars[-1].write_bytes(sidecars[-1].read_bytes()[:-1])
