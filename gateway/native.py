@@ -1,0 +1,170 @@
+"""The native door: streams over HTTP as our own clients and any Arrow tool want them. Its language is `streams.wire.native`'s.
+
+A path is matched once, here; what the stream service answers goes out as Arrow or small JSON, with nothing done per
+record. Every error becomes a response.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from gateway.http import Request, Response
+from gateway.native_records import Reading, arrow_stream
+from streams.core.errors import (
+    HeadraceError,
+    InternalFailure,
+    InvalidArgument,
+    RequestError,
+    UnknownOperation,
+)
+from streams.core.scope import Scope
+from streams.sdk.local import LocalClient, NativeService
+from streams.wire import arrow, native
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+FETCH_SIZE_MAX = 64 << 20
+"""Bytes that a fetch may ask for: an answer is in memory whole."""
+WAIT_MS_MAX = 300_000
+"""How long a fetch may wait; a longer question is answered, without records, after this time."""
+
+_REGION = re.compile(r"[a-z0-9-]{1,64}")
+
+Method = Callable[["NativeDoor", LocalClient, Request, str, str], Awaitable[Response]]
+
+
+class NativeDoor:
+    """Answers every request under ``/native/v1/``. The scope is the one that the caller's signature names; a caller that
+    does not sign names its region in a header."""
+
+    def __init__(self, service: NativeService) -> None:
+        self._service = service
+
+    async def handle(self, request: Request, scope: Scope) -> Response:
+        """Never raises."""
+        try:
+            method, stream, consumer = _route(request)
+            return await method(self, LocalClient(self._service, _scope(request, scope)), request, stream, consumer)
+        except RequestError as error:
+            return failure(error)
+        except HeadraceError as error:
+            log.error("%s %s fails: %s", request.method, request.path, error)
+            return failure(InternalFailure(error.message))
+        except Exception:
+            log.exception("%s %s fails", request.method, request.path)
+            return failure(InternalFailure("The server failed to answer; its log says why."))
+
+    async def list_streams(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
+        return _json(native.Listing(await client.list_streams()))
+
+    async def create_stream(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
+        asked = _decode(request.body or b"{}", native.NewStreamQuestion)
+        await client.create_stream(stream, asked.shards, retention_hours=asked.retention_hours)
+        return _json({})
+
+    async def delete_stream(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
+        await client.delete_stream(stream)
+        return _json({})
+
+    async def describe_stream(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
+        return _json(native.Description.of(await client.describe_stream(stream)))
+
+    async def put(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
+        mark = native.mark_of(request.headers)
+        receipt = await client.put(stream, arrow.read_records(request.body), mark)
+        return _arrow(native.write_receipt(receipt))
+
+    async def read(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
+        reading = Reading.of(dict(parse_qsl(request.query, keep_blank_values=True)))
+        body = arrow_stream(client, stream, reading, await reading.positions(client, stream))
+        return Response(200, [("content-type", arrow.CONTENT_TYPE)], body)
+
+    async def find(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
+        asked = _decode(request.body, native.FindQuestion)
+        return _json(await client.find(stream, native.parse_start(asked.start), asked.shards))
+
+    async def fetch(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
+        asked = _decode(request.body, native.FetchQuestion)
+        size_max, wait_ms = min(asked.size_max, FETCH_SIZE_MAX), min(asked.wait_ms, WAIT_MS_MAX)
+        fetch = await client.fetch(stream, asked.positions, size_max=size_max, wait_ms=wait_ms)
+        return _arrow(native.write_fetch(fetch))
+
+    async def load_checkpoint(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
+        return _json(await client.load_checkpoint(stream, consumer))
+
+    async def save_checkpoint(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
+        await client.save_checkpoint(stream, consumer, _decode(request.body, native.Positions))
+        return _json({})
+
+
+_METHODS: dict[tuple[str, str], Method] = {
+    ("GET", ""): NativeDoor.list_streams,
+    ("PUT", "NAME"): NativeDoor.create_stream,
+    ("GET", "NAME"): NativeDoor.describe_stream,
+    ("DELETE", "NAME"): NativeDoor.delete_stream,
+    ("POST", "NAME/records"): NativeDoor.put,
+    ("GET", "NAME/records"): NativeDoor.read,
+    ("POST", "NAME/find"): NativeDoor.find,
+    ("POST", "NAME/fetch"): NativeDoor.fetch,
+    ("GET", "NAME/checkpoints/CONSUMER"): NativeDoor.load_checkpoint,
+    ("PUT", "NAME/checkpoints/CONSUMER"): NativeDoor.save_checkpoint,
+}
+
+
+def failure(error: RequestError) -> Response:
+    return Response(error.status, [("content-type", native.JSON)], native.write_error(error))
+
+
+def _route(request: Request) -> tuple[Method, str, str]:
+    """The method for a request, its stream's and its consumer's name (empty where it has none)."""
+    path = request.path
+    below = path.removeprefix(native.STREAMS)
+    if below != path and (not below or below.startswith("/")):
+        parts = [_name(part) for part in below.split("/")[1:]]
+        pattern = ["NAME", *parts[1:2], "CONSUMER"][: len(parts)] if len(parts) <= 3 else ["?"]
+        method = _METHODS.get((request.method, "/".join(pattern)))
+        if method is not None and all(parts):
+            stream, consumer, *_ = (*parts[:1], *parts[2:], "", "")
+            return method, stream, consumer
+    raise UnknownOperation(f"The native door knows no {request.method} {path[:200]}.")
+
+
+def _name(part: str) -> str:
+    try:
+        return unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidArgument(f"The path holds a name that is not UTF-8: {part[:100]!r}.") from None
+
+
+def _scope(request: Request, scope: Scope) -> Scope:
+    region = request.headers.get(native.REGION_HEADER)
+    if region is None or "authorization" in request.headers:
+        return scope
+    if not _REGION.fullmatch(region):
+        raise InvalidArgument(f"{native.REGION_HEADER} is not the name of a region: {region[:100]!r}.")
+    return replace(scope, region=region)
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"The body is not what is asked here: {error}.") from error
+
+
+def _json(value: Any) -> Response:
+    return Response(200, [("content-type", native.JSON)], msgspec.json.encode(value))
+
+
+def _arrow(pieces: list[Any]) -> Response:
+    """One copy: the answer's columns into its body."""
+    return Response(200, [("content-type", arrow.CONTENT_TYPE)], b"".join(pieces))
