@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
@@ -30,6 +32,8 @@ from streams.sdk.client import Client
 BATCH_ROWS_MAX = 100_000
 """Records of one micro-batch: DuckDB is at its full speed from 50,000 rows on, and 100,000 of 1 KB still fit beside
 their columns in some hundred megabytes."""
+DECODERS = min(4, os.cpu_count() or 1)
+"""Threads that read JSON, which is most of the work and needs no lock; beyond four, the rest is what takes the time."""
 TICK_MS = 250
 """How long the application waits for records while a window may close without any: the delay that this adds."""
 WAIT_MS = 5_000
@@ -110,12 +114,20 @@ class Application:
         self._feeds: list[_Feed] = []
         self._targets: list[Target] = []
         self._polling: asyncio.Task[None] | None = None
+        self._threads = ThreadPoolExecutor(DECODERS, "application decodes")
 
     async def open(self) -> Plan:
         """Finds the columns, compiles, and opens the state; nothing runs yet. Raises `SqlError` for a program that does
         not fit its inputs, `ValidationError` for options and files that are wrong."""
-        if self._state is not None:
-            return self._plan
+        if self._state is None:
+            try:
+                await self._open()
+            except BaseException:
+                await self.close()
+                raise
+        return self._plan
+
+    async def _open(self) -> None:
         columns = {each.name: await self._columns(each) for each in self._inputs}
         tables = {each.name: await asyncio.to_thread(load, each) for each in self._references}
         shapes = {name: [Column(field.name, field.type) for field in table.schema] for name, table in tables.items()}
@@ -132,7 +144,6 @@ class Application:
         for each in self._inputs:
             if each.name in self._plan.inputs:
                 await self._open_input(each, columns[each.name])
-        return self._plan
 
     async def run(self, *, until_end: bool = False) -> None:
         """Runs until `stop`. With `until_end`, reads what the inputs hold now, closes every window, and returns."""
@@ -151,7 +162,8 @@ class Application:
                 self._polling = None
 
     def stop(self) -> None:
-        """`run` returns after the micro-batch at hand has been committed and delivered."""
+        """`run` returns after the micro-batch at hand has been committed and delivered. To go on, open another
+        application on the same state."""
         self._stop.set()
 
     async def close(self) -> None:
@@ -159,6 +171,7 @@ class Application:
         if self._state is not None:
             self._state.close()
             self._state = None
+        self._threads.shutdown()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -325,7 +338,8 @@ class Application:
         now_ms = self._clock.now_ms()
         tables, faulty, frontiers = {}, [], {}
         for feed, now in zip(self._feeds, inputs, strict=True):
-            rows = [feed.decoder.decode(batch, now_ms) for batch in now.batches]
+            parsed = self._threads.map(feed.decoder.parse, now.batches)
+            rows = [feed.decoder.rows(batch, each, now_ms) for batch, each in zip(now.batches, parsed, strict=True)]
             faulty += [each.faulty for each in rows if len(each.faulty)]
             if rows:
                 tables[feed.physical] = pa.concat_tables([each.table for each in rows])

@@ -15,7 +15,7 @@ from analytics.errors import SqlError, closest
 from analytics.expressions import Expressions, Types, failing
 from analytics.plan import Plan, Pump, RowQuery, StreamPlan, Window
 from analytics.program import Declared, Program, PumpDeclaration
-from analytics.relation import HIDDEN, Field, Relation
+from analytics.relation import HIDDEN, ROWTIME, Field, Relation
 from analytics.sources import Query, Relations, read
 from analytics.types import assigned, family, of_duck
 from connectors.formats.json_plan import sql_type
@@ -95,6 +95,7 @@ class _Compiler:
     def _alone(self, query: Query) -> None:
         """A query without a pump: it fills the stream RESULT, whose columns are what it selects."""
         window, expressions = self._window(query)
+        query.items = [item for item in query.items if item[0] != ROWTIME]  # every row has it anyway
         columns, names = [], set()
         for number, (name, tree) in enumerate(query.items):
             shown = name or f"EXPR${number}"

@@ -31,7 +31,7 @@ from streams.core.records import Batch
 from streams.sdk.client import TRIM_HORIZON, Client, Start
 
 MEMORY_MAX = "1GB"
-"""What DuckDB keeps in memory; beyond it tables lie in a temporary file."""
+"""What DuckDB keeps in memory; beyond it tables lie in temporary files."""
 
 EXTRA = {"ROWTIME": "TIMESTAMP_MS", "PARTITION_KEY": "VARCHAR", "SHARD_ID": "VARCHAR", "OFFSET": "BIGINT"}
 """Columns that every stream has beside those of its records: arrival (or the event-time column), key and place."""
@@ -90,6 +90,7 @@ class _Table:
     physical: str
     columns: Sequence[Column]
     rowtime: str | None
+    extra: Sequence[str]
 
 
 async def query(
@@ -109,7 +110,7 @@ async def query(
     tree = _parsed(sql)
     names = await client.list_streams()
     with tempfile.TemporaryDirectory(prefix="headrace-query-") as folder:
-        connection = duckdb.connect(f"{folder}/history.duckdb", config={"memory_limit": MEMORY_MAX})
+        connection = duckdb.connect(config={"memory_limit": MEMORY_MAX, "temp_directory": folder})
         try:
             connection.execute("SET TimeZone = 'UTC'")
             tables = await _tables(tree, client, names, columns or {}, rowtime or {})
@@ -152,7 +153,9 @@ async def _tables(
             listed = list(await discover_columns(client, stream) if known is None else known)
             time = rowtime.get(stream)
             kept = [c for c in listed if wanted is None or c.name.lower() in wanted or c.name == time]
-            found[stream] = _Table(stream, f"stream_{len(found)}", kept, time)
+            taken = {column.name.lower() for column in listed}
+            extra = [n for n in EXTRA if n.lower() not in taken and (wanted is None or n.lower() in wanted)]
+            found[stream] = _Table(stream, f"stream_{len(found)}", kept, time, extra)
         if not table.alias:
             table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
         table.set("this", exp.to_identifier(found[stream].physical))
@@ -175,10 +178,9 @@ async def _load(connection: duckdb.DuckDBPyConnection, table: _Table, client: Cl
         while name.lower() in taken:
             name, number = f"{column.name}_{number}", number + 1
         names.append(name)
-    extra = [name for name in EXTRA if name.lower() not in {each.lower() for each in names}]
     quoted = ['"' + name.replace('"', '""') + '"' for name in names]
     shape = [f"{name} {sql_type(column.type)}" for name, column in zip(quoted, table.columns, strict=True)]
-    shape += [f'"{name}" {EXTRA[name]}' for name in extra]
+    shape += [f'"{name}" {EXTRA[name]}' for name in table.extra] or ["nothing INTEGER"] * (not names)
     connection.execute(f"CREATE TABLE {table.physical} ({', '.join(shape)})")
     positions = await client.find(table.stream, start)
     tips: dict[str, int] | None = None
@@ -186,20 +188,19 @@ async def _load(connection: duckdb.DuckDBPyConnection, table: _Table, client: Cl
         fetch = await client.fetch(table.stream, positions)
         tips = dict(fetch.tips) if tips is None else tips
         for batch in fetch.batches:
-            await asyncio.to_thread(_insert, connection, table, extra, batch, tips.get(batch.shard, batch.next))
+            await asyncio.to_thread(_insert, connection, table, batch, tips.get(batch.shard, batch.next))
             positions[batch.shard] = batch.next
         quiet = set(fetch.ended) if fetch.batches else set(positions)
         positions = {shard: at for shard, at in positions.items() if shard not in quiet and at < tips.get(shard, 0)}
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, table: _Table, extra: Sequence[str], batch: Batch, end: int) -> None:
+def _insert(connection: duckdb.DuckDBPyConnection, table: _Table, batch: Batch, end: int) -> None:
     records = batch.records.slice(0, max(0, min(batch.next, end) - batch.first))
     decoded = decode_json(records.data, table.columns)
     source = decoded.source
-    rows = pa.Table.from_batches([decoded.rows]).rename_columns([f"c{i}" for i in range(len(table.columns))])
-    arrival = pa.array(records.arrival_ms()[source.to_numpy()]).cast(pa.timestamp("ms"))
+    values: dict[str, pa.Array] = {f"c{i}": column for i, column in enumerate(decoded.rows.columns)}
     made = {
-        "ROWTIME": arrival,
+        "ROWTIME": pa.array(records.arrival_ms()[source.to_numpy()]).cast(pa.timestamp("ms")),
         "PARTITION_KEY": records.partition_key.take(source),
         "SHARD_ID": pa.array([batch.shard] * len(source), pa.string()),
         "OFFSET": pa.array(source.to_numpy() + batch.first, pa.int64()),
@@ -208,12 +209,10 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: _Table, extra: Sequenc
         at = next((i for i, column in enumerate(table.columns) if column.name == table.rowtime), None)
         if at is None:
             raise SqlError(f"rowtime: stream {table.stream} has no column {table.rowtime}")
-        made["ROWTIME"] = rows.column(at)
-    for name in extra:
-        rows = rows.append_column(f"extra_{name}", made[name])
-    if not rows.num_columns:
-        return
-    connection.register("part", rows)
+        made["ROWTIME"] = values[f"c{at}"]
+    values |= {f"extra_{name}": made[name] for name in table.extra}
+    # Without any column, only the number of the rows counts.
+    connection.register("part", pa.table(values or {"nothing": pa.nulls(len(source), pa.int32())}))
     connection.execute(f"INSERT INTO {table.physical} SELECT * FROM part")
     connection.unregister("part")
 

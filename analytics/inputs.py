@@ -13,7 +13,7 @@ from analytics import faults
 from analytics.frontier import FUTURE_MS, InputTime, TimeRule
 from analytics.relation import Relation
 from connectors.formats.json import decode_json, infer_columns
-from connectors.formats.schema import Column
+from connectors.formats.schema import Column, Decoded
 from streams.core.records import Batch
 from streams.core.sequence import of_record
 from streams.core.shards import Shard
@@ -81,16 +81,22 @@ class Decoder:
     columns: Sequence[Column]
     time: InputTime
     shards: dict[str, Shard] = field(default_factory=dict)
+    _wanted: list[tuple[str, Column]] = field(init=False)
 
-    def decode(self, batch: Batch, now_ms: int) -> Rows:
-        """`batch` holds records of one shard, the next ones in its order."""
-        wanted = [
+    def __post_init__(self) -> None:
+        self._wanted = [
             (f"c{number}", column)
             for number, column in enumerate(self.columns)
             if f"c{number}" in self.relation.used or column.name == self.time.rule.column
         ]
-        decoded = decode_json(batch.records.data, [column for _, column in wanted])
-        rows = pa.Table.from_batches([decoded.rows.rename_columns([physical for physical, _ in wanted])])
+
+    def parse(self, batch: Batch) -> Decoded:
+        """The values of the columns; any thread may do it, in any order."""
+        return decode_json(batch.records.data, [column for _, column in self._wanted])
+
+    def rows(self, batch: Batch, decoded: Decoded, now_ms: int) -> Rows:
+        """`batch` holds records of one shard, the next ones in its order."""
+        rows = pa.Table.from_batches([decoded.rows.rename_columns([physical for physical, _ in self._wanted])])
         source = decoded.source.to_numpy()
         arrival = batch.records.arrival_ms()[source]
         faulty = [
@@ -104,7 +110,7 @@ class Decoder:
         ]
         times, valid = arrival, np.ones(len(rows), bool)
         if self.time.rule.column is not None:
-            physical = next(physical for physical, column in wanted if column.name == self.time.rule.column)
+            physical = next(physical for physical, column in self._wanted if column.name == self.time.rule.column)
             event = rows.column(physical).combine_chunks()
             valid = event.is_valid().to_numpy(zero_copy_only=False)
             times = event.cast(pa.int64()).fill_null(0).to_numpy()

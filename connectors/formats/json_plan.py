@@ -77,10 +77,12 @@ def _read_as(kind: pa.DataType) -> str:
 
 
 def _time(raw: str) -> str:
+    # Reading a zone costs three times as much as reading none, and forgetting one is wrong.
+    plain = f"CASE WHEN length({raw}) <= 19 OR {raw}[-1] = 'Z' THEN TRY_CAST({raw} AS TIMESTAMP) END"
     return (
-        f"CAST(coalesce(TRY_CAST({raw} AS TIMESTAMPTZ), CASE WHEN abs(TRY_CAST({raw} AS DOUBLE)) < 1e17 THEN "
+        f"coalesce({plain}, CAST(coalesce(TRY_CAST({raw} AS TIMESTAMPTZ), CASE WHEN abs(TRY_CAST({raw} AS DOUBLE)) < 1e17 THEN "
         f"to_timestamp(TRY_CAST({raw} AS DOUBLE) / CASE WHEN abs(TRY_CAST({raw} AS DOUBLE)) < {_EPOCH_MS_FROM} "
-        f"THEN 1 ELSE 1000 END) END) AS TIMESTAMP)"
+        f"THEN 1 ELSE 1000 END) END) AS TIMESTAMP))"
     )
 
 
@@ -151,7 +153,14 @@ class Plan:
         shapes, raws = _arrange(paths, kinds)
         texts, raw_texts = _arrange(paths, ["VARCHAR"] * len(columns))
         self._shapes, self._texts = shapes, texts
-        self._fast = [f"{_fast(c.type, raw)} AS value{i}" for i, (c, raw) in enumerate(zip(columns, raws, strict=True))]
+        self._fast, self._times = [], []
+        for i, (column, raw) in enumerate(zip(columns, raws, strict=True)):
+            value = _fast(column.type, raw)
+            if pa.types.is_timestamp(column.type):
+                # Computed once here: inside a CASE, DuckDB would compute it for the condition and again for the result.
+                self._times.append(f"{_time(raw)} AS time{i}")
+                value = f"CASE WHEN time{i} {_IN_CALENDAR} THEN CAST(time{i} AS {sql_type(column.type)}) END"
+            self._fast.append(f"{value} AS value{i}")
         self._slow = [
             part
             for i, (c, raw) in enumerate(zip(columns, raw_texts, strict=True))
@@ -160,7 +169,10 @@ class Plan:
 
     def fast(self, table: str) -> str:
         """Over a table of one text column `t`: value0, value1, …, and `nothing`: the text is not a JSON object."""
-        return f"SELECT {', '.join([*self._fast, 's0 IS NULL AS nothing'])} FROM ({_parsed(self._shapes, table)})"
+        parsed = _parsed(self._shapes, table)
+        if self._times:
+            parsed = f"SELECT *, {', '.join(self._times)} FROM ({parsed})"
+        return f"SELECT {', '.join([*self._fast, 's0 IS NULL AS nothing'])} FROM ({parsed})"
 
     def slow(self, table: str) -> str:
         """raw0, value0, raw1, …, and `kind`: the JSON type of the text, NULL where it is not JSON."""

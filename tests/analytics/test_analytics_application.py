@@ -242,6 +242,25 @@ async def test_batch_queries_and_their_errors() -> None:
             assert message in caught.value.message
 
 
+async def test_a_continuous_query_may_name_rowtime() -> None:
+    async with world() as client:
+        await client.create_stream("input")
+        await client.give("input", [record("a", 1), record("b", 2)])
+        batches: list[pa.RecordBatch] = []
+        application = await continuous(
+            "SELECT STREAM ROWTIME, k, v * 2 AS double FROM input AS i WHERE i.v > 1",
+            client,
+            lambda _, rows: batches.append(rows),
+            clock=client.clock,
+        )
+        async with application:
+            await application.run(until_end=True)
+        assert [batch.schema.names for batch in batches] == [["ROWTIME", "K", "DOUBLE"]]
+        assert batches[0].to_pylist()[0]["DOUBLE"] == 4
+        with pytest.raises(SqlError, match='there is no stream inputs; did you mean "input"'):
+            await continuous("SELECT STREAM * FROM inputs", client, print)
+
+
 def test_a_continuous_query_says_stream() -> None:
     assert is_continuous("SELECT STREAM a FROM s")
     assert not is_continuous("SELECT a FROM s")
