@@ -1,0 +1,94 @@
+"""`App`: the log, the services over it and the one port in front of them, wired from the settings."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from firehose import Firehose
+from gateway.auth import Auth, check_exposed
+from gateway.desk import Desk, Row
+from gateway.server import Server
+from streams.control.journal import Journal
+from streams.core.clock import Clock, SystemClock
+from streams.core.settings import Settings
+from streams.log.embedded import EmbeddedLog
+from streams.sdk.local import LocalClient
+from streams.service import Service
+
+
+class App:
+    """A running headrace. `await App.start(settings)`, then `url`, then `stop`; or ``async with await App.start(…)``."""
+
+    def __init__(self, server: Server, host: str, parts: AsyncExitStack) -> None:
+        self._server = server
+        self._host = host
+        self._parts = parts
+        self.url = _url(host, server.port)
+
+    @classmethod
+    async def start(cls, settings: Settings, *, clock: Clock | None = None) -> Self:
+        """Serves when it returns. Raises `SettingsError`, `LogError` where the data directory cannot be used, `OSError`
+        where the address cannot be listened on; whatever had been opened is closed again."""
+        check_exposed(settings)
+        clock = clock or SystemClock()
+        async with AsyncExitStack() as opening:
+            log = await EmbeddedLog.open(
+                settings.data_path / "log",
+                clock=clock,
+                sync=settings.log_sync,
+                sync_interval_ms=settings.log_sync_interval_ms,
+                segment_size_max=settings.log_segment_size_max,
+                pending_size_max=settings.log_pending_size_max,
+            )
+            opening.push_async_callback(log.close)
+            service = Service(log, clock=clock, settings=settings)
+            opening.push_async_callback(service.close)
+            await service.open()
+            firehose = Firehose(
+                Journal(log, "control/firehose"),
+                lambda scope: LocalClient(service, scope),
+                settings=settings,
+                clock=clock,
+            )
+            opening.push_async_callback(firehose.close)
+            await firehose.open()
+            desk = Desk(
+                {
+                    "Kinesis_20131202": Row("kinesis", service),
+                    "Firehose_20150804": Row("firehose", firehose),
+                    "AWSGlue": Row("glue", firehose.glue),
+                },
+                service,
+                Auth(settings, clock),
+            )
+            server = Server(
+                desk.handle,
+                settings.host,
+                settings.port,
+                body_size_max=settings.body_size_max,
+                body_timeout_s=settings.body_timeout_s,
+            )
+            opening.push_async_callback(server.stop)
+            await server.start()
+            return cls(server, settings.host, opening.pop_all())
+        raise AssertionError("unreachable")
+
+    async def stop(self) -> None:
+        """Answers what is in flight, then closes every room, the log last. Stopping twice does nothing."""
+        await self._parts.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+
+def _url(host: str, port: int) -> str:
+    """How this machine reaches what listens on `host`."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"

@@ -1,0 +1,162 @@
+"""The desk behind the door: which service a request is for, and every error as an answer.
+
+A POST whose X-Amz-Target names an operation goes through classify → scope → decode → call → encode. The other paths
+stand in a table. Nothing that goes wrong inside leaves with more than a request id.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gateway.auth import Auth
+from gateway.http import Request, Response
+from streams.core.errors import InternalFailure, LogClosed, LogFull, RequestError, ServiceUnavailable
+from streams.core.scope import Scope
+from streams.service import Service
+from streams.wire import protocol as wire
+from streams.wire.protocol import classify, encode_error
+
+log = logging.getLogger("headrace.gateway")
+
+EXPOSED = "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date"
+PREFLIGHT_S = 172_800
+"""How long a browser may remember what it was allowed, as at AWS."""
+
+NATIVE = "/native/v1/"
+UNKNOWN_ERROR = "The request processing has failed because of an unknown error."
+
+
+class Target(Protocol):
+    """A service as the desk sees it."""
+
+    async def call(self, operation: str, request: Any, scope: Scope) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the dispatch table: the service's name in botocore, and who answers."""
+
+    service: str
+    target: Target
+
+
+class Desk:
+    """`handle` is the server's handler. `rows` are by the prefix of X-Amz-Target."""
+
+    def __init__(self, rows: Mapping[str, Row], streams: Service, auth: Auth) -> None:
+        self._rows = rows
+        self._protocols = _Protocols(rows)
+        self._auth = auth
+        self._streams = streams
+        self._ids = _Ids()
+        self._native: Callable[[Request, Scope], Awaitable[Response]] | None = None
+
+    async def handle(self, request: Request) -> Response:
+        """Never raises."""
+        request_id, headers = self._ids.next()
+        try:
+            if request.target.startswith(NATIVE):
+                response = await self._ask_native(request)
+            elif request.method == "GET" and request.path == "/healthz":
+                response = Response(200, [("Content-Type", "text/plain")], b"ok\n")
+            elif request.method == "OPTIONS" and "origin" in request.headers:
+                return _preflight(request, request_id)
+            else:
+                response = await self._call(request)
+        except Exception as error:
+            response = self._failed(request, request_id, error)
+        response.headers[:0] = headers
+        if "origin" in request.headers:
+            response.headers += (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED))
+        return response
+
+    async def _call(self, request: Request) -> Response:
+        call = classify(request.method, request.headers, request.body, self._protocols)
+        row = self._rows[call.protocol.target_prefix]
+        scope = self._auth.scope(request, row.service)
+        asked = call.protocol.decode(call.operation, call.content_type, request.body)
+        reply = await row.target.call(call.operation, asked, scope)
+        body = call.protocol.encode(call.operation, call.content_type, reply)
+        return Response(200, [("Content-Type", call.content_type)], body)
+
+    async def _ask_native(self, request: Request) -> Response:
+        if self._native is None:
+            from gateway.native import NativeDoor
+
+            self._native = NativeDoor(self._streams).handle
+        return await self._native(request, self._auth.scope(request))
+
+    def _failed(self, request: Request, request_id: str, error: Exception) -> Response:
+        match error:
+            case RequestError():
+                told = error
+            case LogFull():
+                told = InternalFailure(error.message)
+            case LogClosed():
+                told = ServiceUnavailable("The service is stopping.")
+            case _:
+                target = request.headers.get("x-amz-target", "")
+                log.error(
+                    "Request %s failed: %s %s %s", request_id, request.method, request.path, target, exc_info=error
+                )
+                told = InternalFailure(UNKNOWN_ERROR)
+        body, headers = encode_error(request.headers.get("content-type", ""), told)
+        return Response(told.status, list(headers.items()), body)
+
+
+class _Protocols(Mapping[str, wire.Protocol]):
+    """Protocols by target prefix, read when they are first asked for: Glue's model alone takes longer than the start."""
+
+    def __init__(self, rows: Mapping[str, Row]) -> None:
+        self._rows = rows
+        self._loaded: dict[str, wire.Protocol] = {}
+
+    def __getitem__(self, prefix: str) -> wire.Protocol:
+        loaded = self._loaded.get(prefix)
+        if loaded is None:
+            loaded = self._loaded[prefix] = wire.protocol(self._rows[prefix].service)
+        return loaded
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+class _Ids:
+    """Request ids in the form of a version 4 UUID: random for the process, counted within it, since drawing randomness
+    for every request costs as much as parsing it."""
+
+    def __init__(self) -> None:
+        text = os.urandom(8).hex()
+        self._prefix = f"{text[:8]}-{text[8:12]}-4{text[12:15]}-8{os.urandom(2).hex()[:3]}-"
+        self._id2_prefix = b64encode(os.urandom(48)).decode()
+        self._count = itertools.count(int.from_bytes(os.urandom(4)))
+
+    def next(self) -> tuple[str, list[tuple[str, str]]]:
+        """An id, and the headers that tell it."""
+        number = f"{next(self._count):012x}"
+        request_id = self._prefix + number
+        return request_id, [("x-amzn-RequestId", request_id), ("x-amz-id-2", self._id2_prefix + number)]
+
+
+def _preflight(request: Request, request_id: str) -> Response:
+    headers = [
+        ("x-amzn-RequestId", request_id),
+        ("Access-Control-Allow-Origin", "*"),
+        ("Access-Control-Expose-Headers", EXPOSED),
+        ("Access-Control-Max-Age", str(PREFLIGHT_S)),
+    ]
+    for kind in ("headers", "method"):
+        asked = request.headers.get(f"access-control-request-{kind}")
+        if asked and asked.isprintable() and asked.isascii():
+            name = "Access-Control-Allow-" + ("Headers" if kind == "headers" else "Methods")
+            headers.append((name, asked))
+    return Response(200, headers, b"")
