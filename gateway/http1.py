@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from http import HTTPStatus
+from typing import cast
 
 import httptools
 
@@ -75,7 +76,8 @@ class Http1(asyncio.Protocol):
     # The socket -------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's transport is one in all but its class.
+        transport = cast(asyncio.Transport, transport)
         self._transport = transport
         transport.set_write_buffer_limits(high=WRITE_SIZE_MAX)
         peer = transport.get_extra_info("peername")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine
+from typing import cast
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -94,7 +95,8 @@ class Http2(asyncio.Protocol):
     # The socket -------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's transport is one in all but its class.
+        transport = cast(asyncio.Transport, transport)
         self._transport = transport
         transport.set_write_buffer_limits(high=WRITE_SIZE_MAX)
         peer = transport.get_extra_info("peername")

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ssl as tls
 from collections.abc import Callable
+from typing import cast
 
 from gateway.http import Handler
 from gateway.http1 import Http1
@@ -118,7 +119,8 @@ class Newcomer(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's transport is one in all but its class.
+        transport = cast(asyncio.Transport, transport)
         self._transport = transport
         if self._serving.stopping or len(self._serving.connections) >= CONNECTIONS_MAX:
             transport.abort()
