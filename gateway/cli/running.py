@@ -30,6 +30,8 @@ def run(target: Target, work: Coroutine[Any, Any, T], *, endless: bool = False) 
         if _refused(error):
             raise target.down from error
         raise Failure(error.message) from error
+    except BrokenPipeError:
+        raise  # the reader of stdout went away: click ends the command quietly
     except ConnectionError as error:
         raise target.down from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import click
 import uvloop
 
 from gateway.cli.failure import Failure
+from gateway.cli.tuning import tune
 from streams.core import settings
 from streams.core.errors import HeadraceError
 from streams.core.settings import Settings
@@ -49,6 +51,8 @@ def serve(file: Path | None, **options: Any) -> None:
 
     Prints one line when it is ready. Ends cleanly on SIGTERM and Ctrl-C. Every setting can also stand in the settings
     file or in the environment (HEADRACE_LOG_SYNC=interval); `headrace config` shows what is in force."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    tune()
     try:
         uvloop.run(_serve(settings.load(file, options=options)))
     except HeadraceError as error:
