@@ -142,7 +142,8 @@ async def _tables(
 ) -> list[_Table]:
     """The streams that the query names; the tree is changed to name them as DuckDB will."""
     common = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
-    wanted = None if tree.find(exp.Star) else {name.name.lower() for name in tree.find_all(exp.Identifier)}
+    every = tree.find(exp.Columns) or any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
+    wanted = None if every else {name.name.lower() for name in tree.find_all(exp.Identifier)}
     found: dict[str, _Table] = {}
     for table in list(tree.find_all(exp.Table)):
         if not isinstance(table.this, exp.Identifier) or table.name.lower() in common:
