@@ -147,7 +147,7 @@ def _name(part: str) -> str:
 
 def _scope(request: Request, scope: Scope) -> Scope:
     region = request.headers.get(native.REGION_HEADER)
-    if region is None or "authorization" in request.headers:
+    if region is None or "authorization" in request.headers or "X-Amz-Credential" in request.query:
         return scope
     if not _REGION.fullmatch(region):
         raise InvalidArgument(f"{native.REGION_HEADER} is not the name of a region: {region[:100]!r}.")

@@ -45,9 +45,9 @@ class Reading:
 
     @staticmethod
     def of(query: Mapping[str, str]) -> Reading:
-        """Raises `InvalidArgument`."""
+        """Raises `InvalidArgument`. A signature may stand in the query too."""
         for name in query:
-            if name not in ("shard", "from", "follow"):
+            if name not in ("shard", "from", "follow") and not name.startswith("X-Amz-"):
                 raise InvalidArgument(f"Records are asked for by shard, from and follow, not by {name[:100]!r}.")
         follow = query.get("follow", "false")
         if follow not in ("true", "false"):

@@ -121,14 +121,13 @@ def read_records(body: bytes) -> Records:
     """
     try:
         _check_messages(body)
-        batches = list(pa.ipc.open_stream(pa.py_buffer(body)))
+        reader = pa.ipc.open_stream(pa.py_buffer(body))
+        _check_names(reader.schema.names)
+        batches = [batch for batch in reader if batch.num_rows]
     except InvalidArgument:
         raise
     except (pa.ArrowException, OSError, MemoryError, ValueError, KeyError, struct.error) as error:
         raise InvalidArgument(f"The body is not an Arrow IPC stream: {_sentence(error)}") from error
-    batches = [batch for batch in batches if batch.num_rows]
-    for batch in batches[:1]:
-        _check_names(batch.schema.names)
     parts = [
         Records(
             _column(batch, "data", pa.binary()),

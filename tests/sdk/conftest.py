@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 import pytest
-from streams.log.memory import MemoryLog
 
+from gateway.native import NativeDoor
+from gateway.server import Server
 from streams.core.clock import ManualClock, SystemClock
 from streams.core.scope import Scope
+from streams.log.memory import MemoryLog
 from streams.sdk.client import Client
+from streams.sdk.http import HttpClient
 from streams.sdk.local import LocalClient
 from streams.service import Service
 from streams.wire.protocol import protocol
@@ -50,9 +53,21 @@ async def service(log: MemoryLog) -> AsyncIterator[Service]:
     await service.close()
 
 
-@pytest.fixture
-async def client(service: Service) -> Client:
-    return LocalClient(service)
+@pytest.fixture(params=["local", "http"])
+async def client(request: pytest.FixtureRequest, service: Service) -> AsyncIterator[Client]:
+    """A client of the service in this process, and one over its native door."""
+    if request.param == "local":
+        yield LocalClient(service)
+        return
+    door = NativeDoor(service)
+    server = Server(lambda asked: door.handle(asked, Scope()), "127.0.0.1", 0)
+    await server.start()
+    client = HttpClient(f"http://127.0.0.1:{server.port}")
+    try:
+        yield client
+    finally:
+        await client.close()
+        await server.stop()
 
 
 async def operate(service: Service, operation: str, **members: str) -> None:
