@@ -72,6 +72,7 @@ class App:
             )
             opening.push_async_callback(server.stop)
             await server.start()
+            opening.callback(desk.stop)
             return cls(server, settings.host, opening.pop_all())
         raise AssertionError("unreachable")
 

@@ -6,11 +6,12 @@ stand in a table. Nothing that goes wrong inside leaves with more than a request
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import os
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from streams.core.errors import InternalFailure, LogClosed, LogFull, RequestErro
 from streams.core.scope import Scope
 from streams.service import Service
 from streams.wire import protocol as wire
+from streams.wire.native import PREFIX
 from streams.wire.protocol import classify, encode_error
 
 log = logging.getLogger("headrace.gateway")
@@ -28,7 +30,7 @@ EXPOSED = "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-
 PREFLIGHT_S = 172_800
 """How long a browser may remember what it was allowed, as at AWS."""
 
-NATIVE = "/native/v1/"
+STOPPING = "The service is stopping."
 UNKNOWN_ERROR = "The request processing has failed because of an unknown error."
 
 
@@ -55,13 +57,21 @@ class Desk:
         self._auth = auth
         self._streams = streams
         self._ids = _Ids()
-        self._native: Callable[[Request, Scope], Awaitable[Response]] | None = None
+        self._native: Callable[[Request, Scope], Coroutine[Any, Any, Response]] | None = None
+        self._native_tasks: set[asyncio.Task[Response]] = set()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Whoever waits for records is told that the service stops, instead of holding it up."""
+        self._stopping = True
+        for task in self._native_tasks:
+            task.cancel()
 
     async def handle(self, request: Request) -> Response:
         """Never raises."""
         request_id, headers = self._ids.next()
         try:
-            if request.target.startswith(NATIVE):
+            if request.target.startswith(PREFIX):
                 response = await self._ask_native(request)
             elif request.method == "GET" and request.path == "/healthz":
                 response = Response(200, [("Content-Type", "text/plain")], b"ok\n")
@@ -90,7 +100,19 @@ class Desk:
             from gateway.native import NativeDoor
 
             self._native = NativeDoor(self._streams).handle
-        return await self._native(request, self._auth.scope(request))
+        scope = self._auth.scope(request)
+        if not request.path.endswith("/fetch"):
+            return await self._native(request, scope)
+        task = asyncio.get_running_loop().create_task(self._native(request, scope))
+        self._native_tasks.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if self._stopping and task.cancelled():
+                raise ServiceUnavailable(STOPPING) from None
+            raise
+        finally:
+            self._native_tasks.discard(task)
 
     def _failed(self, request: Request, request_id: str, error: Exception) -> Response:
         match error:
@@ -99,7 +121,7 @@ class Desk:
             case LogFull():
                 told = InternalFailure(error.message)
             case LogClosed():
-                told = ServiceUnavailable("The service is stopping.")
+                told = ServiceUnavailable(STOPPING)
             case _:
                 target = request.headers.get("x-amz-target", "")
                 log.error(

@@ -114,7 +114,7 @@ class Http1(asyncio.Protocol):
         owed = self._working or bool(self._queue) or self._refusal is not None
         self._ended = True
         self._wake_up()
-        return owed
+        return owed and self._transport is not None and self._transport.can_write_eof()
 
     def pause_writing(self) -> None:
         self._drained = self._serving.loop.create_future()
@@ -190,7 +190,7 @@ class Http1(asyncio.Protocol):
         self._awaited = int(size) if size else 0
         if self._awaited > self._serving.limits.body_size_max:
             self._refuse_body()
-        elif "expect" in self._headers and self._headers["expect"].lower() == "100-continue":
+        elif not self._ended and "expect" in self._headers and self._headers["expect"].lower() == "100-continue":
             self._expects = True
             self._encourage()
 
@@ -300,6 +300,9 @@ class Http1(asyncio.Protocol):
                         self._encourage()
                     self._wake = self._serving.loop.create_future()
                     await self._wake
+        except Exception:
+            log.exception("A connection failed")
+            self.abort()
         finally:
             self._working = False
         self._close()

@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine
+from functools import partial
 from typing import cast
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
+    ConnectionTerminated,
     DataReceived,
     Event,
     RemoteSettingsChanged,
@@ -53,7 +55,19 @@ _CONFIGURATION = H2Configuration(client_side=False)
 class _Stream:
     """A request as it comes, and its answer as it goes."""
 
-    __slots__ = ("answering", "body", "headers", "id", "since", "size", "task", "waits_since", "window")
+    __slots__ = (
+        "answering",
+        "body",
+        "headers",
+        "id",
+        "running",
+        "since",
+        "size",
+        "streaming",
+        "task",
+        "waits_since",
+        "window",
+    )
 
     def __init__(self, number: int, headers: list[tuple[bytes, bytes]], now: float) -> None:
         self.id = number
@@ -62,6 +76,8 @@ class _Stream:
         self.size = 0
         self.since = now
         self.answering = False  # no more of the request is wanted
+        self.running = False  # the handler works on it
+        self.streaming = False
         self.task: asyncio.Task[None] | None = None
         self.window: asyncio.Future[None] | None = None
         self.waits_since = 0.0
@@ -131,8 +147,13 @@ class Http2(asyncio.Protocol):
                 self._take(event)
         except ProtocolError as error:
             log.debug("An HTTP/2 peer broke the protocol: %s", error)
-            self._flush()
-            self._transport.close()
+            self._close()
+            return
+        except Exception:
+            log.exception("An HTTP/2 connection failed")
+            self.abort()
+            return
+        if self._transport is None:
             return
         self._flush()
         if self._transport.get_write_buffer_size() > CONTROL_SIZE_MAX:
@@ -174,6 +195,8 @@ class Http2(asyncio.Protocol):
                 self._widen(event.stream_id)
             case RemoteSettingsChanged():
                 self._widen(0)
+            case ConnectionTerminated():
+                self._close()
 
     def _take_request(self, event: RequestReceived) -> None:
         number = event.stream_id
@@ -222,9 +245,7 @@ class Http2(asyncio.Protocol):
             self._drop(stream)
         if self._resets > RESETS_MAX:
             self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-            self._flush()
-            if self._transport is not None:
-                self._transport.close()
+            self._close()
 
     def _widen(self, number: int) -> None:
         """A window has grown: a stream's, or with 0 everybody's."""
@@ -240,16 +261,24 @@ class Http2(asyncio.Protocol):
         while self._ready and self._running < RUNNING_MAX and self._outgoing < OUTGOING_SIZE_MAX:
             stream = self._ready.popleft()
             if stream.id in self._streams:
+                stream.running = True
                 self._running += 1
                 self._run(stream, self._answer(stream))
 
     def _run(self, stream: _Stream, work: Coroutine[object, None, None]) -> None:
         self._tasks += 1
         stream.task = self._serving.loop.create_task(work)
-        stream.task.add_done_callback(self._ran)
+        stream.task.add_done_callback(partial(self._ran, stream))
 
-    def _ran(self, task: asyncio.Task[None]) -> None:
+    def _handled(self, stream: _Stream) -> None:
+        if stream.running:
+            stream.running = False
+            self._running -= 1
+        self._begin()
+
+    def _ran(self, stream: _Stream, task: asyncio.Task[None]) -> None:
         self._tasks -= 1
+        self._handled(stream)
         if not task.cancelled() and task.exception() is not None:
             log.error("An HTTP/2 stream failed", exc_info=task.exception())
             self.abort()
@@ -278,27 +307,22 @@ class Http2(asyncio.Protocol):
             self._drop(stream)
 
     async def _answer(self, stream: _Stream) -> None:
-        running = True
         try:
             request = self._request(stream)
             response = await self._serving.answer(request)
-            running = False
-            self._running -= 1
             body = response.body
             if isinstance(body, bytes):
                 self._outgoing += len(body)
-                self._begin()
+                self._handled(stream)
                 try:
                     await self._send_whole(stream, response, body, bodiless=request.method == "HEAD")
                 finally:
                     self._outgoing -= len(body)
             else:
-                self._begin()
+                self._handled(stream)
                 await self._send_stream(stream, request, response, body)
         finally:
-            self._running -= running
             self._drop(stream)
-            self._begin()
 
     def _request(self, stream: _Stream) -> Request:
         headers: dict[str, str] = {}
@@ -337,6 +361,7 @@ class Http2(asyncio.Protocol):
     async def _send_stream(
         self, stream: _Stream, request: Request, response: Response, body: AsyncIterator[bytes]
     ) -> None:
+        stream.streaming = True
         try:
             if not self._open(stream):
                 return
@@ -348,7 +373,7 @@ class Http2(asyncio.Protocol):
             async for part in body:
                 if part and not await self._send(stream, part, last=False):
                     return
-                if self._serving.stopping:
+                if self._leaving:
                     self._reset(stream, ErrorCodes.NO_ERROR)
                     return
                 await asyncio.sleep(0)  # a body that is always ready lets the others live
@@ -420,6 +445,11 @@ class Http2(asyncio.Protocol):
                 pass  # both sides had ended it already
             self._flush()
 
+    def _close(self) -> None:
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
@@ -431,6 +461,10 @@ class Http2(asyncio.Protocol):
         self._leaving = True
         self._flush()
         self._transport.write(GoAwayFrame(0, last_stream_id=self._last, error_code=0).serialize())
+        for stream in list(self._streams.values()):
+            if stream.streaming:
+                self._reset(stream, ErrorCodes.NO_ERROR)
+                self._drop(stream)
         if not self._streams and not self._tasks:
             self._transport.close()
 

@@ -67,7 +67,12 @@ class Server:
         serving = self._serving = Serving(self._handler, self._limits, loop)
         serving.tick()
         self._server = await loop.create_server(
-            lambda: Newcomer(serving), self._host, self._asked_port, backlog=BACKLOG, ssl=self._ssl
+            lambda: Newcomer(serving),
+            self._host,
+            self._asked_port,
+            backlog=BACKLOG,
+            ssl=self._ssl,
+            ssl_handshake_timeout=self._limits.head_timeout_s if self._ssl is not None else None,
         )
         self._sweeper = loop.create_task(self._sweep(serving))
 
