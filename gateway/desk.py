@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from gateway.auth import Auth
 from gateway.http import Request, Response
+from gateway.native import NativeDoor, failure
 from streams.core.errors import InternalFailure, LogClosed, LogFull, RequestError, ServiceUnavailable
 from streams.core.scope import Scope
 from streams.service import Service
@@ -97,10 +98,11 @@ class Desk:
 
     async def _ask_native(self, request: Request) -> Response:
         if self._native is None:
-            from gateway.native import NativeDoor
-
             self._native = NativeDoor(self._streams).handle
-        scope = self._auth.scope(request)
+        try:
+            scope = self._auth.scope(request)
+        except RequestError as error:
+            return failure(error)
         if not request.path.endswith("/fetch"):
             return await self._native(request, scope)
         task = asyncio.get_running_loop().create_task(self._native(request, scope))
