@@ -16,8 +16,10 @@ from streams.core.clock import Clock, SystemClock
 from streams.core.errors import LogClosed, OffsetOutOfRange, ShardUnknown
 from streams.core.records import Batch, ProducerMark, Records
 from streams.log import reader
+from streams.log.commits import CommitLog
 from streams.log.directory import Directory
 from streams.log.disk import Disk
+from streams.log.frames import Header
 from streams.log.marks import Marks
 from streams.log.names import check_name
 from streams.log.recovery import recover
@@ -51,6 +53,13 @@ class _Shard:
         self.places: dict[int, tuple[Segment, int]] = {}
         self.dropped = False
 
+    def extend(self, segment: Segment, header: Header) -> None:
+        """One more frame is there to be read."""
+        if not self.segments or self.segments[-1] is not segment:
+            self.segments.append(segment)
+        segment.extend(header)
+        self.next = header.next
+
     def segment_of(self, offset: int) -> int:
         """The index of the segment that holds `offset`, or the last one before it."""
         return max(0, bisect.bisect_right(self.segments, offset, key=lambda segment: segment.base) - 1)
@@ -81,7 +90,8 @@ class EmbeddedLog:
         self._room: deque[asyncio.Future[None]] = deque()
         self._changing = asyncio.Lock()
         self._closed = False
-        self._writer = Writer(clock, sync, interval_ms, self._committed)
+        self._commits = CommitLog(disk, directory.path)
+        self._writer = Writer(clock, sync, interval_ms, self._commits, self._committed)
 
     @classmethod
     async def open(
@@ -257,10 +267,7 @@ class EmbeddedLog:
             if at is None or outcome.written is None or at.tail is not outcome.appends[0].tail:
                 continue
             for segment, header in outcome.written.frames:
-                if not at.segments or at.segments[-1] is not segment:
-                    at.segments.append(segment)
-                segment.extend(header)
-                at.next = header.next
+                at.extend(segment, header)
             at.waiters.wake(at.next)
         settle_appends(outcomes)
         while self._room:
@@ -293,7 +300,19 @@ class EmbeddedLog:
         self._directory.drop(at.name)
 
     def _load(self) -> dict[str, _Shard]:
-        return {name: self._load_shard(name, folder) for name, folder in self._directory.folders().items()}
+        shards = {name: self._load_shard(name, folder) for name, folder in self._directory.folders().items()}
+        restored: dict[str, _Shard] = {}
+        for name, frame in self._commits.read():
+            at = shards.get(name)
+            found = None if at is None else at.tail.restore(frame)
+            if at is not None and found is not None:
+                at.extend(*found)
+                restored[name] = at
+        for at in restored.values():
+            at.tail.sync()
+            at.tail.release()
+        self._commits.open()
+        return shards
 
     def _load_shard(self, name: str, folder: Path) -> _Shard:
         """Sealed segments by their sidecars, unread; the last one is scanned behind what its sidecar vouches for."""

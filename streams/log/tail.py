@@ -13,7 +13,7 @@ from typing import Protocol
 
 from streams.core.records import ProducerMark, Records
 from streams.log.disk import Disk
-from streams.log.frames import Header, MarkAt, decode_header, encode
+from streams.log.frames import HEADER_SIZE, Header, MarkAt, decode_header, decode_marks, encode
 from streams.log.marks import Changed, Marks
 from streams.log.segments import Segment, segment_path, write_sidecar
 
@@ -35,10 +35,12 @@ class Request(Protocol):
 
 @dataclass(slots=True)
 class Written:
-    """What one commit added to a shard: each frame with the segment that it went into, and each request's first offset."""
+    """What one commit added to a shard: each frame with the segment that it went into and its header and body in turn in
+    `pieces`, and each request's first offset."""
 
     frames: list[tuple[Segment, Header]] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
+    pieces: list[bytes] = field(default_factory=list)
 
 
 class Tail:
@@ -74,7 +76,7 @@ class Tail:
         next_, position = self.next, self._position
         base = next_ if self.segment is None else self.segment.base
         segment = self.segment or Segment(segment_path(self.folder, base), base, next_, 0, 0)
-        pieces: list[bytes] = []
+        pieces = written.pieces
         noted: list[tuple[ProducerMark, int]] = []
         fresh: dict[str, tuple[int, int]] = {}
         parts: list[Records] = []
@@ -155,6 +157,30 @@ class Tail:
             assert self.fd is not None
             self._disk.sync(self.fd)
             self._synced = self._position
+
+    def redo(self) -> None:
+        """Writes what is not synced once more, since a failed sync may have forgotten that it was not."""
+        if self.dirty:
+            self._reopen()
+            assert self.fd is not None
+            assert self.segment is not None
+            content = self._disk.read(self.segment.path, self._synced, self._position - self._synced)
+            self._disk.write(self.fd, [content], self._synced)
+
+    def restore(self, frame: bytes) -> tuple[Segment, Header] | None:
+        """Appends a frame that the commit log kept, unless the tail has it already. Before the writer runs."""
+        header = decode_header(memoryview(frame), 0, self._position)
+        if header is None or header.base != self.next:
+            return None
+        segment = self.segment or Segment(segment_path(self.folder, header.base), header.base, header.base, 0, 0)
+        self._open(segment)
+        assert self.fd is not None
+        self._disk.write(self.fd, [frame], self._position)
+        for at in decode_marks(header, memoryview(frame)[HEADER_SIZE:]):
+            self.marks.note(at.mark, at.first)
+        self.segment, self.next, self._position, self.arrival_ms = segment, header.next, header.end, header.arrival_ms
+        segment.index.add(header)
+        return segment, header
 
     def vouch(self, *, always: bool = False) -> None:
         """Writes the sidecar, if enough was synced since the last one (or if `always` and anything was)."""

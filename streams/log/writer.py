@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from streams.core.clock import Clock
-from streams.core.errors import HeadraceError, LogClosed, LogError, LogFull
+from streams.core.errors import HeadraceError, LogError, LogFull
 from streams.core.records import ProducerMark, Records
+from streams.log.commits import COMMIT_SIZE_MAX as COMMIT_LOGGED_MAX
+from streams.log.commits import CommitLog
 from streams.log.tail import Tail, Written
 
 log = logging.getLogger(__name__)
@@ -70,11 +72,17 @@ class Writer:
     """Owns the tails from `start` to `stop`. `committed` is called on the event loop with the outcomes of each commit."""
 
     def __init__(
-        self, clock: Clock, sync: Sync, sync_interval_ms: int, committed: Callable[[list[Outcome]], None]
+        self,
+        clock: Clock,
+        sync: Sync,
+        sync_interval_ms: int,
+        commits: CommitLog,
+        committed: Callable[[list[Outcome]], None],
     ) -> None:
         self._clock = clock
         self._sync = sync
         self._interval_s = sync_interval_ms / 1000
+        self._commits = commits
         self._committed = committed
         self._queue: queue.SimpleQueue[Append | Call | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
@@ -101,6 +109,9 @@ class Writer:
         tail.release()
         self._open.pop(tail, None)
         self._dirty.pop(tail, None)
+        # A shard that is created anew under the old name must not get the old one's frames after a crash.
+        if not self._commits.empty and self._sync_dirty():
+            self._commits.clear()
 
     def seal_open(self) -> None:
         """Syncs and vouches for all open tails and closes their files; only in the writer's thread, before `stop`."""
@@ -109,6 +120,7 @@ class Writer:
             self._vouch(tail, always=True)
             tail.release()
         self._open.clear()
+        self._commits.close()
 
     async def stop(self) -> None:
         """Everything submitted before is done when it returns."""
@@ -173,7 +185,7 @@ class Writer:
         now_ms = self._clock.now_ms()
         outcomes = [self._write(tail, group, now_ms) for tail, group in by_tail.items()]
         if self._sync == "always":
-            self._sync_each(outcomes)
+            self._make_durable(outcomes)
         for outcome in outcomes:
             if outcome.written is not None:
                 outcome.appends[0].tail.commit(outcome.written)
@@ -192,6 +204,36 @@ class Writer:
             self._dirty[tail] = None
         return Outcome(shard, appends, written, None)
 
+    def _make_durable(self, outcomes: list[Outcome]) -> None:
+        """One sync of the commit log for a small commit, else one of each segment. What fails is undone."""
+        frames = [
+            (outcome.shard, outcome.written.pieces[at : at + 2])
+            for outcome in outcomes
+            if outcome.written is not None
+            for at in range(0, len(outcome.written.pieces), 2)
+        ]
+        size = sum(len(piece) for _, frame in frames for piece in frame)
+        if not frames:
+            return
+        if size > COMMIT_LOGGED_MAX or not self._has_room(frames):
+            self._sync_each(outcomes)
+            return
+        error = _try(lambda: self._commits.add(frames))
+        if error is not None:
+            for outcome in outcomes:
+                if outcome.written is not None and outcome.written.frames:
+                    self._undo(outcome, error)
+
+    def _has_room(self, frames: Sequence[tuple[str, Sequence[bytes]]]) -> bool:
+        if not self._commits.fits(frames):
+            self._next_round()
+        return self._commits.fits(frames)
+
+    def _next_round(self) -> None:
+        """Syncs all segments, so that the commit log may begin anew. If one fails, it may not: it holds what that lacks."""
+        if self._sync_dirty():
+            self._commits.restart()
+
     def _sync_each(self, outcomes: list[Outcome]) -> None:
         """Syncs what the outcomes wrote, side by side; those whose sync fails are undone."""
         wrote = [outcome for outcome in outcomes if outcome.written is not None and outcome.written.frames]
@@ -203,22 +245,32 @@ class Writer:
             if error is None:
                 self._dirty.pop(tail, None)
                 continue
-            undone = _try(tail.undo)
-            if undone is not None:
-                log.error("%s: what failed to sync could not be cut off: %s", outcome.shard, undone)
-            outcome.written, outcome.error = None, _explain(outcome.shard, error)
+            self._undo(outcome, error)
+
+    def _undo(self, outcome: Outcome, error: Exception) -> None:
+        undone = _try(outcome.appends[0].tail.undo)
+        if undone is not None:
+            log.error("%s: what failed to sync could not be cut off: %s", outcome.shard, undone)
+        outcome.written, outcome.error = None, _explain(outcome.shard, error)
 
     def _sync_when_due(self) -> None:
         if self._sync == "interval" and self._dirty and time.monotonic() - self._synced_at >= self._interval_s:
             self._sync_dirty()
 
-    def _sync_dirty(self) -> None:
+    def _sync_dirty(self) -> bool:
+        """Syncs all segments that need it; whether all could be."""
         for tail in list(self._dirty):
             error = _try(tail.sync)
+            if error is None:
+                del self._dirty[tail]
+                self._vouch(tail)
+                continue
+            log.error("%s: a sync failed and will be tried again: %s", tail.folder, error)
+            error = _try(tail.redo)
             if error is not None:
-                log.error("%s: a sync failed, records of the last moments may be lost: %s", tail.folder, error)
-            del self._dirty[tail]
+                log.error("%s: what is to be synced could not be written again: %s", tail.folder, error)
         self._synced_at = time.monotonic()
+        return not self._dirty
 
     def _tidy(self, tail: Tail) -> None:
         self._vouch(tail)
@@ -270,6 +322,3 @@ def settle_appends(outcomes: Sequence[Outcome]) -> None:
             for append, first in zip(outcome.appends, outcome.written.offsets, strict=True):
                 if not append.future.done():
                     append.future.set_result(first)
-
-
-CLOSED = LogClosed("the log is closed")

@@ -55,6 +55,7 @@ class FaultyDisk(Disk):
         self.sync_error: int | None = None
         self._paths: dict[int, Path] = {}
         self._synced: dict[Path, int] = {}
+        self._overwritten: dict[Path, list[tuple[int, bytes]]] = {}
 
     def open(self, path: Path) -> int:
         fd = super().open(path)
@@ -70,6 +71,10 @@ class FaultyDisk(Disk):
                 self.room = 0
                 raise OSError(errno.ENOSPC, "No space left on device")
             self.room -= len(whole)
+        path = self._paths.get(fd)
+        if path is not None and position < self._synced[path]:
+            old = self.read(path, position, min(sum(map(len, pieces)), self._synced[path] - position))
+            self._overwritten.setdefault(path, []).append((position, old))
         return super().write(fd, pieces, position)
 
     def sync(self, fd: int) -> None:
@@ -77,6 +82,7 @@ class FaultyDisk(Disk):
             raise OSError(self.sync_error, "Input/output error")
         super().sync(fd)
         self._synced[self._paths[fd]] = self.size(self._paths[fd])
+        self._overwritten.pop(self._paths[fd], None)
 
     def truncate(self, fd: int, size: int) -> None:
         super().truncate(fd, size)
@@ -84,7 +90,15 @@ class FaultyDisk(Disk):
         self._synced[path] = min(self._synced[path], size)
 
     def crash(self, randomness: random.Random) -> None:
-        """Of the bytes of each file that were not synced, some first part stays, and it may be garbage."""
+        """Of the bytes of each file that were not synced, some first part stays, and it may be garbage; of what was
+        written over and not synced, some is as before."""
+        for path, pieces in self._overwritten.items():
+            with path.open("r+b") as file:
+                for position, old in reversed(pieces):
+                    first = randomness.choice([0, randomness.randint(0, len(old))])
+                    file.seek(position + first)
+                    file.write(old[first:])
+        self._overwritten.clear()
         for path, synced in self._synced.items():
             if not path.exists():
                 continue

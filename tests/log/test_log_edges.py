@@ -120,6 +120,7 @@ async def test_a_frame_inside_a_record_is_never_taken_for_one(tmp_path: Path, po
     await log.append("s", Records.of([""], [forged + bytes(1000)]))
     copy = crashed(tmp_path / "log")
     await log.close()
+    (copy / "COMMITS").unlink()  # which would heal it
     segment = copy / "shards" / "s~" / f"{0:020d}.log"
     os.truncate(segment, segment.stat().st_size - 8)
     log = await start(copy)
