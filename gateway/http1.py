@@ -63,6 +63,7 @@ class Http1(asyncio.Protocol):
         self._refusal: Response | None = None
         self._reading = True
         self._ended = False  # no more requests will come
+        self._half_closed = False
         self._worker: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._working = False
@@ -112,7 +113,7 @@ class Http1(asyncio.Protocol):
         if self._streaming or self._lingers_since:
             return False
         owed = self._working or bool(self._queue) or self._refusal is not None
-        self._ended = True
+        self._ended = self._half_closed = True
         self._wake_up()
         return owed and self._transport is not None and self._transport.can_write_eof()
 
@@ -347,6 +348,9 @@ class Http1(asyncio.Protocol):
         self, request: Request, response: Response, body: AsyncIterator[bytes], *, keep: bool, http11: bool
     ) -> bool:
         """Whether it came to its end. HTTP/1.0 knows no chunks: there the connection's end is the body's."""
+        if self._half_closed:
+            await close_stream(body)
+            return False
         parts = [_STATUS[response.status], self._serving.date, "\r\n"]
         for name, value in response.headers:
             parts += (name, ": ", value, "\r\n")

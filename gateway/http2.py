@@ -28,7 +28,7 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
 from gateway.http import Request, Response
@@ -118,13 +118,16 @@ class Http2(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
         self._serving.connections.add(self)
-        self._h2.local_settings.update(
-            {
+        # Settings that are changed later wait for the peer to acknowledge them; these are what it is told first.
+        self._h2.local_settings = Settings(
+            client=False,
+            initial_values={
                 SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MAX,
                 SettingCodes.INITIAL_WINDOW_SIZE: WINDOW_SIZE,
                 SettingCodes.MAX_HEADER_LIST_SIZE: HEAD_SIZE_MAX,
-            }
+            },
         )
+        self._h2.decoder.max_header_list_size = HEAD_SIZE_MAX
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW_SIZE - self._h2.inbound_flow_control_window)
         self._flush()
