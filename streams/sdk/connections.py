@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httptools
 import numpy as np
 
-from streams.core.errors import InvalidArgument, ServiceUnavailable
+from streams.core.errors import AccessDenied, InvalidArgument, ServiceUnavailable
 
 IDLE_MAX = 16
 """Connections kept for the next request: more than a client has at work at once, rarely."""
@@ -69,7 +69,7 @@ class Answer:
 
 
 class Lost(Exception):
-    """The connection ended before the answer did. `untouched`: not one byte of an answer had come."""
+    """The connection ended without a whole answer: what the server did. `untouched`: not one byte of one had come."""
 
     def __init__(self, reason: str, untouched: bool) -> None:
         super().__init__(reason)
@@ -169,47 +169,45 @@ class Connection(asyncio.BufferedProtocol):
             else:
                 self._parser.feed_data(memoryview(self._head)[:nbytes])
         except httptools.HttpParserError as error:
-            self._fail(f"what it answered is not HTTP ({error})", untouched=False)
+            self._fail(f"answered what is not HTTP ({error})", untouched=False)
             return
         if self._body is not None and self._received == len(self._body):
             self._settle(self._body)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._writable.set()
-        reason = (
-            "the connection was closed before the answer was whole" if self._touched else "it closed the connection"
-        )
+        reason = f"closed the connection {'amid its answer' if self._touched else 'before it answered'}"
         self._fail(reason if exc is None else f"{reason} ({exc})", untouched=not self._touched)
 
     # The answer -------------------------------------------------------------------------------------------------------
 
     def _read_head(self) -> None:
-        end = self._head.find(b"\r\n\r\n", 0, self._filled) + 4
-        if end < 4:
-            if self._filled == len(self._head):
-                self._fail("the head of its answer has no end", untouched=False)
-            return
-        self._parser.feed_data(memoryview(self._head)[:end])
-        if self._in_head and self._parser.get_status_code() < 200:
+        while True:
+            end = self._head.find(b"\r\n\r\n", 0, self._filled) + 4
+            if end < 4:
+                if self._filled == len(self._head):
+                    self._fail("answered with a head that has no end", untouched=False)
+                return
+            self._parser.feed_data(memoryview(self._head)[:end])
+            rest = self._filled - end
+            if self._parser.get_status_code() >= 200:
+                break
             # An interim answer (100 Continue): the real one follows.
-            self._head[: self._filled - end] = self._head[end : self._filled]
-            self._filled -= end
+            self._head[:rest] = self._head[end : self._filled]
+            self._filled = rest
             self._parser = httptools.HttpResponseParser(self)
-            self._read_head()
-            return
-        rest = self._filled - end
         self._filled = 0
-        if self._length is not None and self._length > ANSWER_SIZE_MAX:
-            self._fail(f"it answers with {self._length} bytes", untouched=False)
-        elif self._length is None:
+        if self._length is None:
             self._in_head = False
             self._parser.feed_data(memoryview(self._head)[end : end + rest])
-        elif self._length and rest <= self._length:
+        elif self._length > ANSWER_SIZE_MAX:
+            self._fail(f"answered with {self._length} bytes", untouched=False)
+        elif rest > self._length:
+            self._fail("answered more than it had announced", untouched=False)
+        elif self._length:
             self._body = memoryview(cast(Any, np.empty(self._length, np.uint8)))  # not zeroed first
             self._body[:rest] = memoryview(self._head)[end : end + rest]
             self._received = rest
-        elif self._length:
-            self._fail("its answer is longer than it said", untouched=False)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"content-length":
@@ -246,7 +244,7 @@ class Pool:
         self._closed = False
 
     async def take(self, *, fresh: bool = False) -> Connection:
-        """Raises `ServiceUnavailable` where nobody listens."""
+        """Raises `ServiceUnavailable` where nobody listens, `AccessDenied` where somebody else seems to."""
         if self._closed:
             raise ServiceUnavailable(f"The client of {self._place.url} has been closed.")
         while self._idle and not fresh:
@@ -262,6 +260,10 @@ class Pool:
                 _, connection = await connecting
         except TimeoutError as error:
             raise ServiceUnavailable(f"{place.url} did not take a connection within {self._timeout_s:g} s.") from error
+        except ssl.SSLCertVerificationError as error:
+            raise AccessDenied(
+                f"The certificate of {place.url} is not to be trusted: {error.verify_message}."
+            ) from error
         except OSError as error:
             raise ServiceUnavailable(f"No connection to {place.url}: {error.strerror or error}.") from error
         return connection

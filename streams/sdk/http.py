@@ -130,7 +130,7 @@ class HttpClient:
                         raise
                     answer = await self._once(await self._pool.take(fresh=True), head, pieces)
         except Lost as lost:
-            raise ServiceUnavailable(f"{self._place.url}: {lost}.") from lost
+            raise ServiceUnavailable(f"{self._place.url} {lost}.") from lost
         except TimeoutError as error:
             raise ServiceUnavailable(f"{self._place.url} did not answer within {timeout_s:g} s.") from error
         if answer.status != 200:

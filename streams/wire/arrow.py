@@ -30,7 +30,7 @@ HASHED_PUT_SCHEMA = PUT_SCHEMA.append(pa.field("hash_key", HASH_KEY))
 MESSAGES_MAX = 4096
 """Messages in one stream from outside: each costs some µs whatever its size; a batch of a few rows a message is misuse."""
 UNFOLDED_SIZE_MAX = 256 << 20
-"""Bytes of one column from outside, once dictionaries and views are unfolded: some times the largest body."""
+"""Bytes of the records of one put, once dictionaries and views are unfolded: some times the largest body."""
 
 _IGNORED = frozenset({"shard", "arrival", "offset"})
 """Columns of what was read from a stream: they may come back, and mean nothing."""
@@ -128,17 +128,24 @@ def read_records(body: bytes) -> Records:
         raise
     except (pa.ArrowException, OSError, MemoryError, ValueError, KeyError, struct.error) as error:
         raise InvalidArgument(f"The body is not an Arrow IPC stream: {_sentence(error)}") from error
-    parts = [
-        Records(
-            _column(batch, "data", pa.binary()),
-            _column(batch, "partition_key", pa.string()),
-            _column(batch, "hash_key", HASH_KEY) if "hash_key" in batch.schema.names else None,
-        )
-        for batch in batches
-    ]
-    if sum(part.size for part in parts) > UNFOLDED_SIZE_MAX:
-        raise InvalidArgument(f"The records of one put hold at most {UNFOLDED_SIZE_MAX} bytes.")
+    parts = []
+    left = UNFOLDED_SIZE_MAX
+    for batch in batches:
+        part = _part(batch, left)
+        left -= part.size
+        if left < 0:
+            raise InvalidArgument(f"The records of one put hold at most {UNFOLDED_SIZE_MAX} bytes.")
+        parts.append(part)
     return Records.concat(parts)
+
+
+def _part(batch: pa.RecordBatch, size_max: int) -> Records:
+    hashed = "hash_key" in batch.schema.names
+    return Records(
+        _column(batch, "data", pa.binary(), size_max),
+        _column(batch, "partition_key", pa.string(), size_max),
+        _column(batch, "hash_key", HASH_KEY, size_max) if hashed else None,
+    )
 
 
 def _check_names(names: list[str]) -> None:
@@ -157,8 +164,8 @@ def _check_names(names: list[str]) -> None:
         )
 
 
-def _column(batch: pa.RecordBatch, name: str, wanted: pa.DataType) -> pa.Array:
-    """The column as `wanted`, checked."""
+def _column(batch: pa.RecordBatch, name: str, wanted: pa.DataType, size_max: int) -> pa.Array:
+    """The column as `wanted`, checked. `size_max` bounds what it may unfold to."""
     column = batch.column(batch.schema.get_field_index(name))
     try:
         column.validate(full=True)
@@ -171,7 +178,7 @@ def _column(batch: pa.RecordBatch, name: str, wanted: pa.DataType) -> pa.Array:
             raise InvalidArgument(f"Column {name!r} holds {column.type}; it must be {_KINDS[name]}.")
         if column.type == wanted:
             return column
-        _check_unfolded(column, name)
+        _check_unfolded(column, name, size_max)
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
             if column.null_count and wanted != HASH_KEY:
@@ -200,7 +207,7 @@ def _allowed(kind: pa.DataType, wanted: pa.DataType) -> bool:
     return kind in _TEXT or kind in _BINARY or pa.types.is_fixed_size_binary(kind)
 
 
-def _check_unfolded(column: pa.Array, name: str) -> None:
+def _check_unfolded(column: pa.Array, name: str, size_max: int) -> None:
     """Few bytes of a dictionary or of a view may stand for very many."""
     if pa.types.is_dictionary(column.type):
         lengths = _lengths(column.dictionary)

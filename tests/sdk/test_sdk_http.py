@@ -116,7 +116,7 @@ def record() -> Records:
         (ANSWER,),
         tuple(ANSWER[i : i + 1] for i in range(len(ANSWER))),
         (ANSWER[:60], ANSWER[60:]),
-        (b"HTTP/1.1 100 Continue\r\n\r\n" + ANSWER,),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 2000 + ANSWER,),
         (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", ANSWER),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n17\r\n" + LISTING, b"\r\n", b"0\r\n\r\n"),
         (
@@ -136,9 +136,9 @@ async def test_an_answer_is_read_however_it_is_cut(serve: Serve, pieces: tuple[b
     [
         (b"SSH-2.0-OpenSSH\r\n\r\n", ServiceUnavailable, "not HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", ServiceUnavailable, "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabc", ServiceUnavailable, "longer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabc", ServiceUnavailable, "more than it had announced"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", ServiceUnavailable, "99999999999 bytes"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc", ServiceUnavailable, "before the answer was whole"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc", ServiceUnavailable, "amid its answer"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", ServiceUnavailable, "not HTTP"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000, ServiceUnavailable, "no end"),
         (b"", ServiceUnavailable, "closed the connection"),
