@@ -14,7 +14,7 @@ from connectors.formats.schema import Column
 from streams.core.errors import ValidationError
 
 MS = pa.timestamp("ms")
-FAULT = object()
+FAULT = "a fault"
 
 COERCIONS: list[tuple[pa.DataType, str, Any]] = [
     (pa.int32(), "1", 1),
