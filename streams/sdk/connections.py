@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
 import ssl
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,6 +20,8 @@ import httptools
 import numpy as np
 
 from streams.core.errors import AccessDenied, InvalidArgument, ServiceUnavailable
+
+_AT_ONCE = struct.pack("ii", 1, 0)
 
 IDLE_MAX = 16
 """Connections kept for the next request: more than a client has at work at once, rarely."""
@@ -127,8 +131,12 @@ class Connection(asyncio.BufferedProtocol):
             self._answer = None
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        """At once. With a question open, by a reset: an ordinary end would leave the server waiting on our behalf."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._answer is not None:
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self._transport.abort()
 
     async def _write(self, piece: memoryview) -> None:
         assert self._transport is not None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
-import os
 import random
 import threading
 from collections import Counter
@@ -18,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
+import pytest
 
 from streams import TRIM_HORIZON, Consumer, HttpClient, Producer
 from tests.system.process import ServerProcess
 
-KILLS = int(os.environ.get("KILLS","50"))
+KILLS = 50
 SHARDS = 4
 STREAM = "events"
 DELIVERY = "archive"
@@ -145,6 +145,16 @@ def read_files(bucket: Path) -> Counter[str]:
 
 
 async def test_nothing_acknowledged_is_lost_or_doubled_through_fifty_kills(tmp_path: Path, seed: int) -> None:
+    await kill_again_and_again(tmp_path, seed, KILLS)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+async def test_nor_through_a_thousand(tmp_path: Path, seed: int) -> None:
+    await kill_again_and_again(tmp_path, seed, 1000)
+
+
+async def kill_again_and_again(tmp_path: Path, seed: int, kills: int) -> None:
     moments = random.Random(seed)
     server = ServerProcess(tmp_path / "data").start()
     port = server.port
@@ -167,7 +177,7 @@ async def test_nothing_acknowledged_is_lost_or_doubled_through_fifty_kills(tmp_p
     load = Load(server)
     stop = asyncio.Event()
     native = asyncio.create_task(produce_through_kills(server.url, stop))
-    for _ in range(KILLS):
+    for _ in range(kills):
         load.start()
         # How long the load runs is the random moment of the kill; nothing is waited for.
         await asyncio.sleep(moments.uniform(0.02, 0.8))
@@ -181,7 +191,7 @@ async def test_nothing_acknowledged_is_lost_or_doubled_through_fifty_kills(tmp_p
     everything = Counter(id_ for ids in read.values() for id_ in ids)
     doubled = [id_ for id_, count in everything.items() if count > 1]
     assert not doubled, f"read twice: {doubled[:5]}"
-    assert sum(map(len, load.acknowledged.values())) > KILLS, "the load put something between the kills"
+    assert sum(map(len, load.acknowledged.values())) > kills, "the load put something between the kills"
     for shard, ids in load.acknowledged.items():
         lost = [id_ for id_ in ids if id_ not in everything]
         assert not lost, f"acknowledged and lost in {shard}: {lost[:5]}"
