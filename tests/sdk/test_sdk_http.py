@@ -245,13 +245,15 @@ async def test_a_refusal_while_the_body_is_on_its_way_is_heard(serve: Serve) -> 
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: %d\r\n\r\n%b" % (len(refusal), refusal))
             await reader.read(1)  # takes no more; the body is larger than what sockets hold
-            await asyncio.sleep(10)
+            await heard.wait()
 
         return script
 
+    heard = asyncio.Event()
     _, client = await serve(refuse)
     with pytest.raises(InvalidArgument, match="Too long"):
         await client.put("orders", Records.of(["k"] * 40, [bytes(1 << 20)] * 40))
+    heard.set()
 
 
 async def test_a_closed_client_says_so(serve: Serve) -> None:
