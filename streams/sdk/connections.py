@@ -120,7 +120,10 @@ class Connection(asyncio.BufferedProtocol):
             for piece in gathered(head, pieces):
                 await self._write(piece)
                 if self._answer.done():
-                    break  # refused before it was whole
+                    # Refused before it was whole: what is left unsent would be taken for the next request.
+                    answer = self._answer.result()
+                    self.close()
+                    return answer
             return await self._answer
         except BaseException:
             self.close()
@@ -231,6 +234,7 @@ class Connection(asyncio.BufferedProtocol):
     def _settle(self, body: Any) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(Answer(self._parser.get_status_code(), body))
+            self._writable.set()  # who is still writing need not go on
         self._body = None
         if not self._parser.should_keep_alive():
             self.close()
