@@ -8,6 +8,7 @@ from), what waits to be written by `WRITE_SIZE_MAX` (then whoever produces it wa
 from __future__ import annotations
 
 import asyncio
+import select
 from collections import deque
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -30,6 +31,7 @@ _names: dict[bytes, str] = {}
 """Header names as sent → lower-case, since callers send the same few again and again."""
 
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: " for status in HTTPStatus}
+_VERSIONS = ("1.1", "1.0")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -57,6 +59,7 @@ class Http1(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_size = 0
         self._expects = False
+        self._declining = False  # an offer of another protocol, whose body is to be parsed all the same
 
         self._queue: deque[tuple[Request, bool, bool]] = deque()  # request, keep-alive, HTTP/1.1
         self._queue_size = 0
@@ -140,24 +143,42 @@ class Http1(asyncio.Protocol):
             offset += size
 
     def _feed(self, data: bytes | memoryview) -> None:
-        parser = self._parser
-        assert parser is not None
         self._fed += len(data)
-        try:
-            parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # The offer to speak something else is not taken up: what follows is HTTP/1.1.
-            rest = data[upgrade.args[0] :]
-            if len(rest) and not self._ended:
-                self._feed(rest)
-            return
-        except httptools.HttpParserError as error:
-            self._refuse(400, f"The request is not HTTP/1.1: {error}.")
-            return
+        while True:
+            parser = self._parser
+            assert parser is not None
+            try:
+                parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                # The offer to speak something else is not taken up: what follows is HTTP/1.1.
+                data = data[offer.args[0] :]
+                if self._ended:
+                    return
+                if self._declining:
+                    self._decline(parser)
+                if len(data):
+                    continue
+            except httptools.HttpParserError as error:
+                self._refuse(400, f"The request is not HTTP/1.1: {error}.")
+                return
+            break
         if self._fed > HEAD_SIZE_MAX:
             self._refuse(431, f"The request's line and headers exceed {HEAD_SIZE_MAX} bytes.")
 
+    def _decline(self, parser: httptools.HttpRequestParser) -> None:
+        """httptools takes the body behind an offer for the other protocol's first bytes, as if the request had none. So
+        the body is parsed anew, behind a head that frames it alike and offers nothing."""
+        headers = self._headers
+        framing = "Content-Length: " + headers["content-length"] if self._awaited else "Transfer-Encoding: chunked"
+        connection = "keep-alive" if parser.should_keep_alive() else "close"
+        method, version = parser.get_method().decode("latin-1"), parser.get_http_version()
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(f"{method} / HTTP/{version}\r\nConnection: {connection}\r\n{framing}\r\n\r\n".encode())
+        self._declining = False
+
     def on_message_begin(self) -> None:
+        if self._declining:
+            return
         self._phase = _HEAD
         self._since = self._serving.now
         self._target = b""
@@ -166,6 +187,8 @@ class Http1(asyncio.Protocol):
         self._expects = False
 
     def on_url(self, part: bytes) -> None:
+        if self._declining:
+            return
         self._target = self._target + part if self._target else part
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -183,15 +206,26 @@ class Http1(asyncio.Protocol):
             headers[key] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
+        if self._declining:
+            return
+        parser, headers = self._parser, self._headers
+        assert parser is not None
         self._phase = _BODY
         self._since = self._serving.now
         self._body_size = 0
-        size = self._headers.get("content-length")
+        size = headers.get("content-length")
         # The parser has refused what is not one number.
         self._awaited = int(size) if size else 0
-        if self._awaited > self._serving.limits.body_size_max:
+        coding = headers.get("transfer-encoding")
+        if coding is not None and (coding.strip().lower() != "chunked" or parser.get_http_version() != "1.1"):
+            self._refuse(400, "The only coding of a request's body is chunked, and that in HTTP/1.1.")
+        elif self._awaited > self._serving.limits.body_size_max:
             self._refuse_body()
-        elif not self._ended and "expect" in self._headers and self._headers["expect"].lower() == "100-continue":
+        elif parser.should_upgrade():
+            if parser.get_method() == b"CONNECT":
+                self._refuse(400, "Tunnels (CONNECT) are not offered here.")
+            self._declining = not self._ended and (self._awaited > 0 or coding is not None)
+        if not self._ended and "expect" in headers and headers["expect"].lower() == "100-continue":
             self._expects = True
             self._encourage()
 
@@ -209,10 +243,14 @@ class Http1(asyncio.Protocol):
             self._refuse_body()
 
     def on_message_complete(self) -> None:
-        if self._ended:
+        if self._ended or self._declining:
             return
         parser = self._parser
         assert parser is not None
+        version = parser.get_http_version()
+        if version not in _VERSIONS:
+            self._refuse(400, f"The request is not HTTP/1.1: it says HTTP/{version}.")
+            return
         body = self._body
         whole = body[0] if len(body) == 1 else b"".join(body)
         self._body = []
@@ -223,7 +261,7 @@ class Http1(asyncio.Protocol):
             parser.get_method().decode("latin-1"), self._target.decode("latin-1"), self._headers, whole, self._peer
         )
         keep = parser.should_keep_alive()
-        self._queue.append((request, keep, parser.get_http_version() != "1.0"))
+        self._queue.append((request, keep, version == "1.1"))
         self._queue_size += len(whole)
         if not keep:
             self._ended = True
@@ -421,7 +459,9 @@ class Http1(asyncio.Protocol):
         limits = self._serving.limits
         if self._drained is not None:
             self._sweep_writing(now)
-        if self._lingers_since:
+        if self._streaming and not self._reading and self._hung_up():
+            self.abort()
+        elif self._lingers_since:
             if now - self._lingers_since > limits.linger_s:
                 self.abort()
         elif self._ended or not self._reading:
@@ -436,6 +476,14 @@ class Http1(asyncio.Protocol):
             return
         elif now - self._since > limits.idle_timeout_s:
             self._close()
+
+    def _hung_up(self) -> bool:
+        """Whether the caller has closed, which a socket that is not read from does not announce."""
+        if self._transport is None:
+            return False
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def _sweep_writing(self, now: float) -> None:
         """Gives up a reader who takes nothing of what is ready."""

@@ -49,6 +49,10 @@ BACKLOG = 1024
 CONNECTIONS_MAX = 16_384
 """Open connections. Each costs some 10 KiB and a file descriptor."""
 
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 60, 20, 3
+"""TCP's own question to a silent peer: a machine that is switched off while it follows an idle stream over HTTP/1.1, for
+which nothing is written, is noticed after two minutes."""
+
 
 @dataclass(frozen=True)
 class Limits:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl as tls
 from collections.abc import Callable
 from typing import cast
@@ -15,7 +16,14 @@ from typing import cast
 from gateway.http import Handler
 from gateway.http1 import Http1
 from gateway.http2 import Http2
-from gateway.limits import BACKLOG, CONNECTIONS_MAX, Limits
+from gateway.limits import (
+    BACKLOG,
+    CONNECTIONS_MAX,
+    KEEPALIVE_IDLE_S,
+    KEEPALIVE_INTERVAL_S,
+    KEEPALIVE_PROBES,
+    Limits,
+)
 from gateway.serving import Serving
 
 DRAIN_S = 10.0
@@ -131,6 +139,7 @@ class Newcomer(asyncio.Protocol):
             transport.abort()
             return
         self._serving.connections.add(self)
+        _keep_alive(transport.get_extra_info("socket"))
         secured = transport.get_extra_info("ssl_object")
         if secured is not None:
             self._become(Http2 if secured.selected_alpn_protocol() == "h2" else Http1)
@@ -167,3 +176,10 @@ class Newcomer(asyncio.Protocol):
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)

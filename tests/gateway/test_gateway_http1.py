@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.limits import HEAD_SIZE_MAX, PIPELINE_MAX, PIPELINE_SIZE_MAX, WRITE_SIZE_MAX
+from gateway.limits import HEAD_SIZE_MAX, KEEPALIVE_IDLE_S, PIPELINE_MAX, PIPELINE_SIZE_MAX, WRITE_SIZE_MAX
 from tests.gateway.gateway_support import SMALL, exchange, on_both_loops, serving, statuses, until
 
 POST = b"POST / HTTP/1.1\r\nHost: h\r\n"
@@ -39,6 +39,39 @@ CASES: dict[str, tuple[bytes, list[int], bytes]] = {
         [200, 200],
         b"GET /a 0",
     ),
+    "an offer of h2c with a body": (
+        POST + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\nhello" + GET,
+        [200, 200],
+        b"POST / 5",
+    ),
+    "an offer of h2c with chunks": (
+        POST + b"Connection: Upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" + GET,
+        [200, 200],
+        b"POST / 3",
+    ),
+    "an offer of h2c with a body that is a request": (
+        POST + b"Connection: Upgrade\r\nUpgrade: h2c\r\nX-Test: t\r\nContent-Length: %d\r\n\r\n" % len(GET) + GET + GET,
+        [200, 200],
+        b"POST / %d t" % len(GET),
+    ),
+    "an offer of h2c with a body, the last": (
+        POST + b"Connection: Upgrade, close\r\nUpgrade: h2c\r\nContent-Length: 5\r\n\r\nhello",
+        [200],
+        b"Connection: close",
+    ),
+    "an offer of h2c with a body too large": (
+        POST + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 100001\r\n\r\n" + b"x" * 100_001,
+        [413],
+        b"exceeds 100000 bytes",
+    ),
+    "hundreds of offers": (
+        GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\n") * 300,
+        [200] * 300,
+        b"",
+    ),
+    "a tunnel": (b"CONNECT h:1 HTTP/1.1\r\n\r\n" + GET, [400], b"CONNECT"),
+    "HTTP/0.9": (b"GET /a\r\n\r\n", [400], b"not HTTP/1.1"),
+    "HTTP/2 without its preface": (b"GET /a HTTP/2.0\r\n\r\n", [400], b"HTTP/2.0"),
     "100-continue": (POST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n", [100], b""),
     "100-continue for too much": (POST + b"Expect: 100-continue\r\nContent-Length: 100001\r\n\r\n", [413], b""),
     "a handler that fails": (b"GET /fail HTTP/1.1\r\n\r\n" + GET, [500, 200], b"InternalFailure"),
@@ -52,6 +85,8 @@ CASES: dict[str, tuple[bytes, list[int], bytes]] = {
     "a length beyond numbers": (POST + b"Content-Length: " + b"9" * 30 + b"\r\n\r\nhello", [400], b""),
     "a chunk size that is no number": (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n", [400], b""),
     "an unknown coding": (POST + b"Transfer-Encoding: gzip\r\n\r\n", [400], b""),
+    "a coding beside chunks": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", [400], b"chunked"),
+    "chunks in HTTP/1.0": (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", [400], b"HTTP/1.1"),
     "a bad header": (b"GET / HTTP/1.1\r\nbad header: x\r\n\r\n", [400], b""),
     "a zero byte": (b"GET / HTTP/1.1\r\nx: a\0b\r\n\r\n", [400], b""),
     "good, then bad": (GET + b"nonsense\r\n\r\n" + GET, [200, 400], b""),
@@ -227,6 +262,31 @@ async def test_a_reader_that_goes_away_closes_its_stream() -> None:
         await reader.readuntil(b"first")
         writer.close()
         await asyncio.wait_for(echo.closed.wait(), 5)
+
+
+@on_both_loops
+async def test_a_reader_that_goes_away_behind_a_full_pipeline_closes_its_stream() -> None:
+    async with serving(replace(SMALL, ping_interval_s=0.1)) as (server, echo):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /silent HTTP/1.1\r\n\r\n" + GET * (2 * PIPELINE_MAX))
+        await reader.readuntil(b"first")
+        [connection] = server._serving.connections
+        await until(lambda: not connection._reading)
+        writer.close()
+        await asyncio.wait_for(echo.closed.wait(), 5)
+
+
+@on_both_loops
+async def test_silent_peers_are_asked_by_tcp() -> None:
+    async with serving() as (server, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(GET)
+        await reader.readuntil(b"GET /a 0")
+        [connection] = server._serving.connections
+        accepted = connection._transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == KEEPALIVE_IDLE_S
+        writer.close()
 
 
 @on_both_loops
