@@ -23,7 +23,7 @@ from streams.core.scope import Scope
 from streams.service import Service
 from streams.wire import protocol as wire
 from streams.wire.native import PREFIX
-from streams.wire.protocol import classify, encode_error
+from streams.wire.protocol import Calls, encode_error
 
 log = logging.getLogger("headrace.gateway")
 
@@ -54,7 +54,7 @@ class Desk:
 
     def __init__(self, rows: Mapping[str, Row], streams: Service, auth: Auth) -> None:
         self._rows = rows
-        self._protocols = _Protocols(rows)
+        self._calls = Calls(_Protocols(rows))
         self._auth = auth
         self._streams = streams
         self._ids = _Ids()
@@ -88,13 +88,11 @@ class Desk:
         return response
 
     async def _call(self, request: Request) -> Response:
-        call = classify(request.method, request.headers, request.body, self._protocols)
+        call = self._calls.classify(request.method, request.headers, request.body)
         row = self._rows[call.protocol.target_prefix]
         scope = self._auth.scope(request, row.service)
-        asked = call.protocol.decode(call.operation, call.content_type, request.body)
-        reply = await row.target.call(call.operation, asked, scope)
-        body = call.protocol.encode(call.operation, call.content_type, reply)
-        return Response(200, [("Content-Type", call.content_type)], body)
+        reply = await row.target.call(call.operation, call.codec.decode(request.body), scope)
+        return Response(200, [("Content-Type", call.content_type)], call.codec.encode(reply))
 
     async def _ask_native(self, request: Request) -> Response:
         if self._native is None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
 
 ARRIVAL = pa.timestamp("ms", tz="UTC")
 HASH_KEY = pa.binary(16)
+
+_FEW = 32
+"""Records up to which joining their bytes in Python is cheaper than Arrow's conversion of lists."""
 
 Change = Callable[[pa.Array], pa.Array]
 
@@ -56,6 +61,8 @@ class Records:
         partition_keys: Sequence[str], data: Sequence[bytes], hash_keys: Sequence[bytes | None] | None = None
     ) -> Records:
         """From Python lists."""
+        if len(data) <= _FEW and hash_keys is None:
+            return _few(partition_keys, data)
         return Records(
             pa.array(data, pa.binary()),
             pa.array(partition_keys, pa.string()),
@@ -154,6 +161,18 @@ class Batch:
 
     def to_arrow(self) -> pa.RecordBatch:
         return self.records.to_arrow(self.first)
+
+
+def _few(partition_keys: Sequence[str], data: Sequence[bytes]) -> Records:
+    """`Records.of` in half its time, which is mostly Arrow's way into the conversion of a list."""
+    encoded = [key.encode() for key in partition_keys]
+    return Records(_joined(pa.binary(), data), _joined(pa.string(), encoded))
+
+
+def _joined(kind: pa.DataType, values: Sequence[bytes]) -> pa.Array:
+    offsets = array("i", accumulate(map(len, values), initial=0))
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
+    return pa.Array.from_buffers(kind, len(values), buffers)
 
 
 def _size(column: pa.Array) -> int:

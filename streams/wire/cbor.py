@@ -34,6 +34,7 @@ class CborCodec:
         self._operation = operation
         self._type = type_of(operation.input)
         output = operation.output
+        self._silent = output is None
         self._stamps = _stamps(output) if output is not None else None
         encoders = {name: columns.encoder(shape) for name, shape in output.members.items()} if output else {}
         self._columns = {name: encoder for name, encoder in encoders.items() if encoder is not None}
@@ -48,6 +49,8 @@ class CborCodec:
 
     def encode(self, reply: Any) -> bytes:
         """`reply` is not changed."""
+        if not reply:
+            return b"" if self._silent else cbor2.dumps({})
         if isinstance(reply, dict):
             for name, encoder in self._columns.items():
                 rows = reply.get(name)

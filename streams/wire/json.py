@@ -11,6 +11,8 @@ from streams.wire import validate
 from streams.wire.model import Model, Operation
 from streams.wire.types import type_of
 
+_encode = msgspec.json.Encoder().encode
+
 
 class JsonCodec:
     """Requests and replies of one operation. One decode does it all, unless the request is at fault."""
@@ -18,6 +20,7 @@ class JsonCodec:
     def __init__(self, model: Model, operation: Operation) -> None:
         self._model = model
         self._operation = operation
+        self._silent = operation.output is None
         self._decoder = msgspec.json.Decoder(type_of(operation.input))
 
     def decode(self, body: bytes) -> Any:
@@ -30,7 +33,9 @@ class JsonCodec:
             raise SerializationError("") from error
 
     def encode(self, reply: Any) -> bytes:
-        return msgspec.json.encode(reply)
+        if not reply:
+            return b"" if self._silent else b"{}"
+        return _encode(reply)
 
 
 def plain(body: bytes) -> Any:

@@ -26,6 +26,12 @@ JSON = "application/x-amz-json-1.1"
 CBOR = "application/x-amz-cbor-1.1"
 
 
+Codec = JsonCodec | CborCodec
+
+CALLS_MAX = 1024
+"""Pairs of content type and target that are remembered: a caller sends the same few all day."""
+
+
 class Unauthorizable(AccessDenied):
     """No POST, or a body whose content type and target name no operation: answered as XML."""
 
@@ -55,20 +61,19 @@ class Protocol:
         Raises `UnknownOperation`, `SerializationError` for bytes that do not parse or values of a wrong type,
         `ValidationError` with every constraint that is not met.
         """
-        return self._codec(operation, content_type).decode(body)
+        return self.codec(operation, content_type).decode(body)
 
     def encode(self, operation: str, content_type: str, reply: Any) -> bytes:
         """`reply` is a dict with AWS's member names, or Structs that have them as field names; leave out what is absent.
         An operation that answers nothing has an empty body."""
-        if not reply and self._model.operations[operation].output is None:
-            return b""
-        return self._codec(operation, content_type).encode({} if reply is None else reply)
+        return self.codec(operation, content_type).encode(reply)
 
     def encode_error(self, content_type: str, error: RequestError) -> tuple[bytes, dict[str, str]]:
         """The body and the headers that belong to it; the status is the error's own."""
         return encode_error(content_type, error)
 
-    def _codec(self, operation: str, content_type: str) -> JsonCodec | CborCodec:
+    def codec(self, operation: str, content_type: str) -> Codec:
+        """What decodes and encodes this operation. Raises `UnknownOperation`."""
         if operation not in self.operations:
             raise UnknownOperation("")
         if media_type(content_type) == CBOR:
@@ -93,6 +98,25 @@ class Call:
     protocol: Protocol
     operation: str
     content_type: str
+    codec: Codec
+
+
+class Calls:
+    """`classify` for a table of protocols by target prefix, which remembers what it has found."""
+
+    def __init__(self, protocols: Mapping[str, Protocol]) -> None:
+        self._protocols = protocols
+        self._known: dict[tuple[str, str], Call] = {}
+
+    def classify(self, method: str, headers: Mapping[str, str], body: bytes) -> Call:
+        key = headers.get("content-type", ""), headers.get("x-amz-target", "")
+        known = self._known.get(key)
+        if known is not None and body and method == "POST":
+            return known
+        call = classify(method, headers, body, self._protocols)
+        if len(self._known) < CALLS_MAX:
+            self._known[key] = call
+        return call
 
 
 def parse_target(target: str) -> tuple[str, str]:
@@ -135,7 +159,7 @@ def classify(method: str, headers: Mapping[str, str], body: bytes, protocols: Ma
     if known is None:
         check_body(content_type, body)
         raise UnknownOperation("")
-    return Call(known, operation, content_type)
+    return Call(known, operation, content_type, known.codec(operation, content_type))
 
 
 def check_body(content_type: str, body: bytes) -> None:
