@@ -18,6 +18,7 @@ Worked example: shard 6 created 1542776258, index 1734642199, arrival 1545084650
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 _INDEX_SHIFT = 4 * (2 + 9 + 8 + 1)
 _ARRIVAL_SHIFT = 4 * (8 + 1)
@@ -63,10 +64,11 @@ class SequenceNumber:
         )
 
 
+@lru_cache(maxsize=1024)
 def base(created_s: int, shard_index: int, arrival_s: int) -> int:
     """The number of index 0 at this arrival second; add ``(offset + 1) << 80`` for a record.
 
-    Hot paths compute it once for a batch: all records of one append share the arrival time.
+    It changes once a second for a shard, so it is remembered.
     """
     return (
         _TOP

@@ -32,7 +32,7 @@ def check_batch(stream: Stream, keys: Sequence[str | None], data: Sequence[bytes
             check_size(stream, one, key, f"records.{place}.member.data")
     if (
         size + KEY_SIZE_MAX * len(keys) > BATCH_SIZE_MAX
-        and size + sum(len(key.encode()) for key in keys) > BATCH_SIZE_MAX
+        and size + sum(len((key or "").encode()) for key in keys) > BATCH_SIZE_MAX
     ):
         raise InvalidArgument("Records size exceeds 10 MiB limit")
 

@@ -15,6 +15,7 @@ from streams.control.catalog import Stream
 from streams.core.hashing import Router
 from streams.core.records import ProducerMark, Records
 from streams.log.log import Log
+from streams.operations.gathering import Gathering
 
 
 class Live:
@@ -24,6 +25,7 @@ class Live:
     shards   the open shards by route, as `StreamShard`
     logs     their names in the log
     ids      their AWS ids
+    gathering  records that are put one by one
     change   set at the next refresh
     """
 
@@ -32,11 +34,13 @@ class Live:
         self._open = asyncio.Event()
         self._open.set()
         self._appends: set[asyncio.Task[int]] = set()
+        self.gathering = Gathering(self.start)
         self.change = asyncio.Event()
         self.refresh(stream)
 
     def refresh(self, stream: Stream) -> None:
         """The stream has changed: new routes, and `change` happens."""
+        self.gathering.flush()
         self.stream = stream
         self.shards = stream.open_shards()
         self.logs = [stream.log(shard) for shard in self.shards]
@@ -68,6 +72,7 @@ class Live:
         """Holds appends back; gives the end of each open shard by index. One at a time."""
         self._open.clear()
         try:
+            self.gathering.flush()
             if self._appends:
                 await asyncio.wait(self._appends)
             bounds = await asyncio.gather(*(self._log.bounds(name) for name in self.logs))

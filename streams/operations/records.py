@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import struct
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 
 from streams.control.catalog import Stream, StreamShard
 from streams.core.errors import (
@@ -16,7 +14,7 @@ from streams.core.errors import (
     InvalidArgument,
     LogFull,
 )
-from streams.core.records import HASH_KEY, Batch, Records
+from streams.core.records import Batch, Records
 from streams.core.scope import Scope
 from streams.core.sequence import SequenceNumber
 from streams.core.shards import shard_id
@@ -34,7 +32,6 @@ _RECORD_SIZE_USUAL = 1 << 10
 _READ_SIZE_MIN = 64 << 10
 
 INTERNAL = "Internal Service Failure"
-_OFFSETS = struct.Struct("=ii").pack
 
 
 class PutRecordReply(msgspec.Struct, frozen=True, gc=False):
@@ -78,11 +75,11 @@ async def put_record(context: Context, request: Any, scope: Scope) -> PutRecordR
     live = context.live(stream)
     await live.enter()
     route = live.router.route_one(key, explicit)
-    shard, log = live.shards[route], live.logs[route]
+    shard, shard_id, log = live.shards[route], live.ids[route], live.logs[route]
     before_ms = context.now_ms()
-    offset = await asyncio.shield(live.start(route, _single(key, data, explicit)))
+    offset = await live.gathering.put(route, key, data, explicit)
     arrival_s = await context.arrivals.second(log, offset, before_ms)
-    return PutRecordReply(shard.id, number_of(shard, offset, arrival_s))
+    return PutRecordReply(shard_id, number_of(shard, offset, arrival_s))
 
 
 async def put_records(context: Context, request: Any, scope: Scope) -> PutRecordsReply:
@@ -160,16 +157,6 @@ async def get_records(context: Context, request: Any, scope: Scope) -> dict[str,
         following = ShardIterator(stream.name, stream.id, shard.index, position, now_ms)
         reply["NextShardIterator"] = following.encode(context.tokens)
     return reply
-
-
-def _single(key: str, data: bytes, hash_key: bytes | None) -> Records:
-    """`Records.of` for one, in half its time."""
-    encoded = key.encode()
-    return Records(
-        pa.Array.from_buffers(pa.binary(), 1, [None, pa.py_buffer(_OFFSETS(0, len(data))), pa.py_buffer(data)]),
-        pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(_OFFSETS(0, len(encoded))), pa.py_buffer(encoded)]),
-        None if hash_key is None else pa.array([hash_key], HASH_KEY),
-    )
 
 
 def _records(shard: StreamShard, batch: Batch, count: int) -> list[Record]:
