@@ -24,9 +24,9 @@ PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "d
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    server = ServerProcess(tmp_path_factory.mktemp("examples") / "data").start()
-    yield server
-    assert server.stop() == 0
+    with ServerProcess(tmp_path_factory.mktemp("examples") / "data") as server:
+        yield server.start()
+        assert server.stop() == 0
 
 
 @pytest.mark.parametrize("page", PAGES)

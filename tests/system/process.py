@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Self
 
 import boto3
 from botocore.config import Config
@@ -89,6 +90,14 @@ class ServerProcess:
         finally:
             if self._process.poll() is None:
                 self.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Whatever a test ended with, its server ends with it."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
 
     def tail(self) -> str:
         return self.log.read_text()[-4000:]

@@ -29,10 +29,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(mount)], check=True)
 
 
-def test_a_full_disk_gives_a_retriable_error_and_loses_nothing(small_disk: Path) -> None:
-    server = ServerProcess(small_disk / "data")
-    server.log = small_disk.parent / "server.log"
-    server.start()
+@pytest.fixture
+def server(small_disk: Path) -> Iterator[ServerProcess]:
+    with ServerProcess(small_disk / "data") as server:
+        server.log = small_disk.parent / "server.log"
+        yield server.start()
+
+
+def test_a_full_disk_gives_a_retriable_error_and_loses_nothing(small_disk: Path, server: ServerProcess) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"\0" * (24 << 20))
     client = server.client("kinesis")

@@ -155,8 +155,11 @@ async def test_nor_through_a_thousand(tmp_path: Path, seed: int) -> None:
 
 
 async def kill_again_and_again(tmp_path: Path, seed: int, kills: int) -> None:
-    moments = random.Random(seed)
-    server = ServerProcess(tmp_path / "data").start()
+    with ServerProcess(tmp_path / "data") as server:
+        await load_and_kill(server.start(), random.Random(seed), kills)
+
+
+async def load_and_kill(server: ServerProcess, moments: random.Random, kills: int) -> None:
     port = server.port
     server.client("kinesis").create_stream(StreamName=STREAM, ShardCount=SHARDS)
     for name, source in ((DELIVERY, {"DeliveryStreamType": "DirectPut"}), ("copy", _from_stream())):
