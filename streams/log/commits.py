@@ -103,8 +103,7 @@ class CommitLog:
             pieces.append(encoded)
             pieces.extend(frame)
         try:
-            written = self._disk.write(self._fd, pieces, self._position)
-            self._disk.sync(self._fd)
+            written = self._disk.write_through(self._fd, pieces, self._position)
         except OSError:
             # Whoever asked is told that nothing was stored, so it should not come back after a crash.
             with contextlib.suppress(OSError):

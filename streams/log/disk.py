@@ -20,16 +20,15 @@ class Disk:
 
     def write(self, fd: int, pieces: Sequence[bytes], position: int) -> int:
         """All pieces, one after the other, from `position` on; how many bytes. An error may leave a part of them."""
-        left = [memoryview(piece) for piece in pieces]
-        total = 0
-        while left:
-            written = os.pwritev(fd, left[:_PIECES_MAX], position + total)
-            total += written
-            while left and written >= len(left[0]):
-                written -= len(left.pop(0))
-            if written:
-                left[0] = left[0][written:]
-        return total
+        return _write(fd, pieces, position, 0)
+
+    def write_through(self, fd: int, pieces: Sequence[bytes], position: int) -> int:
+        """As `write` and then `sync`, over bytes that the file has already."""
+        if _THROUGH:
+            return _write(fd, pieces, position, _THROUGH)
+        written = self.write(fd, pieces, position)
+        self.sync(fd)
+        return written
 
     def sync(self, fd: int) -> None:
         """What was written is on the disk when it returns."""
@@ -91,4 +90,24 @@ class Disk:
         path.unlink(missing_ok=True)
 
 
+def _write(fd: int, pieces: Sequence[bytes], position: int, flags: int) -> int:
+    total = sum(map(len, pieces))
+    if len(pieces) <= _PIECES_MAX and os.pwritev(fd, pieces, position, flags) == total:
+        return total
+    # What came of it before is only written over.
+    left = [memoryview(piece) for piece in pieces]
+    done = 0
+    while left:
+        written = os.pwritev(fd, left[:_PIECES_MAX], position + done, flags)
+        done += written
+        while left and written >= len(left[0]):
+            written -= len(left.pop(0))
+        if written:
+            left[0] = left[0][written:]
+    return total
+
+
 _PIECES_MAX = 1000  # IOV_MAX is 1024
+_THROUGH: int = getattr(os, "RWF_DSYNC", 0)
+"""Linux syncs what a call has written before it returns: one call instead of two, each of which lets go of the
+interpreter and has to wait for it again."""

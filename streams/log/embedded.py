@@ -190,6 +190,10 @@ class EmbeddedLog:
                     return max(found, at.first)
         return at.next
 
+    async def seen(self, shard: str, mark: ProducerMark) -> int | None:
+        # The writer's own table, read from here: one look-up, which no change of it can tear.
+        return self._shard(shard).tail.marks.seen(mark)
+
     async def trim(self, shard: str, before: int) -> None:
         at = self._shard(shard)
         async with self._changing:

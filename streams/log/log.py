@@ -48,6 +48,11 @@ class Log(Protocol):
         """The first retained offset whose arrival is at or after `arrival_ms`; the next offset if there is none."""
         ...
 
+    async def seen(self, shard: str, mark: ProducerMark) -> int | None:
+        """Whether the shard has taken this or a later append of the producer, and then the first offset of the last one
+        that it took; else None. Exact while no append of the producer to the shard is under way. Appends nothing."""
+        ...
+
     async def trim(self, shard: str, before: int) -> None:
         """Offsets below `before` (cut to [first, next]) are gone for readers; their space is freed by whole segments."""
         ...

@@ -90,6 +90,9 @@ class MemoryLog:
                 return max(start, at.first)
         return at.next
 
+    async def seen(self, shard: str, mark: ProducerMark) -> int | None:
+        return self._shard(shard).marks.seen(mark)
+
     async def trim(self, shard: str, before: int) -> None:
         at = self._shard(shard)
         at.first = max(at.first, min(before, at.next))

@@ -84,7 +84,8 @@ class Writer:
         self._interval_s = sync_interval_ms / 1000
         self._commits = commits
         self._committed = committed
-        self._queue: queue.SimpleQueue[Append | Call | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Append | Call | None]] = queue.SimpleQueue()
+        self._gathered: list[Append | Call | None] = []
         self._loop = asyncio.get_running_loop()
         self._syncs = ThreadPoolExecutor(SYNCS_MAX, "log-sync")
         self._open: OrderedDict[Tail, None] = OrderedDict()
@@ -96,12 +97,22 @@ class Writer:
         self._thread.start()
 
     def submit(self, append: Append) -> None:
-        self._queue.put(append)
+        """Handed over once the event loop has gone through what has come in: so the thread takes all of it at once, and
+        does not ask for the interpreter while the loop still needs it."""
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(append)
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self._queue.put(gathered)
 
     def call(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
         """The answer of `work`, done in the writer's thread after all that was submitted before."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._queue.put(Call(work, future))
+        self._hand_over()
+        self._queue.put([Call(work, future)])
         return future
 
     def forget(self, tail: Tail) -> None:
@@ -124,7 +135,8 @@ class Writer:
 
     async def stop(self) -> None:
         """Everything submitted before is done when it returns."""
-        self._queue.put(None)
+        self._hand_over()
+        self._queue.put([None])
         await asyncio.to_thread(self._thread.join)
         self._syncs.shutdown()
 
@@ -152,17 +164,17 @@ class Writer:
         if self._dirty and self._sync == "interval":
             timeout = max(0.0, self._synced_at + self._interval_s - time.monotonic())
         try:
-            items = [self._queue.get(timeout=timeout)]
+            items = self._queue.get(timeout=timeout)
         except queue.Empty:
             return []
-        size = 0
+        size = _size(items)
         while size < COMMIT_SIZE_MAX:
-            last = items[-1]
-            size += last.size if isinstance(last, Append) else 0
             try:
-                items.append(self._queue.get_nowait())
+                more = self._queue.get_nowait()
             except queue.Empty:
                 break
+            size += _size(more)
+            items += more
         return items
 
     def _do(self, call: Call) -> None:
@@ -284,6 +296,10 @@ class Writer:
         error = _try(lambda: tail.vouch(always=always))
         if error is not None:
             log.warning("%s: the sidecar could not be written, a restart will scan more: %s", tail.folder, error)
+
+
+def _size(items: Sequence[Append | Call | None]) -> int:
+    return sum(item.size for item in items if isinstance(item, Append))
 
 
 def _try(work: Callable[[], None]) -> Exception | None:

@@ -27,6 +27,7 @@ class Live:
     ids      their AWS ids
     gathering  records that are put one by one
     change   set at the next refresh
+    unseen   producer → a sequence from which on no closed shard has taken an append of it
     """
 
     def __init__(self, log: Log, stream: Stream) -> None:
@@ -46,8 +47,14 @@ class Live:
         self.logs = [stream.log(shard) for shard in self.shards]
         self.ids = [shard.id for shard in self.shards]
         self.router = Router([shard.first_key for shard in self.shards])
+        self.unseen: dict[str, int] = {}
         self.change.set()
         self.change = asyncio.Event()
+
+    @property
+    def open(self) -> bool:
+        """Whether appends may start now."""
+        return self._open.is_set()
 
     async def enter(self) -> None:
         """Returns when the gate is open. Route and start the appends before the next await."""

@@ -17,6 +17,7 @@ from streams.core.errors import InvalidArgument
 from streams.core.exchange import Receipt, Start, StreamDescription
 from streams.core.records import ProducerMark, Records
 from streams.core.scope import Scope
+from streams.operations import taken
 from streams.operations.addressing import find_shard
 from streams.operations.context import Context
 from streams.operations.streams import new_id
@@ -70,24 +71,34 @@ async def put(context: Context, scope: Scope, stream: str, records: Records, mar
     found = context.stream(scope, stream)
     _check(found, records)
     live = context.live(found)
-    await live.enter()
+    closed: taken.Taken = []
+    if mark is None:
+        await live.enter()
+    else:
+        closed = await taken.enter(context.log, live, mark)
     ids = tuple(live.ids)
     count = len(records)
     context.arrivals.observe()
     if count == 0:
         return Receipt(ids, pa.array([], pa.int32()), pa.array([], pa.int64()))
-    if len(ids) == 1:
+    if len(ids) == 1 and not closed:
         first = await asyncio.shield(live.start(0, records, mark))
         return Receipt(ids, pa.array(np.zeros(count, np.int32)), pa.array(np.arange(first, first + count)))
     routes = live.router.route_arrow(records)
+    offsets = np.empty(count, np.int64)
+    for route, (shard, first) in enumerate(closed, len(ids)):
+        stored = np.flatnonzero((routes < len(ids)) & taken.places(shard, records))
+        routes[stored] = route
+        offsets[stored] = np.arange(first, first + len(stored))
     places = [np.flatnonzero(routes == route) for route in range(len(ids))]
     appends = {
-        route: live.start(route, records.take(pa.array(taken)), mark)
-        for route, taken in enumerate(places)
-        if len(taken)
+        route: live.start(route, records.take(pa.array(place)), mark)
+        for route, place in enumerate(places)
+        if len(place)
     }
-    await asyncio.wait(appends.values())
-    offsets = np.empty(count, np.int64)
+    ids += tuple(shard.id for shard, _ in closed)
+    if appends:
+        await asyncio.wait(appends.values())
     for route, append in appends.items():
         first = append.result()
         offsets[places[route]] = np.arange(first, first + len(places[route]))

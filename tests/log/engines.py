@@ -77,6 +77,11 @@ class FaultyDisk(Disk):
             self._overwritten.setdefault(path, []).append((position, old))
         return super().write(fd, pieces, position)
 
+    def write_through(self, fd: int, pieces: Sequence[bytes], position: int) -> int:
+        written = self.write(fd, pieces, position)
+        self.sync(fd)
+        return written
+
     def sync(self, fd: int) -> None:
         if self.sync_error is not None:
             raise OSError(self.sync_error, "Input/output error")

@@ -176,6 +176,18 @@ async def test_a_mark_counts_in_each_shard_for_itself(log: Log) -> None:
     assert await log.bounds("stream-1/shardId-000000000001") == (0, 1)
 
 
+async def test_what_a_shard_has_seen_of_a_producer(log: Log) -> None:
+    await log.append(SHARD, records([("k", b"0")]))
+    assert await log.seen(SHARD, ProducerMark("p", 1)) is None
+    await log.append(SHARD, records([("k", b"1"), ("k", b"2")]), ProducerMark("p", 4))
+    assert [await log.seen(SHARD, ProducerMark("p", sequence)) for sequence in (1, 4, 5)] == [1, 1, None]
+    assert await log.seen(SHARD, ProducerMark("q", 1)) is None
+    assert await log.bounds(SHARD) == (0, 3)
+    await log.drop(SHARD)
+    with pytest.raises(ShardUnknown):
+        await log.seen(SHARD, ProducerMark("p", 1))
+
+
 async def test_appends_side_by_side_are_each_whole(log: Log) -> None:
     async def put(who: int) -> None:
         for turn in range(10):
