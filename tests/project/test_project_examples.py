@@ -1,4 +1,4 @@
-"""What the documents show is run: the Python examples of README.md, in order, against a server of their own."""
+"""What the documents show is run: the examples of every page, in order, against one server of their own."""
 
 from __future__ import annotations
 
@@ -18,13 +18,21 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLE = re.compile(
     r"<!-- example: (?P<name>[a-z0-9-]+) -->\n```(?P<language>python|console)\n(?P<code>.*?)```", re.DOTALL
 )
+FILE = re.compile(r"<!-- file: (?P<name>[a-z0-9_.-]+) -->\n```[a-z]*\n(?P<content>.*?)```", re.DOTALL)
 SHOWN_URL = "http://127.0.0.1:4567"
+SHOWN_DATA = "headrace-data/"
+SETTINGS = "headrace.toml"
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("examples") / "data") as server:
+    """One for all pages, with the settings that they show, beside the functions that they show."""
+    folder = tmp_path_factory.mktemp("examples")
+    for page in PAGES:
+        _write_files(page, folder)
+    options = ("--config", str(folder / SETTINGS)) if (folder / SETTINGS).exists() else ()
+    with ServerProcess(folder / "data", *options, environment={"PYTHONPATH": str(folder)}) as server:
         yield server.start()
         assert server.stop() == 0
 
@@ -32,13 +40,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 @pytest.mark.parametrize("page", PAGES)
 def test_the_examples_of_a_page_run(page: str, server: ServerProcess, tmp_path: Path) -> None:
     names: dict[str, object] = {}
+    _write_files(page, tmp_path)
     for example in EXAMPLE.finditer((ROOT / page).read_text()):
-        code = example["code"].replace(SHOWN_URL, server.url)
+        code = example["code"].replace(SHOWN_URL, server.url).replace(SHOWN_DATA, f"{server.data}/")
         if example["language"] == "python":
             with contextlib.redirect_stdout(io.StringIO()):
                 exec(compile(code, f"{page}:{example['name']}", "exec"), names)
         else:
             _run_console(code, server, tmp_path)
+
+
+def _write_files(page: str, folder: Path) -> None:
+    """The files that a page shows: settings, functions, programs, tables."""
+    for file in FILE.finditer((ROOT / page).read_text()):
+        (folder / file["name"]).write_text(file["content"])
 
 
 def _run_console(code: str, server: ServerProcess, folder: Path) -> None:
