@@ -39,6 +39,10 @@ class _Group:
         return Records.of(self.keys, self.data, self.hash_keys if any(self.hash_keys) else None)
 
     def settle(self, append: asyncio.Future[int]) -> None:
+        if append.cancelled():  # the event loop ends
+            for future in self._waiting:
+                future.cancel()
+            return
         error = append.exception()
         if error is not None:
             for future in self._waiting:
