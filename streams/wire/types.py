@@ -3,7 +3,8 @@
 A structure becomes a Struct whose attributes are its members in snake_case (PartitionKey → partition_key) and whose
 wire names are AWS's. A required member must be there; any other is None when it is absent. Blobs are `bytes`,
 timestamps float seconds since the epoch. Unknown members are ignored, as AWS ignores them. What the types refuse goes
-to `streams.wire.validate`, which says why in AWS's words.
+to `streams.wire.validate`, which says why in AWS's words. A structure that can hold itself is taken as it stands: plain
+data, checked only where `streams.wire.validate` looks at it; Kinesis and Firehose have none.
 
 The length of a string is counted in code points (that is how Smithy defines the length trait, and how botocore counts
 before it sends), not in the UTF-16 units of Java's `String.length`. Base64 whose last character has bits set that no
@@ -37,7 +38,7 @@ def type_of(shape: Shape) -> Any:
     """The type of values of this shape, ready for `msgspec.json.Decoder` or `msgspec.convert`."""
     match shape.kind:
         case "structure":
-            return _struct(shape)
+            return Any if _holds_itself(shape) else _struct(shape)
         case "list":
             assert shape.element is not None
             return _sized(list[type_of(shape.element)], shape)  # type: ignore[misc] # built at run time
@@ -69,6 +70,20 @@ def value_bounds(shape: Shape) -> tuple[int | float, int | float]:
 def attribute(member: str) -> str:
     """The attribute of a member: StreamARN → stream_arn."""
     return str(xform_name(member))
+
+
+def _holds_itself(shape: Shape) -> bool:
+    seen: set[str] = set()
+    waiting = list(shape.members.values())
+    while waiting:
+        inner = waiting.pop()
+        if inner is shape:
+            return True
+        if inner.name not in seen:
+            seen.add(inner.name)
+            waiting += inner.members.values()
+            waiting += [inner.element] if inner.element is not None else []
+    return False
 
 
 def _struct(shape: Shape) -> type[msgspec.Struct]:

@@ -12,6 +12,7 @@ Texts are those that kinesalite recorded from AWS; the order of the errors is th
 
 from __future__ import annotations
 
+import itertools
 import logging
 import zlib
 from collections.abc import Iterator
@@ -52,12 +53,12 @@ def request(model: Model, operation: Operation, value: Any, *, blobs_are_text: b
     shape = operation.input
     if not isinstance(value, dict | list):
         raise SerializationError("")
-    value = Coercion(blobs_are_text).coerce(shape, value)
-    found = []
-    for error in _Constraints(model).violations(shape, value, ""):
-        found.append(error)
-        if len(found) == ERRORS_MAX:
-            break
+    try:
+        value = Coercion(blobs_are_text).coerce(shape, value)
+        found = list(itertools.islice(_Constraints(model).violations(shape, value, ""), ERRORS_MAX))
+    except RecursionError as error:
+        # Only a structure that can hold itself nests so deep.
+        raise SerializationError("") from error
     if found:
         plural = "s" if len(found) > 1 else ""
         raise ValidationError(f"{len(found)} validation error{plural} detected: {'; '.join(found)}")

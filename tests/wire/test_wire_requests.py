@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wire_shapes import OPERATIONS, from_request, to_cbor, to_json, values
 
-from streams.core.errors import UnknownOperation
+from streams.core.errors import SerializationError, UnknownOperation, ValidationError
 from streams.wire import validate
 from streams.wire.model import load
 from streams.wire.protocol import CBOR, JSON, protocol
@@ -64,6 +65,24 @@ def test_every_operation_of_the_model_decodes(service: str, operation: str) -> N
         assert from_request(target.decode(operation, JSON, json.dumps(to_json(value)).encode())) == value
 
     check()
+
+
+NESTED = [
+    ("CreateJob", b'{"Name":"j","Role":"r","Command":{},"CodeGenConfigurationNodes":{"a":%s}}'),
+    ("SearchAssets", b'{"SearchText":"a","FilterClause":%s}'),
+]
+
+
+@pytest.mark.parametrize(("operation", "body"), NESTED, ids=[name for name, _ in NESTED])
+@pytest.mark.parametrize("depth", [1, 100, 400, 800, 100_000])
+def test_a_structure_that_can_hold_itself(operation: str, body: bytes, depth: int) -> None:
+    """Taken, or refused: at whatever depth the decoder or the checks give up."""
+    inner = b'{"And":[' * depth + b"]}" * depth
+    glue = protocol("glue")
+    glue.decode(operation, JSON, body % b"{}")
+    for sent in (body % inner, body.replace(b'"r"', b"7").replace(b'"a",', b"7,") % inner):
+        with contextlib.suppress(SerializationError, ValidationError):
+            glue.decode(operation, JSON, sent)
 
 
 @pytest.mark.parametrize(("service", "operation"), OPERATIONS)
