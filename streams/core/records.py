@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ HASH_KEY = pa.binary(16)
 
 _FEW = 32
 """Records up to which joining their bytes in Python is cheaper than Arrow's conversion of lists."""
+
+_offset_at = struct.Struct("=i").unpack_from
 
 Change = Callable[[pa.Array], pa.Array]
 
@@ -177,10 +180,13 @@ def _joined(kind: pa.DataType, values: Sequence[bytes]) -> pa.Array:
 
 def _size(column: pa.Array) -> int:
     """Bytes between the first and the last offset of a string or binary array, without a copy."""
-    if len(column) == 0:
+    count = len(column)
+    if count == 0:
         return 0
-    offsets = _offsets(column)
-    return int(offsets[-1]) - int(offsets[0])
+    offsets, first = column.buffers()[1], column.offset * 4
+    end: int = _offset_at(offsets, first + count * 4)[0]
+    begin: int = _offset_at(offsets, first)[0]
+    return end - begin
 
 
 def _offsets(column: pa.Array) -> np.ndarray:

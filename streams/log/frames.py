@@ -46,6 +46,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from crc32c import crc32c
@@ -66,8 +67,7 @@ _CONTINUED = 4
 assert _HEADER.size == HEADER_SIZE
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(msgspec.Struct, frozen=True, gc=False):
     """What a frame says about itself. `position` is where it begins in its segment."""
 
     position: int
