@@ -52,6 +52,7 @@ def serve(file: Path | None, **options: Any) -> None:
     Prints one line when it is ready. Ends cleanly on SIGTERM and Ctrl-C. Every setting can also stand in the settings
     file or in the environment (HEADRACE_LOG_SYNC=interval); `headrace config` shows what is in force."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("functions").setLevel(logging.INFO)  # what they print is there to be read
     tune()
     try:
         uvloop.run(_serve(settings.load(file, options=options)))

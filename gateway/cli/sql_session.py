@@ -74,7 +74,9 @@ class Session:
             if value:
                 raise click.UsageError(f"{name} is for programs, and this is a batch query")
         if given.references:
-            raise click.UsageError("--reference is for programs; a batch query reads files itself: FROM 'airlines.csv'")
+            raise click.UsageError(
+                "--reference is for programs; a batch query reads files itself: FROM read_csv('airlines.csv')"
+            )
 
         async def work() -> pa.Table:
             with _pointing_into(text):

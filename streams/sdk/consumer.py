@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from streams.core.clock import Clock, SystemClock
+from streams.core.errors import ValidationError
 from streams.core.records import Batch
 from streams.sdk.client import FETCH_SIZE_MAX, TRIM_HORIZON, Client, Fetch, Start
 from streams.sdk.lineage import Lineage
@@ -54,7 +55,8 @@ class Consumer:
         clock: Clock | None = None,
         randomness: random.Random | None = None,
     ) -> None:
-        assert auto_checkpoint_s is None or name is not None, "a checkpoint needs a name"
+        if auto_checkpoint_s is not None and name is None:
+            raise ValidationError("a checkpoint needs a name: Consumer(…, name=…)")
         self._client = client
         self._stream = stream
         self._name = name
@@ -101,8 +103,10 @@ class Consumer:
         raise StopAsyncIteration
 
     async def checkpoint(self) -> None:
-        """Saves the positions of all that was handed out before, durably, under the consumer's name."""
-        assert self._name is not None, "a checkpoint needs a name: Consumer(…, name=…)"
+        """Saves the positions of all that was handed out before, durably, under the consumer's name. Raises
+        `ValidationError` for a consumer without one."""
+        if self._name is None:
+            raise ValidationError("a checkpoint needs a name: Consumer(…, name=…)")
         unsaved = self._unsaved()
         if unsaved:
             await self._client.save_checkpoint(self._stream, self._name, unsaved)

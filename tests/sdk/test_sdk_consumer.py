@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from streams.log.memory import MemoryLog
 
 from streams.core.clock import ManualClock
-from streams.core.errors import ResourceNotFound, ServiceUnavailable
+from streams.core.errors import ResourceNotFound, ServiceUnavailable, ValidationError
 from streams.core.records import Batch, Records
+from streams.log.memory import MemoryLog
 from streams.sdk.client import LATEST, TRIM_HORIZON, Client, Fetch, at_timestamp
 from streams.sdk.consumer import Consumer
 from streams.sdk.local import LocalClient
@@ -346,3 +346,10 @@ async def test_a_shard_that_aged_out_whole_is_missed_aloud(caplog: pytest.LogCap
     assert "passed out of retention whole" in caplog.text
     await service.close()
     await log.close()
+
+
+async def test_a_checkpoint_without_a_name_is_refused(client: Client) -> None:
+    with pytest.raises(ValidationError, match="a checkpoint needs a name"):
+        Consumer(client, "orders", auto_checkpoint_s=1)
+    with pytest.raises(ValidationError, match="a checkpoint needs a name"):
+        await Consumer(client, "orders").checkpoint()
