@@ -10,6 +10,9 @@ PROCESSING = "processing-failed"
 CONVERSION = "format-conversion-failed"
 EXTRACTION = "metadata-extraction-failed"
 
+MESSAGE_SIZE_MAX = 4096
+"""Characters of a message: a function may have written it, and it stands beside each of thousands of records."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -23,6 +26,10 @@ class Fault:
     code: str
     message: str
     attempts: int = 1
+
+
+def shortened(message: str) -> str:
+    return message if len(message) <= MESSAGE_SIZE_MAX else message[: MESSAGE_SIZE_MAX - 1] + "…"
 
 
 class _Line(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -71,7 +78,7 @@ def processing_line(fault: Fault, arrival_ms: int, now_ms: int, raw: bytes, func
         ended_ms=now_ms,
         raw=raw,
         code=fault.code,
-        message=fault.message,
+        message=shortened(fault.message),
         function_arn=function_arn,
         function_arn_too=function_arn,
     )
@@ -87,7 +94,7 @@ def conversion_line(
         ended_ms=now_ms,
         raw=raw,
         code=fault.code,
-        message=fault.message,
+        message=shortened(fault.message),
         sequence_number=sequence_number,
         sub_sequence_number=None,
         table=table,

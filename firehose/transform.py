@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from connectors.functions import errors as functions
 from connectors.functions.errors import FunctionError
-from firehose.errors import PROCESSING, Fault
+from firehose.errors import PROCESSING, Fault, shortened
 from firehose.processors import FunctionCall
 from streams.core import sequence
 from streams.core.records import Records
@@ -160,6 +160,7 @@ class Transform:
                 code, message = "Lambda.FunctionError", f"{FORMAT} ({error})"
             else:
                 return _matched(sent, answer, first, attempts)
+            message = shortened(message)
             log.warning("%s: call %d of function %s failed: %s", self._stream_arn, attempts, self._call.name, message)
             if attempts > self._call.retries:
                 faults = [Fault(first + i, PROCESSING, code, message, attempts) for i in range(len(sent))]

@@ -182,7 +182,9 @@ class Plan:
         """The sentence for a value that column `number` cannot hold."""
         column = self.columns[number]
         short = value if len(value) <= VALUE_SHOWN_MAX else value[:VALUE_SHOWN_MAX] + "…"
-        return f"column {column.name}: {json.dumps(short, ensure_ascii=False)} cannot become {sql_type(column.type)}"
+        # How fine a TIMESTAMP is, is our affair.
+        kind = sql_type(column.type).removesuffix("_MS")
+        return f"column {column.name}: {json.dumps(short, ensure_ascii=False)} cannot become {kind}"
 
 
 def _arrange(paths: list[tuple[str, ...]], kinds: list[str]) -> tuple[list[str], list[str]]:

@@ -28,6 +28,9 @@ PAYLOAD_SIZE_MAX = 6 << 20
 LOG_LINE_SIZE_MAX = 64 << 10
 """Bytes of one line of a function's output that are logged in one piece."""
 
+MESSAGE_SIZE_MAX = 4096
+"""Characters of an exception's message that are repeated: it stands beside every record that failed with it."""
+
 
 class Environment:
     """A warm process. One call at a time; after any error but `FunctionRaised` it is dead."""
@@ -145,4 +148,7 @@ class Environment:
 
 def _words(payload: bytes) -> str:
     failure = json.loads(payload)
-    return f"{failure['errorType']}: {failure['errorMessage']}"
+    kind, message = failure["errorType"], failure["errorMessage"]
+    if len(message) > MESSAGE_SIZE_MAX:
+        message = message[:MESSAGE_SIZE_MAX] + "…"
+    return f"{kind}: {message}" if message else str(kind)

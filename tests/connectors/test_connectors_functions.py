@@ -43,6 +43,9 @@ def say(event, context):
 def hang(event, context):
     time.sleep(600)
 
+def tell_all(event, context):
+    raise ValueError("x" * 5_000_000)
+
 def leave(event, context):
     sys.exit(7)
 
@@ -118,7 +121,8 @@ async def test_what_it_prints_is_logged(module: Path, caplog: pytest.LogCaptureF
     ("function", "error", "words"),
     [
         ("wrong", FunctionRaised, "TypeError: Object of type set is not JSON serializable"),
-        ("eat", FunctionRaised, "MemoryError"),
+        ("eat", FunctionRaised, "raised MemoryError$"),
+        ("tell_all", FunctionRaised, "raised ValueError: x{4096}…$"),
         ("leave", FunctionExited, "exit status 7"),
         ("large", PayloadTooLarge, "the limit is 6291456"),
         ("number", FunctionNotLoaded, "is not a function"),

@@ -95,6 +95,10 @@ def unknown_result(event, context):
     return {"records": [_answer(record, "Fine") for record in event["records"]]}
 
 
+def long_result(event, context):
+    return {"records": [_answer(record, "x" * (1 << 20)) for record in event["records"]]}
+
+
 def bad_base64(event, context):
     return {"records": [_answer(record, data="%%%") for record in event["records"]]}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from firehose.errors import MESSAGE_SIZE_MAX
 from tests.firehose.harness import NEWLINES, House, function, processing
 
 FUNCTIONS = "tests.firehose.functions"
@@ -110,6 +111,7 @@ async def test_large_batches_are_called_in_slices(tmp_path: Path) -> None:
         ("text", "Lambda.FunctionError", "output is in required format"),
         ("not_json", "Lambda.FunctionError", "not JSON serializable"),
         ("unknown_result", "Lambda.FunctionError", "output is in required format"),
+        ("long_result", "Lambda.FunctionError", "x…"),
         ("bad_base64", "Lambda.FunctionError", "output is in required format"),
         ("without_data", "Lambda.FunctionError", "output is in required format"),
         ("too_large", "Lambda.FunctionError", "the limit is 6291456"),
@@ -126,6 +128,7 @@ async def test_a_call_that_fails_is_repeated_then_all_its_records_fail(
     assert {line["errorCode"] for line in lines} == {code}
     assert {line["attemptsMade"] for line in lines} == {2}
     assert words in lines[0]["errorMessage"]
+    assert len(lines[0]["errorMessage"]) <= MESSAGE_SIZE_MAX
 
 
 async def test_a_function_that_hangs(tmp_path: Path) -> None:

@@ -83,9 +83,9 @@ def unimpressed(data: Path, environment: dict[str, str] | None = None) -> Iterat
         status = Path(f"/proc/{server.pid}/status").read_text()
         assert int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) << 10 < RSS_MAX
         assert server.stop() == 0
-        log = server.log.read_text()
-        assert "Traceback" not in log, log
-        assert "never retrieved" not in log, log
+        # What functions print, tracebacks as well, is theirs.
+        log = [line[:1000] for line in server.log.read_text().splitlines() if " INFO functions." not in line]
+        assert not any("Traceback" in line or "never retrieved" in line for line in log), "\n".join(log[-50:])
 
 
 def cases(name: str) -> list[Any]:
