@@ -11,7 +11,7 @@ four of them 0.65 (measured on ext4).
     record  := magic        4  "HRC1"
                name_size    u32
                frame_size   u32
-               crc          u32  crc32c of everything after it
+               crc          u32  crc32c of everything after it, begun with the crc of the record before (0: there is none)
                round        16 bytes
                name         the shard's, padded with zeros to 8 bytes
                frame        as in `frames`, whose size is a multiple of 8
@@ -55,6 +55,7 @@ class CommitLog:
         self._fd: int | None = None
         self._position = 0
         self._round = uuid.uuid4().bytes
+        self._crc = 0
 
     def read(self) -> Iterator[tuple[str, bytes]]:
         """Shard and frame of each record of the last round, oldest first. Before the first `add`."""
@@ -62,9 +63,9 @@ class CommitLog:
             content = memoryview(self._disk.read(self._path, 0, SIZE))
         except FileNotFoundError:
             return
-        at, round_ = 0, None
-        while (record := _record(content, at)) is not None:
-            found, name, frame, at = record
+        at, crc, round_ = 0, 0, None
+        while (record := _record(content, at, crc)) is not None:
+            found, name, frame, at, crc = record
             if round_ not in (None, found):
                 return
             round_ = found
@@ -88,15 +89,16 @@ class CommitLog:
         return self._position + _size(frames) <= SIZE
 
     def add(self, frames: Sequence[tuple[str, Sequence[bytes]]]) -> None:
-        """The frames, each as its shard and its pieces, are on disk when it returns. Raises `OSError`: then none is,
-        as far as later records are concerned."""
+        """The frames, each as its shard and its pieces, are on disk when it returns. Raises `OSError`: then none will be
+        found, unless the disk fails also to take that back and the machine stops before the next commit."""
         assert self._fd is not None
+        crc = self._crc
         pieces: list[bytes] = []
         for name, frame in frames:
             encoded = name.encode()
             encoded += b"\0" * (-len(encoded) % 8)
             size = sum(map(len, frame))
-            crc = crc32c(encoded, crc32c(self._round))
+            crc = crc32c(encoded, crc32c(self._round, crc))
             for piece in frame:
                 crc = crc32c(piece, crc)
             pieces.append(_HEADER.pack(_MAGIC, len(encoded), size, crc, self._round))
@@ -110,10 +112,11 @@ class CommitLog:
                 self._disk.write(self._fd, [b"\0" * _HEADER.size], self._position)
             raise
         self._position += written
+        self._crc = crc
 
     def restart(self) -> None:
         """A new round: everything that this one held is on disk in the segments."""
-        self._position = 0
+        self._position = self._crc = 0
         self._round = uuid.uuid4().bytes
 
     def clear(self) -> None:
@@ -133,13 +136,14 @@ def _size(frames: Sequence[tuple[str, Sequence[bytes]]]) -> int:
     return sum(_HEADER.size + len(name.encode()) + 8 + sum(map(len, frame)) for name, frame in frames)
 
 
-def _record(content: memoryview, at: int) -> tuple[bytes, str, bytes, int] | None:
-    """Round, shard, frame and end of the record at `at`; None if there is no whole one."""
+def _record(content: memoryview, at: int, before: int) -> tuple[bytes, str, bytes, int, int] | None:
+    """Round, shard, frame, end and crc of the record at `at`; `before` is the crc of the one before. None if there is no
+    whole one: what a failed or older commit has left behind the last record does not go on from its crc."""
     if at + _HEADER.size > len(content):
         return None
     magic, name_size, frame_size, crc, round_ = _HEADER.unpack_from(content, at)
     end = at + _HEADER.size + name_size + frame_size
-    if magic != _MAGIC or end > len(content) or crc32c(content[at + _CRC_FROM : end]) != crc:
+    if magic != _MAGIC or end > len(content) or crc32c(content[at + _CRC_FROM : end], before) != crc:
         return None
     name = bytes(content[at + _HEADER.size : at + _HEADER.size + name_size]).rstrip(b"\0").decode()
-    return round_, name, bytes(content[at + _HEADER.size + name_size : end]), end
+    return round_, name, bytes(content[at + _HEADER.size + name_size : end]), end, crc

@@ -7,6 +7,7 @@ FORMAT    := "headrace-log 1\\n"
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -51,10 +52,21 @@ class Directory:
         return self.shards / (shard + "~")
 
     def create(self, shard: str) -> None:
-        """The shard's folder exists, durably."""
+        """The shard's folder exists, durably. One that exists, since a drop failed or nobody waited for it, stays."""
         folder = self.folder(shard)
-        self._disk.make_folder(folder)
-        self.write_first(shard, 0)
+        if self.exists(shard):
+            self._disk.sync_folder(folder)
+            self._disk.sync_folder(folder.parent)
+            return
+        try:
+            self._disk.make_folder(folder)
+            self.write_first(shard, 0)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def exists(self, shard: str) -> bool:
+        return (self.folder(shard) / FIRST).exists()
 
     def write_first(self, shard: str, first: int) -> None:
         text = b"%d" % first
@@ -67,17 +79,23 @@ class Directory:
             raise LogCorrupt(f"{folder / FIRST} holds {content[:40]!r} and not an offset")
         return int(text)
 
-    def drop(self, shard: str) -> None:
-        """The shard is gone at once; its bytes follow, now or at the next opening."""
+    def drop(self, shard: str) -> Path:
+        """The shard is gone, durably; where its bytes are, for `bury`. One that is gone already may be dropped again."""
         folder = self.folder(shard)
         grave = self.path / f"dropped-{uuid.uuid4().hex}"
-        self._disk.rename(folder, grave)
+        with contextlib.suppress(FileNotFoundError):
+            self._disk.rename(folder, grave)
         self._disk.sync_folder(folder.parent)
-        shutil.rmtree(grave, ignore_errors=True)
         parent = folder.parent
-        while parent != self.shards and not any(parent.iterdir()):
-            parent.rmdir()
-            parent = parent.parent
+        with contextlib.suppress(OSError):
+            while parent != self.shards and not any(parent.iterdir()):
+                parent.rmdir()
+                parent = parent.parent
+        return grave
+
+    def bury(self, grave: Path) -> None:
+        """Frees the space of a dropped shard; what cannot be removed now is at the next opening."""
+        shutil.rmtree(grave, ignore_errors=True)
 
     def close(self) -> None:
         os.close(self._lock)

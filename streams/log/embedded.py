@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import logging
 from collections import deque
 from pathlib import Path
 from typing import Self
 
 from streams.core.clock import Clock, SystemClock
-from streams.core.errors import LogClosed, OffsetOutOfRange, ShardUnknown
+from streams.core.errors import LogClosed, LogError, OffsetOutOfRange, ShardUnknown
 from streams.core.records import Batch, ProducerMark, Records
 from streams.log import reader
 from streams.log.commits import CommitLog
@@ -27,6 +28,8 @@ from streams.log.segments import Segment, sidecar_path
 from streams.log.tail import Tail
 from streams.log.waiting import Waiters
 from streams.log.writer import Append, Outcome, Sync, Writer, settle_appends
+
+log = logging.getLogger(__name__)
 
 READ_INLINE_MAX = 256 << 10
 """Bytes up to which a read is done on the event loop: handing it to a thread costs as much as reading this."""
@@ -128,9 +131,7 @@ class EmbeddedLog:
             self._check_open()
             if shard in self._shards:
                 return
-            await self._writer.call(lambda: self._directory.create(shard))
-            tail = Tail(self._disk, self._directory.folder(shard), 0, None, Marks(), self._segment_size_max)
-            self._shards[shard] = _Shard(shard, 0, [], tail)
+            self._shards[shard] = await self._writer.call(lambda: self._create(shard))
 
     async def append(self, shard: str, records: Records, mark: ProducerMark | None = None) -> int:
         at = self._shard(shard)
@@ -224,7 +225,12 @@ class EmbeddedLog:
                 return
             at.dropped = True
             at.waiters.fail(ShardUnknown(f"shard {shard} was dropped"))
-            await self._writer.call(lambda: self._drop(at))
+            try:
+                grave = await self._writer.call(lambda: self._drop(at))
+            except LogError:
+                self._shards[shard], at.dropped = at, False
+                raise
+        await asyncio.to_thread(self._directory.bury, grave)
 
     async def shards(self) -> list[str]:
         self._check_open()
@@ -243,6 +249,8 @@ class EmbeddedLog:
         async with self._changing:
             try:
                 await self._writer.call(self._writer.seal_open)
+            except LogError as error:
+                log.error("the log was closed without its last sync: %s", error)
             finally:
                 await self._writer.stop()
                 self._directory.close()
@@ -295,24 +303,32 @@ class EmbeddedLog:
         return None
 
     def _remove(self, segments: list[Segment]) -> None:
+        """What cannot be removed now is at the next opening."""
         for segment in segments:
-            self._disk.remove(sidecar_path(segment.path))
-            self._disk.remove(segment.path)
+            try:
+                self._disk.remove(sidecar_path(segment.path))
+                self._disk.remove(segment.path)
+            except OSError as error:
+                log.warning("%s: what was trimmed is still there: %s", segment.path, error)
 
-    def _drop(self, at: _Shard) -> None:
+    def _create(self, shard: str) -> _Shard:
+        self._directory.create(shard)
+        return self._load_shard(shard, self._directory.folder(shard))
+
+    def _drop(self, at: _Shard) -> Path:
         self._writer.forget(at.tail)
-        self._directory.drop(at.name)
+        return self._directory.drop(at.name)
 
     def _load(self) -> dict[str, _Shard]:
         shards = {name: self._load_shard(name, folder) for name, folder in self._directory.folders().items()}
-        restored: dict[str, _Shard] = {}
+        kept: dict[str, list[bytes]] = {}
         for name, frame in self._commits.read():
-            at = shards.get(name)
-            found = None if at is None else at.tail.restore(frame)
-            if at is not None and found is not None:
+            if name in shards:
+                kept.setdefault(name, []).append(frame)
+        for name, frames in kept.items():
+            at = shards[name]
+            for found in filter(None, map(at.tail.restore, frames)):
                 at.extend(*found)
-                restored[name] = at
-        for at in restored.values():
             at.tail.sync()
             at.tail.release()
         self._commits.open()
@@ -343,8 +359,11 @@ class EmbeddedLog:
                 segments.pop()
                 growing = None
         tail = Tail(self._disk, folder, max(next_, first), growing, marks, self._segment_size_max)
-        segments = [segment for segment in segments if segment.next > first or segment is growing]
-        return _Shard(name, first, segments, tail)
+        if segments:
+            tail.arrival_ms = segments[-1].arrival_ms
+        trimmed = [segment for segment in segments if segment.next <= first and segment is not growing]
+        self._remove(trimmed)
+        return _Shard(name, first, segments[len(trimmed) :], tail)
 
 
 def _seal_if(tail: Tail, next_: int) -> bool:

@@ -6,6 +6,7 @@ hands over, so they never see bytes that are not durable by the log's policy.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,8 @@ class Tail:
         self._synced = self._position
         self._vouched = self._position
         self._before: tuple[int, int, Changed] = (next_, self._position, [])
+        self._torn = False
+        self._doubtful = False
 
     @property
     def dirty(self) -> bool:
@@ -69,6 +72,7 @@ class Tail:
 
     def write(self, requests: Sequence[Request], now_ms: int) -> Written:
         """Writes the requests in order, in as few frames as may be. Raises `OSError`: then nothing has changed."""
+        self.cut()
         if self.segment is not None and self._position >= self._size_max:
             self.seal()
         arrival_ms = max(self.arrival_ms, now_ms)
@@ -130,20 +134,38 @@ class Tail:
             try:
                 self._disk.write(self.fd, pieces, self._position)
             except OSError:
-                self._disk.truncate(self.fd, self._position)
+                self._torn = True
+                with contextlib.suppress(OSError):
+                    self.cut()
                 raise
             self._before = self.next, self._position, self.marks.note_all(noted)
             self.segment, self.next, self._position, self.arrival_ms = segment, next_, position, arrival_ms
         return written
 
     def undo(self) -> None:
-        """Back to what was before the last write, whose sync failed. What of it is on disk nobody knows; it is cut off."""
+        """Back to what was before the last write, whose sync failed. What of it is on disk nobody knows; it is cut off,
+        now or, if this raises `OSError`, before the next write."""
         self.next, self._position, changed = self._before
         self.marks.restore(changed)
-        if self.fd is not None:
-            self._disk.truncate(self.fd, self._position)
-            # The pages of a failed sync may be marked clean; a new descriptor at least reports what comes next.
-            self.release()
+        self._torn = True
+        self.cut()
+        # A new descriptor reports errors that this one has reported already.
+        self.release()
+
+    def cut(self) -> None:
+        """Cuts off what a failed write or sync has left behind the end. Until that succeeds nothing is written: shorter
+        frames over it would leave whole ones of it behind them, which nobody was told are stored."""
+        if not self._torn:
+            return
+        fd = self.fd
+        if fd is None:
+            fd = self._disk.open(segment_path(self.folder, self.next) if self.segment is None else self.segment.path)
+        try:
+            self._disk.truncate(fd, self._position)
+        finally:
+            if fd is not self.fd:
+                self._disk.close(fd)
+        self._torn = False
 
     def commit(self, written: Written) -> None:
         """The last write is durable by the log's policy: its frames may be found."""
@@ -152,20 +174,29 @@ class Tail:
 
     def sync(self) -> None:
         """Everything written is on disk when it returns."""
-        if self.dirty:
-            self._reopen()
-            assert self.fd is not None
+        if not self.dirty:
+            return
+        self._reopen()
+        assert self.fd is not None
+        if self._doubtful:
+            self._rewrite()
+        try:
             self._disk.sync(self.fd)
-            self._synced = self._position
+        except OSError:
+            self._doubtful = True
+            with contextlib.suppress(OSError):
+                self._rewrite()
+            raise
+        self._synced = self._position
 
-    def redo(self) -> None:
-        """Writes what is not synced once more, since a failed sync may have forgotten that it was not."""
-        if self.dirty:
-            self._reopen()
-            assert self.fd is not None
-            assert self.segment is not None
-            content = self._disk.read(self.segment.path, self._synced, self._position - self._synced)
-            self._disk.write(self.fd, [content], self._synced)
+    def _rewrite(self) -> None:
+        """Writes what is not synced once more: a failed sync may have marked its pages clean, and the next sync would
+        pass over them."""
+        assert self.fd is not None
+        assert self.segment is not None
+        content = self._disk.read(self.segment.path, self._synced, self._position - self._synced)
+        self._disk.write(self.fd, [content], self._synced)
+        self._doubtful = False
 
     def restore(self, frame: bytes) -> tuple[Segment, Header] | None:
         """Appends a frame that the commit log kept, unless the tail has it already. Before the writer runs."""

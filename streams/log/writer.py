@@ -7,11 +7,12 @@ event loop is woken once a commit, whatever its size.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import queue
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ class Writer:
         self._syncs = ThreadPoolExecutor(SYNCS_MAX, "log-sync")
         self._open: OrderedDict[Tail, None] = OrderedDict()
         self._dirty: dict[Tail, None] = {}
+        self._hand: list[Append] = []
+        self._rest: deque[Append | Call | None] = deque()
         self._synced_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
 
@@ -116,18 +119,23 @@ class Writer:
         return future
 
     def forget(self, tail: Tail) -> None:
-        """The tail is no more; only in the writer's thread."""
+        """The tail will be no more; only in the writer's thread. Raises `OSError`: then it still is."""
+        # A shard that is created anew under the old name must not get the old one's frames after a crash.
+        if not self._commits.empty:
+            if not self._sync_dirty():
+                raise OSError(errno.EIO, "what waits to be synced cannot be")
+            self._commits.clear()
         tail.release()
         self._open.pop(tail, None)
         self._dirty.pop(tail, None)
-        # A shard that is created anew under the old name must not get the old one's frames after a crash.
-        if not self._commits.empty and self._sync_dirty():
-            self._commits.clear()
 
     def seal_open(self) -> None:
         """Syncs and vouches for all open tails and closes their files; only in the writer's thread, before `stop`."""
         self._sync_dirty()
         for tail in self._open:
+            error = _try(tail.cut)
+            if error is not None:
+                log.error("%s: appends that failed may come back with the next opening: %s", tail.folder, error)
             self._vouch(tail, always=True)
             tail.release()
         self._open.clear()
@@ -141,22 +149,45 @@ class Writer:
         self._syncs.shutdown()
 
     def _run(self) -> None:
+        try:
+            while self._work():
+                self._sync_when_due()
+        except Exception as error:
+            log.critical("the log's writer has stopped: nothing more is stored", exc_info=error)
+            self._refuse(LogError(f"the log's writer has stopped: {error!r}"))
+
+    def _work(self) -> bool:
+        """Does what waits; whether there will be more."""
         running = True
-        while running:
-            items = self._take()
-            appends: list[Append] = []
+        self._rest.extend(self._take())
+        while self._rest:
+            item = self._rest[0]
+            if isinstance(item, Append):
+                self._hand.append(item)
+                self._rest.popleft()
+                continue
+            self._commit()
+            self._rest.popleft()
+            if item is None:
+                running = False
+            else:
+                self._do(item)
+        self._commit()
+        return running
+
+    def _refuse(self, error: LogError) -> None:
+        """Answers what is in hand and all that will come: nobody waits for a writer that is no more."""
+        items: list[Append | Call | None] = [*self._hand, *self._rest]
+        while True:
             for item in items:
-                if isinstance(item, Append):
-                    appends.append(item)
-                    continue
-                self._commit(appends)
-                appends = []
                 if item is None:
-                    running = False
+                    return
+                if isinstance(item, Append):
+                    outcome = Outcome(item.shard, [item], None, error)
+                    self._loop.call_soon_threadsafe(self._committed, [outcome])
                 else:
-                    self._do(item)
-            self._commit(appends)
-            self._sync_when_due()
+                    self._loop.call_soon_threadsafe(_settle, item.future, None, error)
+            items = self._queue.get()
 
     def _take(self) -> list[Append | Call | None]:
         """All that waits, up to `COMMIT_SIZE_MAX`; waits for the first, no longer than until the next sync is due."""
@@ -188,7 +219,9 @@ class Writer:
             error = raised
         self._loop.call_soon_threadsafe(_settle, call.future, answer, error)
 
-    def _commit(self, appends: list[Append]) -> None:
+    def _commit(self) -> None:
+        """Stores the appends in hand."""
+        appends = self._hand
         if not appends:
             return
         by_tail: dict[Tail, list[Append]] = {}
@@ -202,6 +235,7 @@ class Writer:
             if outcome.written is not None:
                 outcome.appends[0].tail.commit(outcome.written)
         self._loop.call_soon_threadsafe(self._committed, outcomes)
+        self._hand = []
         # The sidecars and the closing of files come after the answers: nobody waits for them.
         for tail in by_tail:
             self._tidy(tail)
@@ -276,11 +310,10 @@ class Writer:
             if error is None:
                 del self._dirty[tail]
                 self._vouch(tail)
-                continue
-            log.error("%s: a sync failed and will be tried again: %s", tail.folder, error)
-            error = _try(tail.redo)
-            if error is not None:
-                log.error("%s: what is to be synced could not be written again: %s", tail.folder, error)
+            else:
+                log.error("%s: a sync failed and will be tried again: %s", tail.folder, error)
+            if tail not in self._open:
+                tail.release()
         self._synced_at = time.monotonic()
         return not self._dirty
 
