@@ -197,7 +197,7 @@ async def test_a_pipeline_is_answered_in_order_and_read_no_further_than_its_boun
         writer.write(b"GET /last HTTP/1.1\r\nConnection: close\r\n\r\n")
         [connection] = server._serving.connections
         await until(lambda: not connection._reading)
-        assert PIPELINE_MAX <= len(connection._queue) < 500
+        assert PIPELINE_MAX <= len(connection._parser.requests) < 500
         echo.release.set()
         answer = await asyncio.wait_for(reader.read(), 60)
         assert [line for line in answer.split() if line.startswith(b"/")] == [
@@ -216,7 +216,7 @@ async def test_bodies_that_wait_are_bounded_in_bytes() -> None:
         await echo.began.wait()
         [connection] = server._serving.connections
         await until(lambda: not connection._reading)
-        assert connection._queue_size < PIPELINE_SIZE_MAX + 200_000
+        assert connection._parser.requests_size < PIPELINE_SIZE_MAX + 200_000
         echo.release.set()
         assert statuses(await asyncio.wait_for(reader.read(), 30)) == [200] * 52
         writer.close()
@@ -231,11 +231,11 @@ async def test_a_slow_reader_of_a_large_stream_costs_no_memory() -> None:
         await reader.readuntil(b"\r\n\r\n")
         [connection] = server._serving.connections
         before = -1
-        while connection._drained is None or echo.produced != before:
+        while connection._output.drained is None or echo.produced != before:
             before = echo.produced
             await asyncio.sleep(0.01)
         # What is under way: the write buffer and the sockets' own, not the stream.
-        assert connection._transport.get_write_buffer_size() <= WRITE_SIZE_MAX + 2 * 16384
+        assert connection._output.transport.get_write_buffer_size() <= WRITE_SIZE_MAX + 2 * 16384
         assert echo.produced < 20 << 20
         writer.transport.abort()
         await asyncio.wait_for(echo.closed.wait(), 10)
@@ -248,7 +248,7 @@ async def test_answers_that_are_not_taken_hold_up_the_pipeline() -> None:
         writer.write(b"GET /big/8000000 HTTP/1.1\r\n\r\n" * 20)
         await reader.readuntil(b"\r\n\r\n")
         [connection] = server._serving.connections
-        await until(lambda: connection._drained is not None)
+        await until(lambda: connection._output.drained is not None)
         # The sockets hold some megabytes between them; what does not fit is not made.
         assert echo.calls <= 3
         writer.transport.abort()
@@ -283,7 +283,7 @@ async def test_silent_peers_are_asked_by_tcp() -> None:
         writer.write(GET)
         await reader.readuntil(b"GET /a 0")
         [connection] = server._serving.connections
-        accepted = connection._transport.get_extra_info("socket")
+        accepted = connection._output.transport.get_extra_info("socket")
         assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == KEEPALIVE_IDLE_S
         writer.close()
