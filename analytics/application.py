@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from analytics import faults
 from analytics.compiler import compile_program
+from analytics.dialect import TOO_DEEP
 from analytics.engine import END, Engine, Step
 from analytics.errors import SqlError, closest
 from analytics.frontier import InputTime
@@ -122,8 +123,10 @@ class Application:
         if self._state is None:
             try:
                 await self._open()
-            except BaseException:
+            except BaseException as error:
                 await self.close()
+                if isinstance(error, RecursionError):
+                    raise SqlError(TOO_DEEP) from None
                 raise
         return self._plan
 

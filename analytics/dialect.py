@@ -19,6 +19,8 @@ from analytics.errors import Place, SqlError, closest
 PROGRAM_SIZE_MAX = 102_400
 """Characters of a program: the limit of the API."""
 
+TOO_DEEP = "the program is nested too deeply"
+
 _STATEMENTS = ("CREATE STREAM", "CREATE PUMP", "SELECT")
 _CREATABLE = ("STREAM", "PUMP")
 
@@ -183,7 +185,7 @@ def parse_statements(text: str) -> list[exp.Expr]:
     except ParseError as error:
         raise from_sqlglot(error, text) from error
     except RecursionError:
-        raise SqlError("the program is nested too deeply") from None
+        raise SqlError(TOO_DEEP) from None
     statements = [
         statement for statement in found if statement is not None and not isinstance(statement, exp.Semicolon)
     ]

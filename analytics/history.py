@@ -7,8 +7,9 @@ FLOOR(x TO unit). Names find streams and columns whatever their case, as in Duck
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,17 +22,19 @@ from sqlglot.generators.duckdb import DuckDBGenerator
 from sqlglot.parsers.duckdb import DuckDBParser
 from sqlglot.tokenizer_core import TokenType
 
-from analytics.dialect import Step, end_of, from_sqlglot, place_of
-from analytics.errors import SqlError, closest
+from analytics.dialect import TOO_DEEP, Step, end_of, from_sqlglot, place_of
+from analytics.errors import Place, SqlError, closest
 from analytics.inputs import discover_columns
 from connectors.formats.json import decode_json
 from connectors.formats.json_plan import sql_type
-from connectors.formats.schema import Column
+from connectors.formats.schema import Column, RowFault
 from streams.core.records import Batch
 from streams.sdk.client import TRIM_HORIZON, Client, Start
 
 MEMORY_MAX = "1GB"
 """What DuckDB keeps in memory; beyond it tables lie in temporary files."""
+
+Faulty = Callable[[str, int, str], None]
 
 EXTRA = {"ROWTIME": "TIMESTAMP_MS", "PARTITION_KEY": "VARCHAR", "SHARD_ID": "VARCHAR", "OFFSET": "BIGINT"}
 """Columns that every stream has beside those of its records: arrival (or the event-time column), key and place."""
@@ -100,22 +103,38 @@ async def query(
     columns: Mapping[str, Sequence[Column]] | None = None,
     rowtime: Mapping[str, str] | None = None,
     start: Start = TRIM_HORIZON,
+    faulty: Faulty | None = None,
 ) -> pa.Table:
     """The result of one query over what the streams hold now, from `start` on.
 
     `columns` declares the columns of a stream, by its name; others are found in its first records. `rowtime` names the
     column that is a stream's ROWTIME instead of the arrival. Only columns that the query names are decoded, and records
-    that do not fit them are left out. Each stream is read once. Raises `SqlError`.
+    that do not fit them are left out, of which `faulty` is told: the stream, how many in one batch, and why the first.
+    Each stream is read once. Raises `SqlError`.
     """
+    try:
+        return await _query(sql, client, columns or {}, rowtime or {}, start, faulty or (lambda *_: None))
+    except RecursionError:
+        raise SqlError(TOO_DEEP) from None
+
+
+async def _query(
+    sql: str,
+    client: Client,
+    columns: Mapping[str, Sequence[Column]],
+    rowtime: Mapping[str, str],
+    start: Start,
+    faulty: Faulty,
+) -> pa.Table:
     tree = _parsed(sql)
     names = await client.list_streams()
     with tempfile.TemporaryDirectory(prefix="headrace-query-") as folder:
         connection = duckdb.connect(config={"memory_limit": MEMORY_MAX, "temp_directory": folder})
         try:
             connection.execute("SET TimeZone = 'UTC'")
-            tables = await _tables(tree, client, names, columns or {}, rowtime or {})
+            tables = await _tables(tree, client, names, columns, rowtime)
             for table in tables:
-                await _load(connection, table, client, start)
+                await _load(connection, table, client, start, faulty)
             return await asyncio.to_thread(_run, connection, tree.sql(dialect=Historical))
         finally:
             connection.close()
@@ -128,8 +147,18 @@ def _parsed(sql: str) -> exp.Expr:
         raise SqlError("the text ends inside a quoted name, a string or a comment", end_of(sql)) from error
     except ParseError as error:
         raise from_sqlglot(error, sql) from error
-    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
-        raise SqlError("a batch query is one SELECT", place_of(trees[0]) if trees else None, expected="SELECT")
+    if len(trees) > 1:
+        raise SqlError("a batch query is one SELECT, and this belongs to another statement", place_of(trees[1]))
+    if not trees or not isinstance(trees[0], exp.Query):
+        word = re.match(r"[\s;]*(\w*)", sql)
+        assert word is not None, "it matches the empty text"
+        before = sql[: word.start(1)]
+        place = Place(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
+        raise SqlError("a batch query is one SELECT", place, found=word[1] or None, expected="SELECT")
+    if not all(select.expressions for select in trees[0].find_all(exp.Select)):
+        raise SqlError(
+            "a SELECT says nothing of what it selects", place_of(trees[0]) or end_of(sql), expected="columns or *"
+        )
     return trees[0]
 
 
@@ -172,7 +201,9 @@ def _stream(table: exp.Table, names: Sequence[str]) -> str:
     raise SqlError(f"there is no stream {table.name}", place_of(table), suggestion=closest(table.name, names))
 
 
-async def _load(connection: duckdb.DuckDBPyConnection, table: _Table, client: Client, start: Start) -> None:
+async def _load(
+    connection: duckdb.DuckDBPyConnection, table: _Table, client: Client, start: Start, faulty: Faulty
+) -> None:
     names: list[str] = []
     for column in table.columns:
         taken, name, number = {each.lower() for each in names}, column.name, 1
@@ -189,13 +220,16 @@ async def _load(connection: duckdb.DuckDBPyConnection, table: _Table, client: Cl
         fetch = await client.fetch(table.stream, positions)
         tips = dict(fetch.tips) if tips is None else tips
         for batch in fetch.batches:
-            await asyncio.to_thread(_insert, connection, table, batch, tips.get(batch.shard, batch.next))
+            faults = await asyncio.to_thread(_insert, connection, table, batch, tips.get(batch.shard, batch.next))
+            if faults:
+                faulty(table.stream, len(faults), faults[0].message)
             positions[batch.shard] = batch.next
         quiet = set(fetch.ended) if fetch.batches else set(positions)
         positions = {shard: at for shard, at in positions.items() if shard not in quiet and at < tips.get(shard, 0)}
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, table: _Table, batch: Batch, end: int) -> None:
+def _insert(connection: duckdb.DuckDBPyConnection, table: _Table, batch: Batch, end: int) -> Sequence[RowFault]:
+    """What became no row."""
     records = batch.records.slice(0, max(0, min(batch.next, end) - batch.first))
     decoded = decode_json(records.data, table.columns)
     source = decoded.source
@@ -216,6 +250,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: _Table, batch: Batch, 
     connection.register("part", pa.table(values or {"nothing": pa.nulls(len(source), pa.int32())}))
     connection.execute(f"INSERT INTO {table.physical} SELECT * FROM part")
     connection.unregister("part")
+    return decoded.faults
 
 
 def _run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:

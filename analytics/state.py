@@ -52,7 +52,11 @@ class State:
     """`path` None: in memory, and gone with the process."""
 
     def __init__(self, path: str | None, program: str) -> None:
-        self.connection = duckdb.connect(path or ":memory:", config={"threads": 1})
+        try:
+            self.connection = duckdb.connect(path or ":memory:", config={"threads": 1})
+        except duckdb.Error as error:
+            reason = str(error).split("\n", 1)[0].removeprefix("IO Error: ")
+            raise SqlError(f"the state in {path} cannot be opened: {reason}") from error
         self.connection.execute("SET TimeZone = 'UTC'")
         self.durable = path is not None
         digest = hashlib.sha256(program.encode()).hexdigest()

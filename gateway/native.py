@@ -150,7 +150,7 @@ def _scope(request: Request, scope: Scope) -> Scope:
     if region is None or "authorization" in request.headers or "X-Amz-Credential" in request.query:
         return scope
     if not _REGION.fullmatch(region):
-        raise InvalidArgument(f"{native.REGION_HEADER} is not the name of a region: {region[:100]!r}.")
+        raise InvalidArgument(f"{region[:100]!r} is not the name of a region.")
     return replace(scope, region=region)
 
 

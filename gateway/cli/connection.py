@@ -110,6 +110,8 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
 
 async def find_stream(client: Client, stream: str) -> Any:
     """The stream's description. Raises `Failure` with the names that look alike where there is none."""
+    if not stream:
+        raise Failure("the name of a stream is missing")
     try:
         return await client.describe_stream(stream)
     except ResourceNotFound as error:

@@ -35,7 +35,9 @@ class RowWriter:
         elif stream == ERROR_STREAM:
             first = rows.slice(0, 1).to_pylist()[0]
             what = f"{first['ERROR_NAME']}: {first['MESSAGE']}"
-            output.talk(f"{len(rows):,} {'row' if len(rows) == 1 else 'rows, the first'} went to {stream}: {what}")
+            count = "1 row" if len(rows) == 1 else f"{len(rows):,} rows"
+            first_of = "" if len(rows) == 1 else ", the first"
+            output.talk(f"{count} went to {stream}{first_of}: {what}")
 
     def _json(self, stream: str, rows: pa.RecordBatch) -> None:
         lines = (line.decode() for line in encode_json(rows).to_pylist())

@@ -82,9 +82,20 @@ class Session:
             with _pointing_into(text):
                 async with self.target.client() as client:
                     rowtime = {} if given.rowtime is None else dict.fromkeys(await client.list_streams(), given.rowtime)
-                    return await query(text, client, columns=given.columns, rowtime=rowtime, start=given.start)
+                    return await query(
+                        text, client, columns=given.columns, rowtime=rowtime, start=given.start, faulty=faulty
+                    )
+
+        left_out: dict[str, tuple[int, str]] = {}
+
+        def faulty(stream: str, count: int, why: str) -> None:
+            before, first = left_out.get(stream, (0, why))
+            left_out[stream] = before + count, first
 
         rows = run(self.target, work())
+        for stream, (count, why) in left_out.items():
+            several = "1 record" if count == 1 else f"{count:,} records"
+            output.talk(f"{several} of {stream} did not fit and {'is' if count == 1 else 'are'} left out: {why}")
         assert rows is not None, "a batch query is not endless"
         write_table(self.form, rows)
 

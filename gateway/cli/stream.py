@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 import click
 
 from gateway.cli import output
 from gateway.cli.connection import Target, connected, find_stream
+from gateway.cli.failure import Failure
 from gateway.cli.running import run
 from streams.sdk.client import StreamDescription
 
 SHARDS_MAX = 10_000
 RETENTION_HOURS_MIN, RETENTION_HOURS_MAX = 24, 8760
+_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
+
+
+def new_name(ctx: click.Context, param: click.Parameter, name: str) -> str:
+    """A click callback. With a slash the server would make a stream that no list shows."""
+    if not _NAME.fullmatch(name):
+        raise Failure(f"a stream's name has 1 to 128 letters, digits, _ . and -: {name!r}")
+    return name
 
 
 @click.group()
@@ -21,7 +31,7 @@ def stream() -> None:
 
 
 @stream.command()
-@click.argument("name")
+@click.argument("name", callback=new_name)
 @click.option(
     "--shards", type=click.IntRange(1, SHARDS_MAX), default=1, show_default=True, help="Shards to begin with."
 )

@@ -120,6 +120,11 @@ async def test_a_stopped_application_goes_on_where_it_was(tmp_path: Path) -> Non
             assert second.open_until_ms is not None
             await second.run(until_end=True)
         assert await client.rows("out") == [{"K": "a", "N": 3, "TOTAL": 6}, {"K": "a", "N": 1, "TOTAL": 4}]
+        (tmp_path / "text").write_text("no database")
+        with pytest.raises(SqlError, match=r"the state in .*text cannot be opened: The file .* not a valid"):
+            await Application(
+                PASS, client=client, inputs=[Input("input", columns=COLUMNS)], path=str(tmp_path / "text")
+            ).open()
         with pytest.raises(SqlError, match="belongs to another program"):
             await Application(PASS, client=client, inputs=[Input("input", columns=COLUMNS)], path=path).open()
 
@@ -231,9 +236,16 @@ async def test_batch_queries_and_their_errors() -> None:
         ]
         result = await query('SELECT DISTINCT ROWTIME FROM "my-stream"', client)
         assert result.column(0).cast(pa.int64()).to_pylist() == [NOW_MS]
+        told: list[tuple[str, int, str]] = []
+        await query('SELECT k FROM "my-stream"', client, faulty=lambda *what: told.append(what))
+        assert told == [("my-stream", 1, "the record is not JSON")]
         for sql, message in [
             ("SELECT 1 FROM my_stream", 'line 1, column 15: there is no stream my_stream; did you mean "my-stream"?'),
-            ("DELETE FROM x", "a batch query is one SELECT"),
+            ("DELETE FROM x", "line 1, column 1: a batch query is one SELECT; found DELETE; expected SELECT"),
+            ("SELECT 1;\nSELECT 2", "line 2, column 8: a batch query is one SELECT, and this belongs to another"),
+            ("", "line 1, column 1: a batch query is one SELECT; expected SELECT"),
+            ("SELECT", "line 1, column 7: a SELECT says nothing of what it selects; expected columns or *"),
+            ("SELECT " + "(" * 5000 + "1" + ")" * 5000, "the program is nested too deeply"),
             ("SELECT 'x", "the text ends inside"),
             ('SELECT nope FROM "my-stream"', "nope"),
         ]:

@@ -88,9 +88,13 @@ def unimpressed(data: Path, environment: dict[str, str] | None = None) -> Iterat
         assert not any("Traceback" in line or "never retrieved" in line for line in log), "\n".join(log[-50:])
 
 
+def loaded(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = tomllib.loads((FOLDER / f"{name}.toml").read_text())["case"]
+    return found
+
+
 def cases(name: str) -> list[Any]:
-    found = tomllib.loads((FOLDER / f"{name}.toml").read_text())["case"]
-    return [pytest.param(case, id=case["name"]) for case in found]
+    return [pytest.param(case, id=case["name"]) for case in loaded(name)]
 
 
 def in_cbor(body: str) -> bytes:

@@ -245,3 +245,9 @@ def test_a_function_that_nobody_has_named(server: ServerProcess) -> None:
     )
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.describe_delivery_stream(DeliveryStreamName="nameless")
+
+
+def test_after_all_that_no_record_is_there_twice(server: ServerProcess) -> None:
+    for name in [*FAIL, *FIRST, *WORK]:
+        good, errors = delivered(server, name, len(SENT))
+        assert Counter(good) + originals(errors) == Counter(SENT), name
