@@ -12,6 +12,7 @@ import fcntl
 import os
 import shutil
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from crc32c import crc32c
@@ -31,7 +32,7 @@ class Directory:
         self.path = path
         self.shards = path / "shards"
         self._disk = disk
-        disk.make_folder(self.shards)
+        disk.make_folders([self.shards])
         self._lock = os.open(path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             self._take()
@@ -42,8 +43,8 @@ class Directory:
     def folders(self) -> dict[str, Path]:
         """Name → folder of every shard."""
         found = {}
-        for root, folders, files in os.walk(self.shards):
-            if root.endswith("~") and FIRST in files:
+        for root, folders, _ in os.walk(self.shards):
+            if root.endswith("~"):
                 folders.clear()
                 found[str(Path(root).relative_to(self.shards))[:-1]] = Path(root)
         return found
@@ -51,29 +52,20 @@ class Directory:
     def folder(self, shard: str) -> Path:
         return self.shards / (shard + "~")
 
-    def create(self, shard: str) -> None:
-        """The shard's folder exists, durably. One that exists, since a drop failed or nobody waited for it, stays."""
-        folder = self.folder(shard)
-        if self.exists(shard):
-            self._disk.sync_folder(folder)
-            self._disk.sync_folder(folder.parent)
-            return
-        try:
-            self._disk.make_folder(folder)
-            self.write_first(shard, 0)
-        except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-
-    def exists(self, shard: str) -> bool:
-        return (self.folder(shard) / FIRST).exists()
+    def create(self, shards: Iterable[str]) -> None:
+        """The shards' folders exist, durably. What is in one already, since a drop failed or nobody waited, stays."""
+        self._disk.make_folders(map(self.folder, shards))
 
     def write_first(self, shard: str, first: int) -> None:
         text = b"%d" % first
         self._disk.replace(self.folder(shard) / FIRST, b"%b %08x\n" % (text, crc32c(text)))
 
     def read_first(self, folder: Path) -> int:
-        content = (folder / FIRST).read_bytes()
+        """What was trimmed; 0 if nothing was."""
+        try:
+            content = (folder / FIRST).read_bytes()
+        except FileNotFoundError:
+            return 0
         text, _, crc = content.partition(b" ")
         if crc != b"%08x\n" % crc32c(text):
             raise LogCorrupt(f"{folder / FIRST} holds {content[:40]!r} and not an offset")

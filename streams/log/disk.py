@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -63,16 +62,20 @@ class Disk:
         fresh.replace(path)
         self.sync_folder(path.parent)
 
-    def make_folder(self, path: Path) -> None:
-        """The folder and its parents exist, durably."""
-        missing = []
-        while not path.is_dir():
-            missing.append(path)
-            path = path.parent
-        for folder in reversed(missing):
-            with contextlib.suppress(FileExistsError):
+    def make_folders(self, paths: Iterable[Path]) -> None:
+        """The folders and their parents exist, durably. Many at once cost hardly more than one."""
+        changed: dict[Path, None] = {}
+        for path in paths:
+            changed[path.parent] = None
+            missing = []
+            while not path.is_dir():
+                missing.append(path)
+                path = path.parent
+            for folder in reversed(missing):
                 folder.mkdir()
-            self.sync_folder(folder.parent)
+                changed[folder.parent] = None
+        for folder in changed:
+            self.sync_folder(folder)
 
     def sync_folder(self, path: Path) -> None:
         """Names made, changed or removed in the folder are on the disk when it returns."""

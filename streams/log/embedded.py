@@ -92,6 +92,7 @@ class EmbeddedLog:
         self._pending_max = pending_max
         self._room: deque[asyncio.Future[None]] = deque()
         self._changing = asyncio.Lock()
+        self._wanted: set[str] = set()
         self._closed = False
         self._commits = CommitLog(disk, directory.path)
         self._writer = Writer(clock, sync, interval_ms, self._commits, self._committed)
@@ -127,11 +128,15 @@ class EmbeddedLog:
     async def create(self, shard: str) -> None:
         self._check_open()
         check_name(shard)
+        self._wanted.add(shard)
         async with self._changing:
             self._check_open()
             if shard in self._shards:
                 return
-            self._shards[shard] = await self._writer.call(lambda: self._create(shard))
+            # Together with all that are waiting for it.
+            wanted = {shard} | self._wanted - self._shards.keys()
+            self._wanted.clear()
+            self._shards |= await self._writer.call(lambda: self._create(wanted))
 
     async def append(self, shard: str, records: Records, mark: ProducerMark | None = None) -> int:
         at = self._shard(shard)
@@ -311,9 +316,9 @@ class EmbeddedLog:
             except OSError as error:
                 log.warning("%s: what was trimmed is still there: %s", segment.path, error)
 
-    def _create(self, shard: str) -> _Shard:
-        self._directory.create(shard)
-        return self._load_shard(shard, self._directory.folder(shard))
+    def _create(self, shards: set[str]) -> dict[str, _Shard]:
+        self._directory.create(shards)
+        return {shard: self._load_shard(shard, self._directory.folder(shard)) for shard in shards}
 
     def _drop(self, at: _Shard) -> Path:
         self._writer.forget(at.tail)

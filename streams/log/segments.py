@@ -1,7 +1,7 @@
 """Segments: the files of a shard, and the sidecars that let a log of any size open at once.
 
-    shard folder   := first segment* sidecar*
-    first          := offset in decimal, a blank, its crc32c in hexadecimal: nothing below it is served; its presence makes the folder a shard
+    shard folder   := [first] segment* sidecar*
+    first          := offset in decimal, a blank, its crc32c in hexadecimal: nothing below it is served
     segment        := "BASE.log"   frames (see `frames`), BASE the offset of the first in 20 digits
     sidecar        := "BASE.idx"   crc32c (u32, little-endian) of the rest, then MessagePack of `_Sidecar`
 

@@ -146,6 +146,7 @@ class Tail:
         """Back to what was before the last write, whose sync failed. What of it is on disk nobody knows; it is cut off,
         now or, if this raises `OSError`, before the next write."""
         self.next, self._position, changed = self._before
+        assert self._synced <= self._position, "what is on disk is not undone"
         self.marks.restore(changed)
         self._torn = True
         self.cut()

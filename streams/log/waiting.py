@@ -6,6 +6,9 @@ import asyncio
 import heapq
 import itertools
 
+CROWD_MIN = 64
+"""Waiters up to which nobody looks for those that gave up; then at every doubling, so that it costs each the same."""
+
 
 class Waiters:
     """Futures by offset. Cancelling a waiter costs nothing; it is forgotten when its turn comes."""
@@ -13,13 +16,15 @@ class Waiters:
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, asyncio.Future[None]]] = []
         self._tie = itertools.count()
+        self._crowd = CROWD_MIN
 
     async def until(self, offset: int) -> None:
         """Returns at the first `wake` past `offset`; raises what `fail` is given."""
-        if len(self._heap) > 64 and sum(future.done() for _, _, future in self._heap) * 2 > len(self._heap):
+        if len(self._heap) >= self._crowd:
             # Waiters that gave up (long polls that timed out on an idle shard) must not pile up.
             self._heap = [entry for entry in self._heap if not entry[2].done()]
             heapq.heapify(self._heap)
+            self._crowd = max(CROWD_MIN, 2 * len(self._heap))
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._heap, (offset, next(self._tie), future))
         await future

@@ -261,19 +261,18 @@ class Writer:
         size = sum(len(piece) for _, frame in frames for piece in frame)
         if not frames:
             return
-        if size > COMMIT_LOGGED_MAX or not self._has_room(frames):
+        if size > COMMIT_LOGGED_MAX:
             self._sync_each(outcomes)
+            return
+        if not self._commits.fits(frames):
+            self._next_round()
+            self._sync_each(outcomes)  # they have been synced with all others, but for those that failed
             return
         error = _try(lambda: self._commits.add(frames))
         if error is not None:
             for outcome in outcomes:
                 if outcome.written is not None and outcome.written.frames:
                     self._undo(outcome, error)
-
-    def _has_room(self, frames: Sequence[tuple[str, Sequence[bytes]]]) -> bool:
-        if not self._commits.fits(frames):
-            self._next_round()
-        return self._commits.fits(frames)
 
     def _next_round(self) -> None:
         """Syncs all segments, so that the commit log may begin anew. If one fails, it may not: it holds what that lacks."""

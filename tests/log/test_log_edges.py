@@ -150,7 +150,7 @@ async def test_a_log_closes_although_the_disk_is_full(tmp_path: Path) -> None:
         await log.append(shard, records([(shard, b"")]))
     disk.room = 3
     with pytest.raises(LogFull):
-        await log.create("no-room")
+        await log.append("a", records([("no-room", b"")]))
     disk.room = 10
     await log.close()
     disk.room = None

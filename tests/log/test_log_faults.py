@@ -8,7 +8,7 @@ import errno
 import os
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from streams.core.clock import ManualClock
 from streams.core.errors import HeadraceError, LogError, LogFull
 from streams.core.records import ProducerMark
+from streams.log import commits
 from streams.log.embedded import EmbeddedLog
 from streams.log.writer import OPEN_FILES_MAX
 from tests.log.engines import FaultyDisk, read_all, records
@@ -66,9 +67,9 @@ class FailingDisk(FaultyDisk):
         self._change()
         super().sync_folder(path)
 
-    def make_folder(self, path: Path) -> None:
+    def make_folders(self, paths: Iterable[Path]) -> None:
         self._change()
-        super().make_folder(path)
+        super().make_folders(paths)
 
     def rename(self, path: Path, other: Path) -> None:
         self._change()
@@ -185,8 +186,11 @@ async def run(path: Path, first: int, burst: int, seed: int, **options: object) 
     return changes
 
 
-@pytest.mark.parametrize(("burst", "step"), [(1, 2), (2, 5), (3, 5), (7, 5)])
-async def test_any_change_of_the_disk_may_fail(tmp_path: Path, seed: int, burst: int, step: int) -> None:
+@pytest.mark.parametrize(("burst", "step"), [(1, 4), (2, 9), (3, 9), (7, 9)])
+async def test_any_change_of_the_disk_may_fail(
+    tmp_path: Path, seed: int, burst: int, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "SIZE", 16 << 10)  # several rounds in one story
     changes = await run(tmp_path / "whole", 0, 0, seed)
     assert changes > 100
     for first in range(seed % step, changes, step):
@@ -270,6 +274,16 @@ async def test_arrival_never_goes_back_through_a_reopening_behind_an_empty_segme
     log = await EmbeddedLog.open(tmp_path / "log", clock=clock)
     await log.append("a", records([("k", b"")]))
     assert (await log.read("a", 1, 100)).records.arrival_ms().tolist() == [then]
+    await log.close()
+
+
+async def test_shards_created_at_once_are_synced_at_once(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    log = await start(tmp_path / "log", disk)
+    disk.done = 0
+    await asyncio.gather(*(log.create(f"s/{number}") for number in range(200)))
+    assert disk.done < 10
+    assert len(await log.shards()) == 200
     await log.close()
 
 
