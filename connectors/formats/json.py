@@ -22,7 +22,7 @@ A record that is no JSON object, or holds a value that does not convert, becomes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +30,8 @@ import pyarrow.compute as pc
 
 from connectors.formats import duck
 from connectors.formats.discovery import infer_columns
-from connectors.formats.json_plan import Plan
+from connectors.formats.json_plan import KINDS, Place, Plan, converting
+from connectors.formats.json_values import ambiguous, typed
 from connectors.formats.schema import Column, Decoded, RowFault
 
 __all__ = ["decode_json", "encode_json", "infer_columns"]
@@ -38,30 +39,19 @@ __all__ = ["decode_json", "encode_json", "infer_columns"]
 
 def decode_json(data: pa.Array, columns: Sequence[Column]) -> Decoded:
     """`data` is binary. A column's `path` is ``$.a.b``; other paths raise `ValidationError`."""
-    plan = _plan(tuple(columns))
     texts, broken = _texts(data)
-    first = duck.run(plan.fast("v"), v=pa.table({"t": texts}))
-    values = [first.column(i).combine_chunks() for i in range(len(plan.columns))]
-    nothing = first.column("nothing").to_numpy()
-    doubtful = nothing.copy()
-    for column in values:
-        if column.null_count:
-            doubtful |= column.is_null().to_numpy(zero_copy_only=False)
     faults = {index: RowFault(index, "InvalidEncoding", "the record is not UTF-8 text") for index in broken}
-    if doubtful.any():
-        indices = np.flatnonzero(doubtful)
-        values = _second_look(plan, texts, values, indices, faults)
-    rows = pa.RecordBatch.from_arrays(values, schema=plan.schema) if values else _without_columns(len(data))
+    if columns:
+        rows = _rows(_plan(tuple(columns)), texts, faults)
+    else:
+        _no_objects(texts, range(len(texts)), faults)
+        rows = pa.RecordBatch.from_struct_array(pa.array([{}] * len(data), pa.struct([])))
     source = np.arange(len(data), dtype=np.int64)
     if faults:
         good = np.ones(len(data), bool)
         good[list(faults)] = False
         rows, source = rows.filter(pa.array(good)), source[good]
     return Decoded(rows, pa.array(source), tuple(faults[index] for index in sorted(faults)))
-
-
-def _without_columns(count: int) -> pa.RecordBatch:
-    return pa.RecordBatch.from_struct_array(pa.array([{}] * count, pa.struct([])))
 
 
 def encode_json(rows: pa.RecordBatch) -> pa.Array:
@@ -111,39 +101,94 @@ def _texts(data: pa.Array) -> tuple[pa.Array, list[int]]:
     return pa.array(kept, pa.binary()).cast(pa.string()), broken
 
 
-def _second_look(
-    plan: Plan, texts: pa.Array, values: list[pa.Array], indices: np.ndarray, faults: dict[int, RowFault]
-) -> list[pa.Array]:
-    """NULLs are missing values, values in an unusual form, or faults: the rows that hold one are read again as text."""
-    again = duck.run(plan.slow("v"), v=pa.table({"t": texts.take(pa.array(indices))}))
-    kinds = again.column("kind").to_pylist()
-    for at, kind in enumerate(kinds):
-        index = int(indices[at])
-        if kind != "OBJECT" and index not in faults:
-            faults[index] = _not_an_object(index, kind)
-    places = np.full(len(texts), -1, np.int64)
-    places[indices] = np.arange(len(indices))
-    result = []
-    for number, old in enumerate(values):
-        result.append(old)
-        if not old.null_count:
+def _rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault]) -> pa.RecordBatch:
+    """A row for each text; `faults` are added to."""
+    structs = duck.run(plan.sql, v=_table(texts))
+    raws = _at(structs, plan.places)
+    nothing = _indices(reduce(pc.and_, [raw.is_null() for raw in raws]))
+    if nothing:
+        _no_objects(texts, nothing, faults)
+    left_out = sum(index in faults for index in nothing)
+    values = [typed(raw, column.type) for raw, column in zip(raws, plan.columns, strict=True)]
+    unread = [
+        number
+        for number, (value, column) in enumerate(zip(values, plan.columns, strict=True))
+        if value is not None and ambiguous(column.type) and value.null_count > left_out
+    ]
+    looked = _look(plan, texts, values, unread) if unread else {}
+    for number, column in enumerate(plan.columns):
+        value, raw = values[number], looked.get(number, raws[number])
+        if value is None:
+            value = _asked(raw, column.type)
+        elif number in looked and raw.null_count < len(raw):
+            value = pc.coalesce(value, _asked(raw, column.type))
+        values[number] = value
+        if value.null_count and (number in looked or not ambiguous(column.type)):
+            for index in _indices(pc.and_(raw.is_valid(), value.is_null())):
+                if index not in faults:
+                    faults[index] = RowFault(index, "CoercionError", plan.complaint(number, raw[index].as_py()))
+    return pa.RecordBatch.from_arrays(values, schema=plan.schema)
+
+
+def _at(structs: pa.Table, places: Sequence[Place]) -> list[pa.Array]:
+    """The values at some places."""
+    opened: dict[Place, dict[str, pa.Array]] = {}
+
+    def open_(place: Place) -> dict[str, pa.Array]:
+        if place not in opened:
+            number, path = place
+            above = open_((number, path[:-1]))[path[-1]] if path else structs.column(number).combine_chunks()
+            names = [field.name for field in above.type]
+            opened[place] = dict(zip(names, above.flatten(), strict=True))
+        return opened[place]
+
+    return [open_((number, path[:-1]))[path[-1]] for number, path in places]
+
+
+def _look(plan: Plan, texts: pa.Array, values: Sequence[pa.Array], numbers: Sequence[int]) -> dict[int, pa.Array]:
+    """The texts of what became NULL in the columns `numbers`: NULL where a value is missing, or was read."""
+    nulls = [values[number].is_null() for number in numbers]
+    wanted = np.logical_or.reduce([mask.to_numpy(zero_copy_only=False) for mask in nulls])
+    sql, places = plan.look(numbers)
+    found = _at(duck.run(sql, v=_table(texts.filter(pa.array(wanted)))), places)
+    nothing = pa.scalar(None, pa.string())
+    return {
+        number: pc.if_else(mask, _spread(text, wanted), nothing)
+        for number, mask, text in zip(numbers, nulls, found, strict=True)
+    }
+
+
+def _asked(raw: pa.Array, kind: pa.DataType) -> pa.Array:
+    """What texts are as `kind`, NULL where one does not convert."""
+    found = duck.run(converting(kind), v=_table(raw.drop_null())).column(0).combine_chunks()
+    return _spread(found, raw.is_valid().to_numpy(zero_copy_only=False)) if raw.null_count else found
+
+
+def _spread(values: pa.Array, places: np.ndarray) -> pa.Array:
+    """`values` where `places` (bool) says so, NULL elsewhere."""
+    return values.take(pa.array(np.cumsum(places) - 1, mask=~places))
+
+
+def _indices(mask: pa.Array) -> list[int]:
+    found: list[int] = np.flatnonzero(mask.to_numpy(zero_copy_only=False)).tolist()
+    return found
+
+
+def _table(texts: pa.Array) -> pa.Table:
+    return pa.table({"t": texts})
+
+
+def _no_objects(texts: pa.Array, indices: Sequence[int], faults: dict[int, RowFault]) -> None:
+    """Adds the faults of those of some texts that are no JSON objects."""
+    found = duck.run(KINDS, v=_table(texts.take(pa.array(indices, pa.int64())))).column(0).to_pylist()
+    for index, kind in zip(indices, found, strict=True):
+        if kind == "OBJECT" or index in faults:
             continue
-        raw = again.column(f"raw{number}").combine_chunks()
-        new = again.column(f"value{number}").combine_chunks()
-        if new.null_count < len(new):
-            result[-1] = pc.coalesce(old, new.take(pa.array(places, mask=places < 0)))
-        unread = pc.and_(raw.is_valid(), new.is_null()).to_numpy(zero_copy_only=False)
-        for at in np.flatnonzero(unread).tolist():
-            index = int(indices[at])
-            if index not in faults:
-                faults[index] = RowFault(index, "CoercionError", plan.complaint(number, raw[at].as_py()))
-    return result
-
-
-def _not_an_object(index: int, kind: str | None) -> RowFault:
-    if kind is None:
-        return RowFault(index, "InvalidJson", "the record is not JSON")
-    return RowFault(index, "NotAnObject", f"the record is JSON, but {_KINDS.get(kind, 'a number')}, not an object")
+        if kind is None:
+            faults[index] = RowFault(index, "InvalidJson", "the record is not JSON")
+        else:
+            what = f"the record is JSON, but {_KINDS.get(kind, 'a number')}, not an object"
+            faults[index] = RowFault(index, "NotAnObject", what)
 
 
 _KINDS = {"ARRAY": "an array", "VARCHAR": "a string", "BOOLEAN": "true or false", "NULL": "null"}

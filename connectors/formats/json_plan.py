@@ -1,4 +1,8 @@
-"""How a set of columns is read out of JSON text with DuckDB: the SQL of the fast look and of the second look."""
+"""How a set of columns is read out of JSON text with DuckDB: its SQL, as little of it as will do.
+
+DuckDB plans a statement in a quarter of a millisecond for each column that it casts, whatever the number of rows. So it is
+asked for `json_transform` alone; types follow in Arrow (`json_values`), and `converting` is for what Arrow leaves open.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -17,10 +22,17 @@ from streams.core.errors import ValidationError
 VALUE_SHOWN_MAX = 80
 """Characters of a faulty value that a message repeats: enough to know it, too few to flood an error stream."""
 
+SETS_MAX = 1_024
+"""Sets of columns whose SQL is remembered; the columns that hold NULLs vary little from batch to batch."""
+
+KINDS = "SELECT CASE WHEN json_valid(t) THEN json_type(t) END AS kind FROM v"
+"""The JSON type of a text; NULL where it is not JSON. Here and below, the texts are column `t` of table `v`."""
+
+Place = tuple[int, tuple[str, ...]]
+"""The number of a struct and the keys down to the value in it."""
+
 _PATH = re.compile(r"""\$(?:\.(?:[^.\[\]"'$*]+|"[^"]+"))+""")
 _STEP = re.compile(r"""\.(?:([^.\[\]"'$*]+)|"([^"]+)")""")
-_EXACT = 9_007_199_254_740_992
-"""2⁵³: below it a double tells every whole number apart."""
 _EPOCH_MS_FROM = 100_000_000_000
 """Numbers from here on are milliseconds: as seconds they would lie after the year 5138."""
 _IN_CALENDAR = "BETWEEN TIMESTAMP '0001-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999'"
@@ -64,7 +76,7 @@ _SQL_TYPES = {
 }
 
 
-def _read_as(kind: pa.DataType) -> str:
+def read_as(kind: pa.DataType) -> str:
     """The type that `json_transform` is asked for. It rounds 123.4 to an INTEGER, so integers come as doubles and are
     checked; it forgets the zone of a timestamp, so times come as text."""
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
@@ -86,24 +98,13 @@ def _time(raw: str) -> str:
     )
 
 
-def _fast(kind: pa.DataType, raw: str) -> str:
-    """From what `json_transform` gave to the column's type; NULL where that needs a second look."""
-    name = sql_type(kind)
-    if pa.types.is_integer(kind):
-        return f"CASE WHEN trunc({raw}) = {raw} AND abs({raw}) < {_EXACT} THEN TRY_CAST({raw} AS {name}) END"
-    if pa.types.is_floating(kind):
-        return f"CASE WHEN isfinite({raw}) THEN TRY_CAST({raw} AS {name}) END"
-    if pa.types.is_timestamp(kind):
-        return f"CASE WHEN {_time(raw)} {_IN_CALENDAR} THEN CAST({_time(raw)} AS {name}) END"
-    if pa.types.is_date(kind):
-        return f"CASE WHEN TRY_CAST({raw} AS DATE) {_IN_CALENDAR} THEN TRY_CAST({raw} AS DATE) END"
-    if pa.types.is_binary(kind):
-        return f"TRY(from_base64({raw}))"
-    return raw
+@cache
+def converting(kind: pa.DataType) -> str:
+    """From texts of values to `value`, NULL where one does not convert."""
+    return f"SELECT {_converted(kind, 't')} AS value FROM v"
 
 
-def _slow(kind: pa.DataType, raw: str) -> str:
-    """From the value's text; NULL where it does not convert."""
+def _converted(kind: pa.DataType, raw: str) -> str:
     name = sql_type(kind)
     number = f"CASE lower(trim({raw})) WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE trim({raw}) END"
     if pa.types.is_integer(kind):
@@ -114,7 +115,13 @@ def _slow(kind: pa.DataType, raw: str) -> str:
         return f"CASE WHEN {digits} THEN TRY_CAST({number} AS {name}) END"
     if pa.types.is_boolean(kind):
         return f"CASE WHEN left({raw}, 1) NOT IN ('{{', '[') THEN lower({raw}) = 'true' END"
-    return _fast(kind, raw)
+    if pa.types.is_timestamp(kind):
+        return f"CASE WHEN {_time(raw)} {_IN_CALENDAR} THEN CAST({_time(raw)} AS {name}) END"
+    if pa.types.is_date(kind):
+        return f"CASE WHEN TRY_CAST({raw} AS DATE) {_IN_CALENDAR} THEN TRY_CAST({raw} AS DATE) END"
+    if pa.types.is_binary(kind):
+        return f"TRY(from_base64({raw}))"
+    return raw
 
 
 @dataclass(slots=True)
@@ -143,40 +150,21 @@ class _Group:
 
 
 class Plan:
-    """The SQL that reads `columns`. Values come out in their order, in the types of `schema`."""
+    """How `columns` (one at least) are read.
+
+    `sql` gives structs s0, s1, … in which the value of each column stands at its place, of the type `read_as`. Where
+    the text is no JSON object, all of them are NULL.
+    """
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = tuple(columns)
         self.schema = pa.schema([(column.name, column.type) for column in columns])
-        paths = [parse_path(column) for column in columns]
-        kinds = [_read_as(column.type) for column in columns]
-        shapes, raws = _arrange(paths, kinds)
-        texts, raw_texts = _arrange(paths, ["VARCHAR"] * len(columns))
-        self._shapes, self._texts = shapes, texts
-        self._fast, self._times = [], []
-        for i, (column, raw) in enumerate(zip(columns, raws, strict=True)):
-            value = _fast(column.type, raw)
-            if pa.types.is_timestamp(column.type):
-                # Computed once here: inside a CASE, DuckDB would compute it for the condition and again for the result.
-                self._times.append(f"{_time(raw)} AS time{i}")
-                value = f"CASE WHEN time{i} {_IN_CALENDAR} THEN CAST(time{i} AS {sql_type(column.type)}) END"
-            self._fast.append(f"{value} AS value{i}")
-        self._slow = [
-            part
-            for i, (c, raw) in enumerate(zip(columns, raw_texts, strict=True))
-            for part in (f"{raw} AS raw{i}", f"{_slow(c.type, raw)} AS value{i}")
-        ]
+        self._paths = [parse_path(column) for column in columns]
+        self.sql, self.places = _transformed(tuple(self._paths), tuple(read_as(column.type) for column in columns))
 
-    def fast(self, table: str) -> str:
-        """Over a table of one text column `t`: value0, value1, …, and `nothing`: the text is not a JSON object."""
-        parsed = _parsed(self._shapes, table)
-        if self._times:
-            parsed = f"SELECT *, {', '.join(self._times)} FROM ({parsed})"
-        return f"SELECT {', '.join([*self._fast, 's0 IS NULL AS nothing'])} FROM ({parsed})"
-
-    def slow(self, table: str) -> str:
-        """raw0, value0, raw1, …, and `kind`: the JSON type of the text, NULL where it is not JSON."""
-        return f"SELECT {', '.join([*self._slow, 'kind'])} FROM ({_parsed(self._texts, table, kind=True)})"
+    def look(self, numbers: Sequence[int]) -> tuple[str, Sequence[Place]]:
+        """The same for the columns of these numbers, as texts."""
+        return _transformed(tuple(self._paths[number] for number in numbers), ("VARCHAR",) * len(numbers))
 
     def complaint(self, number: int, value: str) -> str:
         """The sentence for a value that column `number` cannot hold."""
@@ -187,26 +175,17 @@ class Plan:
         return f"column {column.name}: {json.dumps(short, ensure_ascii=False)} cannot become {kind}"
 
 
-def _arrange(paths: list[tuple[str, ...]], kinds: list[str]) -> tuple[list[str], list[str]]:
-    """The shapes to transform into, and for each path the SQL of its value in the structs s0, s1, … that come out."""
+@lru_cache(SETS_MAX)
+def _transformed(paths: tuple[tuple[str, ...], ...], kinds: tuple[str, ...]) -> tuple[str, tuple[Place, ...]]:
+    """The statement that reads the paths, and the place of each in the structs that come out."""
     groups: list[_Group] = [_Group()]
-    raws = []
+    places = []
     for path, kind in zip(paths, kinds, strict=True):
         number = next((i for i, group in enumerate(groups) if group.take(path, kind)), len(groups))
         if number == len(groups):
             groups.append(_Group())
             groups[-1].take(path, kind)
-        keys = "".join(f"[{literal(key)}]" for key in path)
-        raws.append(f"s{number}{keys}")
-    return [json.dumps(group.shape, ensure_ascii=False) for group in groups], raws
-
-
-def _parsed(shapes: list[str], table: str, *, kind: bool = False) -> str:
-    parts = []
-    for number, shape in enumerate(shapes):
-        # Without columns there is nothing to transform into, but the text must still be an object.
-        made = "CASE json_type(t) WHEN 'OBJECT' THEN 0 END" if shape == "{}" else f"json_transform(t, {literal(shape)})"
-        parts.append(f"CASE WHEN json_valid(t) THEN {made} END AS s{number}")
-    if kind:
-        parts.append("CASE WHEN json_valid(t) THEN json_type(t) END AS kind")
-    return f"SELECT {', '.join(parts)} FROM {table}"
+        places.append((number, path))
+    shapes = [literal(json.dumps(group.shape, ensure_ascii=False)) for group in groups]
+    parts = [f"CASE WHEN json_valid(t) THEN json_transform(t, {shape}) END AS s{i}" for i, shape in enumerate(shapes)]
+    return f"SELECT {', '.join(parts)} FROM v", tuple(places)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from connectors.formats import duck
 from connectors.formats.json import decode_json, encode_json, infer_columns
+from connectors.formats.json_plan import converting
+from connectors.formats.json_values import typed
 from connectors.formats.schema import Column
 from streams.core.errors import ValidationError
 
@@ -160,3 +166,64 @@ def test_without_columns_the_objects_are_still_counted() -> None:
     assert (decoded.rows.num_rows, decoded.rows.num_columns) == (2, 0)
     assert decoded.source.to_pylist() == [0, 2]
     assert [fault.code for fault in decoded.faults] == ["NotAnObject", "InvalidJson"]
+
+
+TIMES = st.builds(
+    lambda day, middle, second, fraction, zone: f"{day}{middle}{second}{fraction}{zone}",
+    st.one_of(
+        st.dates().map(str), st.sampled_from(["0000-01-01", "2013-02-30", "2013-1-1", "20130101", "+2013-01-01"])
+    ),
+    st.sampled_from(["", "T", " ", "t"]),
+    st.one_of(
+        st.times().map(lambda time: time.isoformat("seconds")), st.sampled_from(["", "05:00", "24:00:00", "23:59:60"])
+    ),
+    st.sampled_from(["", ".5", ".123", ".999999", ".1234567", "."]),
+    st.sampled_from(["", "Z", "+02:00", "-0130", " UTC", "z"]),
+)
+
+
+@given(st.lists(st.one_of(st.none(), TIMES), max_size=4), st.sampled_from([MS, pa.date32()]))
+def test_what_arrow_reads_as_a_time_duckdb_reads_alike(texts: list[str | None], kind: pa.DataType) -> None:
+    raw = pa.array(texts, pa.string())
+    values = typed(raw, kind)
+    if values is not None:
+        asked = duck.run(converting(kind), v=pa.table({"t": raw})).column(0).combine_chunks()
+        assert values.equals(asked)
+
+
+KINDS = [
+    pa.int8(),
+    pa.int32(),
+    pa.int64(),
+    pa.float32(),
+    pa.float64(),
+    pa.bool_(),
+    pa.string(),
+    pa.decimal128(9, 2),
+    MS,
+]
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-200, 200),
+    st.floats(allow_nan=False),
+    st.text(max_size=5),
+    TIMES,
+    st.just([1]),
+    st.just({"x": 1}),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.dictionaries(st.sampled_from("abcdefghi"), VALUES), max_size=6))
+def test_a_record_is_read_alike_alone_and_beside_others(records: list[dict[str, Any]]) -> None:
+    columns = [Column(name, kind) for name, kind in zip("abcdefghi", KINDS, strict=True)]
+    data = [json.dumps(record).encode() for record in records]
+    together = decode_json(pa.array(data, pa.binary()), columns)
+    faults = {fault.index: (fault.code, fault.message) for fault in together.faults}
+    rows = dict(zip(together.source.to_pylist(), together.rows.to_pylist(), strict=True))
+    for index, text in enumerate(data):
+        alone = decode_json(pa.array([text], pa.binary()), columns)
+        assert [(fault.code, fault.message) for fault in alone.faults] == ([faults[index]] if index in faults else [])
+        assert alone.rows.to_pylist() == ([rows[index]] if index in rows else [])
