@@ -92,7 +92,7 @@ def _time(raw: str) -> str:
     # Reading a zone costs three times as much as reading none, and forgetting one is wrong.
     plain = f"CASE WHEN length({raw}) <= 19 OR {raw}[-1] = 'Z' THEN TRY_CAST({raw} AS TIMESTAMP) END"
     return (
-        f"coalesce({plain}, CAST(coalesce(TRY_CAST({raw} AS TIMESTAMPTZ), CASE WHEN abs(TRY_CAST({raw} AS DOUBLE)) < 1e17 THEN "
+        f"coalesce({plain}, CAST(coalesce(TRY_CAST({raw} AS TIMESTAMPTZ), CASE WHEN abs(TRY_CAST({raw} AS DOUBLE)) < 1e15 THEN "
         f"to_timestamp(TRY_CAST({raw} AS DOUBLE) / CASE WHEN abs(TRY_CAST({raw} AS DOUBLE)) < {_EPOCH_MS_FROM} "
         f"THEN 1 ELSE 1000 END) END) AS TIMESTAMP))"
     )

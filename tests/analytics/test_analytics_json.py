@@ -52,6 +52,8 @@ COERCIONS: list[tuple[pa.DataType, str, Any]] = [
     (MS, '"2013-01-01T05:00:00.5+02:00"', dt.datetime(2013, 1, 1, 3, 0, 0, 500000)),
     (MS, "1700000000", dt.datetime(2023, 11, 14, 22, 13, 20)),
     (MS, "1700000000123", dt.datetime(2023, 11, 14, 22, 13, 20, 123000)),
+    (MS, "9223372036854776.0", FAULT),
+    (MS, "-1e15", FAULT),
     (MS, '"infinity"', FAULT),
     (MS, "true", FAULT),
     (pa.date32(), '"2013-01-01"', dt.date(2013, 1, 1)),
