@@ -58,6 +58,10 @@ HEADER_SIZE = 64
 BODY_SIZE_MAX = 1 << 30
 """More is a damaged header: the writer splits long before."""
 
+JOIN_SIZE_MAX = 64 << 10
+"""Bytes of a body up to which its parts are joined: a copy is cheaper than many pieces in one write, until it is not."""
+
+_ZEROS = bytes(8)
 _HEADER = struct.Struct("<4sHHIIQIIIQQIII")
 _MARK = struct.Struct("<qQB")
 _HASH_KEYS = 1
@@ -119,11 +123,11 @@ def encode(
     count = len(records)
     key_offsets, keys = _column(records.partition_key)
     data_offsets, data = _column(records.data)
-    pieces = [_padded(key_offsets), _padded(data_offsets), _padded(keys), _padded(data)]
+    parts = [key_offsets, data_offsets, keys, data]
     flags = _CONTINUED if continued else 0
     if records.hash_key is not None and records.hash_key.null_count < count:
         flags |= _HASH_KEYS
-        pieces += _hash_keys(records.hash_key)
+        parts += _hash_keys(records.hash_key)
     mark_size = 0
     if marks:
         flags |= _MARKS
@@ -132,15 +136,21 @@ def encode(
             _MARK.pack(at.mark.sequence, at.first, len(name)) + name for at, name in zip(marks, names, strict=True)
         )
         mark_size = len(blob)
-        pieces.append(_padded(blob))
-    body = b"".join(pieces)
+        parts.append(blob)
+    body = _padded(parts)
+    size = sum(map(len, body))
+    if size <= JOIN_SIZE_MAX:
+        body = [b"".join(body)]
+    crc = 0
+    for piece in body:
+        crc = crc32c(piece, crc)
     header = _HEADER.pack(
         *(
             MAGIC,
             flags,
             0,
-            len(body),
-            crc32c(body),
+            size,
+            crc,
             base,
             count,
             len(keys),
@@ -152,7 +162,7 @@ def encode(
             0,
         )
     )[:-4]
-    return [header + crc32c(header).to_bytes(4, "little"), body]
+    return [header + crc32c(header).to_bytes(4, "little"), *body]
 
 
 def decode_header(buffer: memoryview, at: int, position: int) -> Header | None:
@@ -224,13 +234,18 @@ def _column(column: pa.Array) -> tuple[bytes, bytes]:
 def _hash_keys(column: pa.Array) -> list[bytes]:
     valid = column.is_valid().to_numpy(zero_copy_only=False)
     values = b"".join(value if value is not None else b"\0" * 16 for value in column.to_pylist())
-    return [_padded(values), _padded(valid.astype(np.uint8).tobytes())]
+    return [values, valid.astype(np.uint8).tobytes()]
 
 
 def _array(type_: pa.DataType, count: int, offsets: memoryview, blob: memoryview) -> pa.Array:
     return pa.Array.from_buffers(type_, count, [None, pa.py_buffer(offsets), pa.py_buffer(blob)], 0)
 
 
-def _padded(part: bytes) -> bytes:
-    pad = -len(part) % 8
-    return b"".join((part, b"\0" * pad)) if pad else part
+def _padded(parts: Sequence[bytes]) -> list[bytes]:
+    """The parts, with zeros behind each that does not end on a multiple of 8 bytes."""
+    pieces = []
+    for part in parts:
+        pieces.append(part)
+        if len(part) % 8:
+            pieces.append(_ZEROS[len(part) % 8 :])
+    return pieces

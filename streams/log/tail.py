@@ -7,6 +7,7 @@ hands over, so they never see bytes that are not durable by the log's policy.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,16 +33,20 @@ class Request(Protocol):
     def records(self) -> Records: ...
     @property
     def mark(self) -> ProducerMark | None: ...
+    @property
+    def size(self) -> int:
+        """Of `records`."""
+        ...
 
 
 @dataclass(slots=True)
 class Written:
-    """What one commit added to a shard: each frame with the segment that it went into and its header and body in turn in
-    `pieces`, and each request's first offset."""
+    """What one commit added to a shard: each frame with the segment that it went into, the bytes of each frame (header
+    first, in pieces), and each request's first offset."""
 
     frames: list[tuple[Segment, Header]] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
-    pieces: list[bytes] = field(default_factory=list)
+    encoded: list[list[bytes]] = field(default_factory=list)
 
 
 class Tail:
@@ -80,7 +85,6 @@ class Tail:
         next_, position = self.next, self._position
         base = next_ if self.segment is None else self.segment.base
         segment = self.segment or Segment(segment_path(self.folder, base), base, next_, 0, 0)
-        pieces = written.pieces
         noted: list[tuple[ProducerMark, int]] = []
         fresh: dict[str, tuple[int, int]] = {}
         parts: list[Records] = []
@@ -95,7 +99,7 @@ class Tail:
             header = decode_header(memoryview(frame[0]), 0, position)
             assert header is not None, "what was just encoded"
             written.frames.append((segment, header))
-            pieces.extend(frame)
+            written.encoded.append(frame)
             position, next_ = header.end, header.next
             parts.clear()
             marks.clear()
@@ -114,25 +118,26 @@ class Tail:
                     continue
                 noted.append((mark, first))
                 fresh[mark.producer] = (mark.sequence, first)
-            rest = request.records
-            if size and size + rest.size > FRAME_SIZE_MAX:
+            rest, left = request.records, request.size
+            if size and size + left > FRAME_SIZE_MAX:
                 close_frame()
-            while rest.size > FRAME_SIZE_MAX and (fits := rest.count_within(FRAME_SIZE_MAX)) < len(rest):
+            while left > FRAME_SIZE_MAX and (fits := rest.count_within(FRAME_SIZE_MAX)) < len(rest):
                 parts.append(rest.slice(0, fits))
                 close_frame(continued=True)
                 rest = rest.slice(fits)
+                left = rest.size
             if mark is not None:
                 marks.append(MarkAt(first, mark))
             written.offsets.append(first)
             parts.append(rest)
-            size += rest.size
+            size += left
             count += len(rest)
         close_frame()
-        if pieces:
+        if written.encoded:
             self._open(segment)
             assert self.fd is not None
             try:
-                self._disk.write(self.fd, pieces, self._position)
+                self._disk.write(self.fd, list(itertools.chain.from_iterable(written.encoded)), self._position)
             except OSError:
                 self._torn = True
                 with contextlib.suppress(OSError):

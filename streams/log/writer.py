@@ -253,10 +253,10 @@ class Writer:
     def _make_durable(self, outcomes: list[Outcome]) -> None:
         """One sync of the commit log for a small commit, else one of each segment. What fails is undone."""
         frames = [
-            (outcome.shard, outcome.written.pieces[at : at + 2])
+            (outcome.shard, frame)
             for outcome in outcomes
             if outcome.written is not None
-            for at in range(0, len(outcome.written.pieces), 2)
+            for frame in outcome.written.encoded
         ]
         size = sum(len(piece) for _, frame in frames for piece in frame)
         if not frames:

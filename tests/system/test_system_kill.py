@@ -201,8 +201,12 @@ async def load_and_kill(server: ServerProcess, moments: random.Random, kills: in
     _assert_order(read)
     assert {id_ for id_ in everything if id_.startswith("n-")} == set(sent), "the native producer's records, each once"
 
+    archive, copy = await delivered(server.data / "buckets", set(load.delivered), set(everything))
     assert server.stop() == 0, server.tail()
-    archive, copy = (read_files(server.data / "buckets" / name) for name in (DELIVERY, "copy"))
+    assert (read_files(server.data / "buckets" / DELIVERY), read_files(server.data / "buckets" / "copy")) == (
+        archive,
+        copy,
+    ), "a stop delivers nothing twice"
     for name, found in ((DELIVERY, archive), ("copy", copy)):
         twice = [id_ for id_, count in found.items() if count > 1]
         assert not twice, f"{name}: in two files: {twice[:5]}"
@@ -210,6 +214,18 @@ async def load_and_kill(server: ServerProcess, moments: random.Random, kills: in
     assert set(copy) == set(everything), "every record of the stream is in a file, and nothing else"
     with contextlib.suppress(FileNotFoundError):
         server.log.unlink()
+
+
+async def delivered(buckets: Path, archived: set[str], copied: set[str]) -> tuple[Counter[str], Counter[str]]:
+    """The files' records once they are all there: the buffers' intervals (1 s) must pass. After a minute, as they are."""
+    archive, copy = read_files(buckets / DELIVERY), read_files(buckets / "copy")
+    for _ in range(120):
+        if archived <= set(archive) and copied <= set(copy):
+            break
+        # Another process delivers; its files are all that shows of it.
+        await asyncio.sleep(0.5)
+        archive, copy = read_files(buckets / DELIVERY), read_files(buckets / "copy")
+    return archive, copy
 
 
 def _assert_order(read: dict[str, list[str]]) -> None:
