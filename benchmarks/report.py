@@ -1,4 +1,4 @@
-"""RESULTS.md, written from the kept results and from nothing else."""
+"""RESULTS.md, written from the kept results; only the reasons for what falls short are written by hand."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from benchmarks.harness import RESULTS, Ceiling, Figure, Result, number
 from benchmarks.machine import Machine
 
 TARGET = Path(__file__).parent / "RESULTS.md"
+SHORTFALLS = Path(__file__).parent / "shortfalls.md"
+"""Written by hand: what missed its promise, with the profile and the reason."""
 
 
 def write() -> Path:
     """Writes RESULTS.md anew and returns its path."""
     results = [msgspec.json.decode(path.read_bytes(), type=Result) for path in sorted(RESULTS.glob("*.json"))]
-    TARGET.write_text(render(results))
+    TARGET.write_text(render(results, SHORTFALLS.read_text().strip()))
     return TARGET
 
 
-def render(results: list[Result]) -> str:
+def render(results: list[Result], shortfalls: str = "") -> str:
     """The page as Markdown."""
     parts = [
         "# Results",
@@ -28,6 +30,7 @@ def render(results: list[Result]) -> str:
         "for this machine: the parts that cannot be left out, timed alone.",
         "## Promises",
         _promises(results),
+        *([shortfalls] if shortfalls else []),
     ]
     parts += [_section(result) for result in results]
     return "\n\n".join(parts) + "\n"
