@@ -6,7 +6,6 @@ import asyncio
 from functools import partial
 
 import pytest
-from streams.log.memory import MemoryLog
 
 from streams.control import controller as module
 from streams.control import decisions
@@ -18,6 +17,7 @@ from streams.core.clock import ManualClock
 from streams.core.errors import LogFull, ResourceInUse
 from streams.core.records import ProducerMark, Records
 from streams.core.scope import Scope
+from streams.log.memory import MemoryLog
 
 SCOPE = Scope()
 

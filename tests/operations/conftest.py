@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from streams.log.embedded import EmbeddedLog
 
 from streams.core.clock import ManualClock
 from streams.core.errors import LogFull
 from streams.core.records import ProducerMark, Records
 from streams.core.scope import Scope
 from streams.core.settings import Settings
+from streams.log.embedded import EmbeddedLog
 from streams.log.log import Log
 from streams.log.memory import MemoryLog
 from streams.sdk.local import LocalClient

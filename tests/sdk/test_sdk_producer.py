@@ -9,11 +9,11 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from streams.log.memory import MemoryLog
 
 from streams.core.clock import ManualClock, SystemClock
 from streams.core.errors import LogFull, ResourceNotFound, ServiceUnavailable, ValidationError
 from streams.core.records import ProducerMark, Records
+from streams.log.memory import MemoryLog
 from streams.sdk.client import Client, Receipt
 from streams.sdk.local import LocalClient
 from streams.sdk.producer import RECORD_OVERHEAD, Producer
