@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import duckdb
@@ -25,19 +24,12 @@ from sqlglot.tokenizer_core import TokenType
 from analytics.dialect import TOO_DEEP, Step, end_of, from_sqlglot, place_of
 from analytics.errors import Place, SqlError, closest
 from analytics.inputs import discover_columns
-from connectors.formats.json import decode_json
-from connectors.formats.json_plan import sql_type
-from connectors.formats.schema import Column, RowFault
-from streams.core.records import Batch
+from analytics.loading import EXTRA, Faulty, Table, load
+from connectors.formats.schema import Column
 from streams.sdk.client import TRIM_HORIZON, Client, Start
 
 MEMORY_MAX = "1GB"
-"""What DuckDB keeps in memory; beyond it tables lie in temporary files."""
-
-Faulty = Callable[[str, int, str], None]
-
-EXTRA = {"ROWTIME": "TIMESTAMP_MS", "PARTITION_KEY": "VARCHAR", "SHARD_ID": "VARCHAR", "OFFSET": "BIGINT"}
-"""Columns that every stream has beside those of its records: arrival (or the event-time column), key and place."""
+"""What DuckDB keeps in memory: enough for some ten million rows. Beyond it they lie in temporary files."""
 
 
 class Historical(DuckDB):
@@ -85,17 +77,6 @@ class Historical(DuckDB):
             return f"({value} - (({value} % {step}) + {step}) % {step})"
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A stream as DuckDB will know it."""
-
-    stream: str
-    physical: str
-    columns: Sequence[Column]
-    rowtime: str | None
-    extra: Sequence[str]
-
-
 async def query(
     sql: str,
     client: Client,
@@ -109,7 +90,7 @@ async def query(
 
     `columns` declares the columns of a stream, by its name; others are found in its first records. `rowtime` names the
     column that is a stream's ROWTIME instead of the arrival. Only columns that the query names are decoded, and records
-    that do not fit them are left out, of which `faulty` is told: the stream, how many in one batch, and why the first.
+    that do not fit them are left out, of which `faulty` is told: the stream, how many of a fetch, and why the first.
     Each stream is read once. Raises `SqlError`.
     """
     try:
@@ -134,7 +115,7 @@ async def _query(
             connection.execute("SET TimeZone = 'UTC'")
             tables = await _tables(tree, client, names, columns, rowtime)
             for table in tables:
-                await _load(connection, table, client, start, faulty)
+                await load(connection, table, client, start, faulty)
             return await asyncio.to_thread(_run, connection, tree.sql(dialect=Historical))
         finally:
             connection.close()
@@ -168,12 +149,12 @@ async def _tables(
     names: Sequence[str],
     columns: Mapping[str, Sequence[Column]],
     rowtime: Mapping[str, str],
-) -> list[_Table]:
+) -> list[Table]:
     """The streams that the query names; the tree is changed to name them as DuckDB will."""
     common = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
     every = tree.find(exp.Columns) or any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
     wanted = None if every else {name.name.lower() for name in tree.find_all(exp.Identifier)}
-    found: dict[str, _Table] = {}
+    found: dict[str, Table] = {}
     for table in list(tree.find_all(exp.Table)):
         if not isinstance(table.this, exp.Identifier) or table.name.lower() in common:
             continue
@@ -185,7 +166,7 @@ async def _tables(
             kept = [c for c in listed if wanted is None or c.name.lower() in wanted or c.name == time]
             taken = {column.name.lower() for column in listed}
             extra = [n for n in EXTRA if n.lower() not in taken and (wanted is None or n.lower() in wanted)]
-            found[stream] = _Table(stream, f"stream_{len(found)}", kept, time, extra)
+            found[stream] = Table(stream, f"stream_{len(found)}", kept, time, extra)
         if not table.alias:
             table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
         table.set("this", exp.to_identifier(found[stream].physical))
@@ -199,58 +180,6 @@ def _stream(table: exp.Table, names: Sequence[str]) -> str:
     if len(same) == 1:
         return same[0]
     raise SqlError(f"there is no stream {table.name}", place_of(table), suggestion=closest(table.name, names))
-
-
-async def _load(
-    connection: duckdb.DuckDBPyConnection, table: _Table, client: Client, start: Start, faulty: Faulty
-) -> None:
-    names: list[str] = []
-    for column in table.columns:
-        taken, name, number = {each.lower() for each in names}, column.name, 1
-        while name.lower() in taken:
-            name, number = f"{column.name}_{number}", number + 1
-        names.append(name)
-    quoted = ['"' + name.replace('"', '""') + '"' for name in names]
-    shape = [f"{name} {sql_type(column.type)}" for name, column in zip(quoted, table.columns, strict=True)]
-    shape += [f'"{name}" {EXTRA[name]}' for name in table.extra] or ["nothing INTEGER"] * (not names)
-    connection.execute(f"CREATE TABLE {table.physical} ({', '.join(shape)})")
-    positions = await client.find(table.stream, start)
-    tips: dict[str, int] | None = None
-    while positions:
-        fetch = await client.fetch(table.stream, positions)
-        tips = dict(fetch.tips) if tips is None else tips
-        for batch in fetch.batches:
-            faults = await asyncio.to_thread(_insert, connection, table, batch, tips.get(batch.shard, batch.next))
-            if faults:
-                faulty(table.stream, len(faults), faults[0].message)
-            positions[batch.shard] = batch.next
-        quiet = set(fetch.ended) if fetch.batches else set(positions)
-        positions = {shard: at for shard, at in positions.items() if shard not in quiet and at < tips.get(shard, 0)}
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, table: _Table, batch: Batch, end: int) -> Sequence[RowFault]:
-    """What became no row."""
-    records = batch.records.slice(0, max(0, min(batch.next, end) - batch.first))
-    decoded = decode_json(records.data, table.columns)
-    source = decoded.source
-    values: dict[str, pa.Array] = {f"c{i}": column for i, column in enumerate(decoded.rows.columns)}
-    made = {
-        "ROWTIME": pa.array(records.arrival_ms()[source.to_numpy()]).cast(pa.timestamp("ms")),
-        "PARTITION_KEY": records.partition_key.take(source),
-        "SHARD_ID": pa.array([batch.shard] * len(source), pa.string()),
-        "OFFSET": pa.array(source.to_numpy() + batch.first, pa.int64()),
-    }
-    if table.rowtime is not None:
-        at = next((i for i, column in enumerate(table.columns) if column.name == table.rowtime), None)
-        if at is None:
-            raise SqlError(f"rowtime: stream {table.stream} has no column {table.rowtime}")
-        made["ROWTIME"] = values[f"c{at}"]
-    values |= {f"extra_{name}": made[name] for name in table.extra}
-    # Without any column, only the number of the rows counts.
-    connection.register("part", pa.table(values or {"nothing": pa.nulls(len(source), pa.int32())}))
-    connection.execute(f"INSERT INTO {table.physical} SELECT * FROM part")
-    connection.unregister("part")
-    return decoded.faults
 
 
 def _run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
