@@ -1,12 +1,16 @@
 """Service models: AWS's own description of operations and shapes, read from botocore's data once per service.
 
 Only what the protocols need is kept: operations with their input and output, and shapes with their constraints.
+
+`SHIPPED` holds models, in botocore's layout and without their prose, that are newer than those of the oldest botocore
+that we run with: libraries that pin an older one (aiobotocore, and with it s3fs) must not take operations away.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 from botocore.loaders import Loader
@@ -16,6 +20,9 @@ Kind = Literal[
 ]
 
 EMPTY: dict[str, Any] = {}
+
+SHIPPED = Path(__file__).parent / "models"
+"""A boto3 session whose ``data_path`` names this folder knows all operations, whatever botocore it runs on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,9 +70,9 @@ class Model:
 
 @cache
 def load(service: str) -> Model:
-    """The newest model of `service` that botocore carries. Raises botocore's UnknownServiceError for a name it lacks."""
-    loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
-    raw = loader.load_service_model(service, "service-2")
+    """The model of `service` with the most operations: botocore's own, or the one in `SHIPPED`. Raises botocore's
+    UnknownServiceError for a name that both lack."""
+    raw = max(_models(service), key=lambda model: len(model["operations"]))
     shapes = _Shapes(raw["shapes"])
     operations = {}
     for name, operation in raw["operations"].items():
@@ -75,6 +82,20 @@ def load(service: str) -> Model:
     metadata = raw["metadata"]
     package = f"com.amazonaws.{service}.v{metadata['apiVersion'].replace('-', '')}"
     return Model(service, metadata.get("targetPrefix", ""), package, operations)
+
+
+def _models(service: str) -> list[dict[str, Any]]:
+    """botocore's, which wins where both are as large, and ours where there is one."""
+    models = [_read(service, Loader.BUILTIN_DATA_PATH)]
+    if (SHIPPED / service).is_dir():
+        models.append(_read(service, str(SHIPPED)))
+    return models
+
+
+def _read(service: str, folder: str) -> dict[str, Any]:
+    loader = Loader(extra_search_paths=[folder], include_default_search_paths=False)
+    model: dict[str, Any] = loader.load_service_model(service, "service-2")
+    return model
 
 
 class _Shapes:

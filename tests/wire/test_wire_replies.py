@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-import botocore.loaders
+import botocore.session
 import botocore.model
 import botocore.parsers
 import cbor2
@@ -33,7 +33,7 @@ class Record(msgspec.Struct):
 
 
 def parsed(service: str, operation: str, status: int, body: bytes, headers: dict[str, str]) -> Any:
-    raw = botocore.loaders.Loader().load_service_model(service, "service-2")
+    raw = botocore.session.get_session().get_component("data_loader").load_service_model(service, "service-2")
     output = botocore.model.ServiceModel(raw, service).operation_model(operation).output_shape
     return botocore.parsers.create_parser("json").parse(
         {"status_code": status, "headers": headers, "body": body}, output

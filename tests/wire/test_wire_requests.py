@@ -7,7 +7,7 @@ import json
 import logging
 from typing import Any
 
-import botocore.loaders
+import botocore.session
 import botocore.model
 import botocore.serialize
 import cbor2
@@ -27,7 +27,7 @@ EVERY = [(service, name) for service in ("kinesis", "firehose") for name in sort
 
 
 def botocore_model(service: str, operation: str) -> Any:
-    model = botocore.loaders.Loader().load_service_model(service, "service-2")
+    model = botocore.session.get_session().get_component("data_loader").load_service_model(service, "service-2")
     return botocore.model.ServiceModel(model, service).operation_model(operation)
 
 
