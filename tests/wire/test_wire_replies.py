@@ -6,9 +6,9 @@ import json
 from datetime import datetime
 from typing import Any
 
-import botocore.session
 import botocore.model
 import botocore.parsers
+import botocore.session
 import cbor2
 import msgspec
 import pytest

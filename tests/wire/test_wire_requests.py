@@ -7,9 +7,9 @@ import json
 import logging
 from typing import Any
 
-import botocore.session
 import botocore.model
 import botocore.serialize
+import botocore.session
 import cbor2
 import pytest
 from hypothesis import HealthCheck, given, settings
