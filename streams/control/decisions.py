@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from streams.control.catalog import ORIGIN, Catalog, Key, Stream, StreamShard
+from streams.control.catalog import Catalog
 from streams.control.events import (
     AnyEvent,
     ShardsExpired,
@@ -19,6 +19,7 @@ from streams.control.events import (
     StreamDeleted,
     StreamGone,
 )
+from streams.control.stream import ORIGIN, Key, Stream, StreamShard
 from streams.core.errors import InvalidArgument, LimitExceeded, ResourceInUse, ResourceNotFound, ValidationError
 from streams.core.scope import Scope
 from streams.core.shards import shard_id
@@ -79,7 +80,7 @@ def create_stream(catalog: Catalog, now_ms: int, new: NewStream, create_ms: int,
             name=new.name,
             id=new.id,
             shards=shards,
-            active_ms=_busy_until(now_ms, create_ms),
+            active_ms=busy_until(now_ms, create_ms),
             on_demand=new.shards is None,
             retention_hours=new.retention_hours,
             record_size_max_kib=new.record_size_max_kib,
@@ -141,7 +142,7 @@ def split_shard(
         shard=parent.index,
         end=ends[parent.index],
         first_key=first_key.to_bytes(16, "big"),
-        active_ms=_busy_until(now_ms, update_ms),
+        active_ms=busy_until(now_ms, update_ms),
     )
     return Decision(None, (event,), _next_logs(stream, 2))
 
@@ -171,7 +172,7 @@ def merge_shards(
         end=ends[one.index],
         adjacent=other.index,
         adjacent_end=ends[other.index],
-        active_ms=_busy_until(now_ms, update_ms),
+        active_ms=busy_until(now_ms, update_ms),
     )
     return Decision(None, (event,), _next_logs(stream, 1))
 
@@ -216,7 +217,7 @@ def _open_shard(stream: Stream, now_ms: int, shard: int | str) -> StreamShard:
     return found
 
 
-def _busy_until(now_ms: int, duration_ms: int) -> int:
+def busy_until(now_ms: int, duration_ms: int) -> int:
     """0 for no time at all: a clock that goes back must not bring the state back."""
     return now_ms + duration_ms if duration_ms else 0
 

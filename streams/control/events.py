@@ -42,6 +42,7 @@ class StreamCreated(Event, frozen=True, kw_only=True):
     retention_hours: int = 24
     record_size_max_kib: int = 1024
     warm_mibps: int | None = None
+    distribution: str = "USER_PARTITION_KEY"
     tags: dict[str, str] = {}
 
 
@@ -86,7 +87,86 @@ class ShardsExpired(Event, frozen=True, kw_only=True):
     shards: tuple[int, ...]
 
 
-AnyEvent = Founded | StreamCreated | StreamDeleted | StreamGone | ShardSplit | ShardsMerged | ShardsExpired
+class StreamChanged(Event, frozen=True, kw_only=True):
+    """Settings of a stream are other ones from now on; what is None stays. UPDATING until `active_ms`.
+
+    `tags` and `metrics` (of enhanced monitoring) are whole, `key_id` is empty for no encryption, `warm_mibps` negative
+    for none.
+    """
+
+    id: str
+    active_ms: int = 0
+    retention_hours: int | None = None
+    record_size_max_kib: int | None = None
+    on_demand: bool | None = None
+    distribution: str | None = None
+    warm_mibps: int | None = None
+    key_id: str | None = None
+    metrics: tuple[str, ...] | None = None
+    tags: dict[str, str] | None = None
+
+
+class ConsumerRegistered(Event, frozen=True, kw_only=True):
+    """An enhanced fan-out consumer of the stream `id`. Becomes ACTIVE at `active_ms`."""
+
+    id: str
+    name: str
+    active_ms: int
+    tags: dict[str, str] = {}
+
+
+class ConsumerTagged(Event, frozen=True, kw_only=True):
+    """`tags` are all that it has."""
+
+    id: str
+    name: str
+    tags: dict[str, str]
+
+
+class ConsumerDeregistered(Event, frozen=True, kw_only=True):
+    """DELETING until `gone_ms`."""
+
+    id: str
+    name: str
+    gone_ms: int
+
+
+class ConsumerGone(Event, frozen=True, kw_only=True):
+    id: str
+    name: str
+
+
+class PolicyPut(Event, frozen=True, kw_only=True):
+    """The resource of this ARN has this policy; none where it is empty."""
+
+    arn: str
+    policy: str
+
+
+class AccountChanged(Event, frozen=True, kw_only=True):
+    """The minimum throughput billing commitment of an account in a region has begun, or ended."""
+
+    account: str
+    region: str
+    committed: bool
+
+
+AnyEvent = (
+    Founded
+    | StreamCreated
+    | StreamDeleted
+    | StreamGone
+    | StreamChanged
+    | ShardSplit
+    | ShardsMerged
+    | ShardsExpired
+    | ConsumerRegistered
+    | ConsumerTagged
+    | ConsumerDeregistered
+    | ConsumerGone
+    | PolicyPut
+    | AccountChanged
+)
 
 _T = TypeVar("_T")
 _events = msgspec.json.Decoder(AnyEvent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.control.catalog import Stream, StreamShard
+from streams.control.stream import Stream, StreamShard
 from streams.core.errors import InvalidArgument, ResourceNotFound
 from streams.core.scope import Scope
 from streams.core.shards import shard_id

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from streams.control import decisions
-from streams.control.catalog import ORIGIN, Catalog, Key, Stream
+from streams.control.catalog import Catalog
 from streams.control.controller import Controller
 from streams.control.decisions import find_stream
+from streams.control.stream import ORIGIN, Key, Stream
 from streams.core.clock import Clock
 from streams.core.scope import Scope
 from streams.core.settings import Settings

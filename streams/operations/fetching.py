@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from streams.control.catalog import Stream, StreamShard
+from streams.control.stream import Stream, StreamShard
 from streams.core.errors import ShardUnknown
 from streams.core.exchange import Fetch
 from streams.core.records import Batch

@@ -15,7 +15,7 @@ import struct
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from streams.control.catalog import Stream, StreamShard
+from streams.control.stream import Stream, StreamShard
 from streams.core.errors import DryRunOperation, ExpiredIterator, InvalidArgument
 from streams.core.scope import Scope
 from streams.core.sequence import SequenceNumber

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streams.control.catalog import Stream
+from streams.control.stream import Stream
 from streams.core.errors import InvalidArgument, ValidationError
 from streams.core.hashing import explicit_hash_key
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from streams.control.catalog import Stream
+from streams.control.stream import Stream
 from streams.core.hashing import Router
 from streams.core.records import ProducerMark, Records
 from streams.log.log import Log

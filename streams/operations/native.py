@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams.control import decisions
-from streams.control.catalog import Stream, StreamShard
 from streams.control.decisions import NewStream
+from streams.control.stream import Stream, StreamShard
 from streams.core.errors import InvalidArgument
 from streams.core.exchange import Receipt, Start, StreamDescription
 from streams.core.records import ProducerMark, Records

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from streams.control.catalog import StreamShard
+from streams.control.stream import StreamShard
 from streams.core import sequence
 
 _STEP = 1 << 80  # from a record to the next, see streams.core.sequence

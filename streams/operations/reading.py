@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.control.catalog import Stream, StreamShard
+from streams.control.stream import Stream, StreamShard
 from streams.core.errors import OffsetOutOfRange
 from streams.core.records import Batch
 from streams.operations.context import Context

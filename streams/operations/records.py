@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from streams.control.catalog import Stream, StreamShard
+from streams.control.stream import Stream, StreamShard
 from streams.core.errors import (
     DryRunOperation,
     InvalidArgument,

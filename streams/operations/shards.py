@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from streams.control import decisions
-from streams.control.catalog import Catalog, Stream, StreamShard
+from streams.control.catalog import Catalog
 from streams.control.decisions import Decision
+from streams.control.stream import Stream, StreamShard
 from streams.core.errors import InvalidArgument
 from streams.core.scope import Scope
 from streams.operations.addressing import addressed, parse_shard_id

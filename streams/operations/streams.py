@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from streams.control import decisions
-from streams.control.catalog import Stream, StreamShard
 from streams.control.decisions import NewStream
+from streams.control.stream import Stream, StreamShard
 from streams.core import sequence
 from streams.core.errors import InvalidArgument, UnsupportedOperation, ValidationError
 from streams.core.scope import Scope

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streams.control.catalog import StreamShard
+from streams.control.stream import StreamShard
 from streams.core.errors import ShardUnknown
 from streams.core.hashing import Router
 from streams.core.records import ProducerMark, Records

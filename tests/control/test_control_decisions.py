@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.control import decisions
-from streams.control.catalog import HOUR_MS, Catalog, Key, Snapshot, Stream, covers
+from streams.control.catalog import Catalog, Snapshot
 from streams.control.decisions import NewStream
 from streams.control.events import AnyEvent, decode_as, decode_event, encode
+from streams.control.stream import HOUR_MS, Key, Stream, covers
 from streams.core.errors import InvalidArgument, LimitExceeded, RequestError, ResourceInUse, ResourceNotFound
 from streams.core.scope import Scope
 from streams.core.shards import HASH_KEY_MAX

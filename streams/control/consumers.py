@@ -1,0 +1,73 @@
+"""Decisions about enhanced fan-out consumers, as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from streams.control.catalog import Catalog
+from streams.control.decisions import Decision, busy_until, find_stream
+from streams.control.events import AnyEvent, ConsumerDeregistered, ConsumerGone, ConsumerRegistered
+from streams.control.stream import Key, Stream, StreamConsumer
+from streams.core.errors import LimitExceeded, ResourceInUse, ResourceNotFound
+
+CONSUMERS_MAX = 20
+"""Consumers of one stream: AWS's. Queues count too."""
+
+CREATING_MAX = 5
+"""Consumers of one stream that may be CREATING at a time: AWS's."""
+
+
+def register(
+    catalog: Catalog, now_ms: int, key: Key, name: str, tags: Mapping[str, str], create_ms: int
+) -> Decision[StreamConsumer]:
+    """Raises `ResourceInUse` where the name is taken, `LimitExceeded` where there are too many."""
+    stream = find_stream(catalog, key, now_ms)
+    if stream.status(now_ms) in ("CREATING", "DELETING"):
+        raise ResourceInUse(
+            f"Stream {stream.name} under account {stream.account} not ACTIVE, instead in state {stream.status(now_ms)}"
+        )
+    if stream.consumer(name, now_ms) is not None:
+        raise ResourceInUse(f"Consumer {name} under stream {stream.name} already exists for account {stream.account}.")
+    there = [consumer for consumer in stream.consumers if not consumer.gone(now_ms)]
+    if len(there) >= CONSUMERS_MAX:
+        raise LimitExceeded(
+            f"Stream {stream.name} under account {stream.account} has {len(there)} registered consumers, the most that a"
+            f" stream can have."
+        )
+    if sum(consumer.status(now_ms) == "CREATING" for consumer in there) >= CREATING_MAX:
+        raise LimitExceeded(
+            f"Stream {stream.name} under account {stream.account} has {CREATING_MAX} consumers in state CREATING, the"
+            " most that a stream can have at a time."
+        )
+    events: list[AnyEvent] = [
+        ConsumerGone(at_ms=now_ms, id=stream.id, name=name) for old in stream.consumers if old.name == name
+    ]
+    # Registered again within a second, it would have the ARN of the one before it.
+    last_ms = max((old.created_ms for old in stream.consumers if old.name == name), default=0)
+    at_ms = max(now_ms, (last_ms // 1000 + 1) * 1000 if last_ms else 0)
+    active_ms = busy_until(now_ms, create_ms)
+    events.append(ConsumerRegistered(at_ms=at_ms, id=stream.id, name=name, active_ms=active_ms, tags=dict(tags)))
+    reply = StreamConsumer(
+        stream_arn=stream.arn, name=name, created_ms=at_ms, active_ms=max(active_ms, now_ms + 1), tags=dict(tags)
+    )
+    return Decision(reply, tuple(events))
+
+
+def deregister(catalog: Catalog, now_ms: int, key: Key, arn: str, delete_ms: int) -> Decision[None]:
+    """DELETING for so long, then gone. Raises `ResourceNotFound`."""
+    stream = find_stream(catalog, key, now_ms)
+    consumer = find_consumer(stream, arn, now_ms)
+    if delete_ms == 0:
+        return Decision(None, (ConsumerGone(at_ms=now_ms, id=stream.id, name=consumer.name),))
+    if consumer.gone_ms is not None:
+        return Decision(None)
+    gone_ms = now_ms + delete_ms
+    return Decision(None, (ConsumerDeregistered(at_ms=now_ms, id=stream.id, name=consumer.name, gone_ms=gone_ms),))
+
+
+def find_consumer(stream: Stream, arn: str, now_ms: int) -> StreamConsumer:
+    """Raises `ResourceNotFound`."""
+    for consumer in stream.consumers:
+        if consumer.arn == arn and not consumer.gone(now_ms):
+            return consumer
+    raise ResourceNotFound(f"Consumer {arn} not found.")
