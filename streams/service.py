@@ -23,32 +23,80 @@ from streams.core.records import ProducerMark, Records
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.log.log import Log
-from streams.operations import fetching, iterators, native, records, shards, streams
+from streams.operations import (
+    accounts,
+    alterations,
+    channels,
+    consumers,
+    fetching,
+    iterators,
+    native,
+    policies,
+    records,
+    shards,
+    streams,
+    tags,
+)
 from streams.operations.context import Context
 from streams.operations.retention import Janitor
 
 Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
 
 OPERATIONS: dict[str, Operation] = {
+    "AddTagsToStream": tags.add_tags_to_stream,
+    "CreateChannel": channels.refuse_channel,
     "CreateStream": streams.create_stream,
+    "DecreaseStreamRetentionPeriod": alterations.decrease_stream_retention_period,
+    "DeleteChannel": channels.refuse_channel,
+    "DeleteResourcePolicy": policies.delete_resource_policy,
     "DeleteStream": streams.delete_stream,
+    "DeregisterStreamConsumer": consumers.deregister_stream_consumer,
+    "DescribeAccountSettings": accounts.describe_account_settings,
+    "DescribeChannel": channels.refuse_channel,
+    "DescribeLimits": accounts.describe_limits,
     "DescribeStream": streams.describe_stream,
+    "DescribeStreamConsumer": consumers.describe_stream_consumer,
     "DescribeStreamSummary": streams.describe_stream_summary,
+    "DisableEnhancedMonitoring": alterations.disable_enhanced_monitoring,
+    "EnableEnhancedMonitoring": alterations.enable_enhanced_monitoring,
     "GetRecords": records.get_records,
+    "GetResourcePolicy": policies.get_resource_policy,
     "GetShardIterator": iterators.get_shard_iterator,
+    "IncreaseStreamRetentionPeriod": alterations.increase_stream_retention_period,
+    "ListChannels": channels.refuse_channel,
     "ListShards": shards.list_shards,
+    "ListStreamConsumers": consumers.list_stream_consumers,
     "ListStreams": streams.list_streams,
+    "ListTagsForResource": tags.list_tags_for_resource,
+    "ListTagsForStream": tags.list_tags_for_stream,
     "MergeShards": shards.merge_shards,
     "PutRecord": records.put_record,
     "PutRecords": records.put_records,
+    "PutResourcePolicy": policies.put_resource_policy,
+    "RegisterStreamConsumer": consumers.register_stream_consumer,
+    "RemoveTagsFromStream": tags.remove_tags_from_stream,
     "SplitShard": shards.split_shard,
+    "StartStreamEncryption": alterations.start_stream_encryption,
+    "StopStreamEncryption": alterations.stop_stream_encryption,
+    "TagResource": tags.tag_resource,
+    "UntagResource": tags.untag_resource,
+    "UpdateAccountSettings": accounts.update_account_settings,
+    "UpdateChannel": channels.refuse_channel,
+    "UpdateMaxRecordSize": alterations.update_max_record_size,
+    "UpdateShardCount": shards.update_shard_count,
+    "UpdateStreamMode": alterations.update_stream_mode,
+    "UpdateStreamRecordDistributionStrategy": alterations.update_stream_record_distribution_strategy,
+    "UpdateStreamWarmThroughput": alterations.update_stream_warm_throughput,
 }
+
+REFUSED: frozenset[str] = frozenset(name for name, run in OPERATIONS.items() if run is channels.refuse_channel)
+"""Operations that are answered with a modelled error, always."""
 
 
 class Service:
     """Streams over a log, which belongs to whoever opened it. `random` gives that many random bytes."""
 
-    implemented: frozenset[str] = frozenset(OPERATIONS)
+    implemented: frozenset[str] = frozenset(OPERATIONS) - REFUSED
 
     def __init__(
         self,
@@ -84,6 +132,10 @@ class Service:
         if run is None:
             raise UnsupportedOperation(f"Headrace does not offer {operation} yet.")
         return await _translated(run(self._context, request, scope))
+
+    def resource_policy(self, arn: str) -> str | None:
+        """The policy of a stream, a consumer or a queue, as JSON text."""
+        return self._controller.catalog.policies.get(arn)
 
     async def create_stream(self, scope: Scope, stream: str, shards: int = 1, *, retention_hours: int = 24) -> None:
         await _translated(native.create_stream(self._context, scope, stream, shards, retention_hours))

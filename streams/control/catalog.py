@@ -154,6 +154,11 @@ class Catalog:
             )
             if (value := getattr(event, name)) is not None
         }
+        if event.retention_hours is not None:
+            # What had aged out does not come back.
+            fields["floor_ms"] = self._stream(event.id).horizon_ms(event.at_ms)
+        if event.key_id is not None:
+            fields["encrypted"] = self._stream(event.id).encryption_changed(bool(event.key_id), event.at_ms)
         if event.warm_mibps is not None:
             fields["warm_mibps"] = event.warm_mibps if event.warm_mibps >= 0 else None
         if event.active_ms:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from streams.control.catalog import Catalog
-from streams.control.decisions import Decision, busy_until, find_stream
+from streams.control.decisions import Decision, busy_until, find_stream, not_active
 from streams.control.events import AnyEvent, ConsumerDeregistered, ConsumerGone, ConsumerRegistered
-from streams.control.stream import Key, Stream, StreamConsumer
-from streams.core.errors import LimitExceeded, ResourceInUse, ResourceNotFound
+from streams.control.resources import find_consumer
+from streams.control.stream import Key, StreamConsumer
+from streams.control.tags import check_tags
+from streams.core.errors import LimitExceeded, ResourceInUse
 
 CONSUMERS_MAX = 20
 """Consumers of one stream: AWS's. Queues count too."""
@@ -23,9 +25,8 @@ def register(
     """Raises `ResourceInUse` where the name is taken, `LimitExceeded` where there are too many."""
     stream = find_stream(catalog, key, now_ms)
     if stream.status(now_ms) in ("CREATING", "DELETING"):
-        raise ResourceInUse(
-            f"Stream {stream.name} under account {stream.account} not ACTIVE, instead in state {stream.status(now_ms)}"
-        )
+        raise not_active(stream, now_ms)
+    check_tags(f"consumer {name}", tags, tags)
     if stream.consumer(name, now_ms) is not None:
         raise ResourceInUse(f"Consumer {name} under stream {stream.name} already exists for account {stream.account}.")
     there = [consumer for consumer in stream.consumers if not consumer.gone(now_ms)]
@@ -53,21 +54,12 @@ def register(
     return Decision(reply, tuple(events))
 
 
-def deregister(catalog: Catalog, now_ms: int, key: Key, arn: str, delete_ms: int) -> Decision[None]:
+def deregister(catalog: Catalog, now_ms: int, arn: str, delete_ms: int) -> Decision[None]:
     """DELETING for so long, then gone. Raises `ResourceNotFound`."""
-    stream = find_stream(catalog, key, now_ms)
-    consumer = find_consumer(stream, arn, now_ms)
+    stream, consumer = find_consumer(catalog, arn, now_ms)
     if delete_ms == 0:
         return Decision(None, (ConsumerGone(at_ms=now_ms, id=stream.id, name=consumer.name),))
     if consumer.gone_ms is not None:
         return Decision(None)
     gone_ms = now_ms + delete_ms
     return Decision(None, (ConsumerDeregistered(at_ms=now_ms, id=stream.id, name=consumer.name, gone_ms=gone_ms),))
-
-
-def find_consumer(stream: Stream, arn: str, now_ms: int) -> StreamConsumer:
-    """Raises `ResourceNotFound`."""
-    for consumer in stream.consumers:
-        if consumer.arn == arn and not consumer.gone(now_ms):
-            return consumer
-    raise ResourceNotFound(f"Consumer {arn} not found.")

@@ -12,21 +12,23 @@ from typing import Generic, TypeVar
 from streams.control.catalog import Catalog
 from streams.control.events import (
     AnyEvent,
+    ConsumerGone,
     ShardsExpired,
-    ShardsMerged,
-    ShardSplit,
     StreamCreated,
     StreamDeleted,
     StreamGone,
 )
-from streams.control.stream import ORIGIN, Key, Stream, StreamShard
-from streams.core.errors import InvalidArgument, LimitExceeded, ResourceInUse, ResourceNotFound, ValidationError
+from streams.control.stream import ORIGIN, Key, Stream
+from streams.core.errors import LimitExceeded, ResourceInUse, ResourceNotFound
 from streams.core.scope import Scope
 from streams.core.shards import shard_id
 
 T = TypeVar("T")
 
 ON_DEMAND_SHARDS = 4
+
+CREATING_MAX = 5
+"""Streams of an account that may be CREATING at a time: AWS's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class NewStream:
     retention_hours: int = 24
     record_size_max_kib: int = 1024
     warm_mibps: int | None = None
+    distribution: str = "USER_PARTITION_KEY"
     tags: Mapping[str, str] | None = None
 
 
@@ -60,8 +63,11 @@ def find_stream(catalog: Catalog, key: Key, now_ms: int) -> Stream:
     return stream
 
 
-def create_stream(catalog: Catalog, now_ms: int, new: NewStream, create_ms: int, shards_max: int) -> Decision[None]:
-    """Raises `ResourceInUse` where the name is taken, `LimitExceeded` beyond `shards_max` open shards."""
+def create_stream(
+    catalog: Catalog, now_ms: int, new: NewStream, create_ms: int, shards_max: int, on_demand_streams_max: int = 10_000
+) -> Decision[None]:
+    """Raises `ResourceInUse` where the name is taken, `LimitExceeded` beyond `shards_max` open shards or
+    `on_demand_streams_max` on-demand streams."""
     scope = new.scope
     key = Key(scope.account, scope.region, new.name)
     events: list[AnyEvent] = []
@@ -70,8 +76,14 @@ def create_stream(catalog: Catalog, now_ms: int, new: NewStream, create_ms: int,
         if not old.gone(now_ms):
             raise ResourceInUse(f"Stream {new.name} under account {scope.account} already exists.")
         events.append(StreamGone(at_ms=now_ms, id=old.id))
+    if sum(stream.being_created(now_ms) for stream in catalog.of_scope(scope)) >= CREATING_MAX:
+        raise LimitExceeded(
+            f"{CREATING_MAX} streams under account {scope.account} are in state CREATING, the most at a time."
+        )
     shards = ON_DEMAND_SHARDS if new.shards is None else new.shards
     check_shard_limit(catalog, scope, shards, shards_max)
+    if new.shards is None:
+        check_on_demand_limit(catalog, scope, on_demand_streams_max)
     events.append(
         StreamCreated(
             at_ms=now_ms,
@@ -85,15 +97,26 @@ def create_stream(catalog: Catalog, now_ms: int, new: NewStream, create_ms: int,
             retention_hours=new.retention_hours,
             record_size_max_kib=new.record_size_max_kib,
             warm_mibps=new.warm_mibps,
+            distribution=new.distribution,
             tags=dict(new.tags or {}),
         )
     )
     return Decision(None, tuple(events), tuple(f"{ORIGIN}{new.id}/{shard_id(index)}" for index in range(shards)))
 
 
-def delete_stream(catalog: Catalog, now_ms: int, key: Key, delete_ms: int) -> Decision[Stream]:
-    """The stream as it was. Deleting a stream that is DELETING changes nothing, unless it is to be gone at once."""
+def delete_stream(
+    catalog: Catalog, now_ms: int, key: Key, delete_ms: int, with_consumers: bool = True
+) -> Decision[Stream]:
+    """The stream as it was. Deleting a stream that is DELETING changes nothing, unless it is to be gone at once.
+
+    Raises `ResourceInUse` where consumers are registered that are not to go with it.
+    """
     stream = find_stream(catalog, key, now_ms)
+    if not with_consumers and any(not consumer.gone(now_ms) for consumer in stream.consumers):
+        raise ResourceInUse(
+            f"Stream {stream.name} under account {stream.account} has registered consumers. Deregister them, or set"
+            " EnforceConsumerDeletion."
+        )
     if delete_ms == 0:
         return Decision(stream, (StreamGone(at_ms=now_ms, id=stream.id),))
     if stream.gone_ms is not None:
@@ -108,73 +131,16 @@ def sweep(catalog: Catalog, now_ms: int) -> Decision[None]:
         if stream.gone(now_ms):
             events.append(StreamGone(at_ms=now_ms, id=stream.id))
             continue
+        events += [
+            ConsumerGone(at_ms=now_ms, id=stream.id, name=consumer.name)
+            for consumer in stream.consumers
+            if consumer.gone(now_ms)
+        ]
         visible = {shard.index for shard in stream.visible_shards(now_ms)}
         expired = tuple(shard.index for shard in stream.shards if shard.index not in visible)
         if expired:
             events.append(ShardsExpired(at_ms=now_ms, id=stream.id, shards=expired))
     return Decision(None, tuple(events))
-
-
-def split_shard(
-    catalog: Catalog,
-    now_ms: int,
-    key: Key,
-    shard: int | str,
-    first_key: int,
-    ends: Mapping[int, int],
-    update_ms: int,
-    shards_max: int,
-) -> Decision[None]:
-    """`ends` holds the log's next offset of each open shard, appends held back; `shard` an index, or text that is none."""
-    stream = _changeable(catalog, now_ms, key)
-    parent = _open_shard(stream, now_ms, shard)
-    hash_range = parent.hash_range
-    if not hash_range.first + 1 < first_key < hash_range.last:
-        raise InvalidArgument(
-            f"NewStartingHashKey {first_key} used in SplitShard() on shard {parent.id} in stream {stream.name} under"
-            f" account {stream.account} is not both greater than one plus the shard's StartingHashKey"
-            f" {hash_range.first} and less than the shard's EndingHashKey {hash_range.last}."
-        )
-    check_shard_limit(catalog, stream.scope, 1, shards_max)
-    event = ShardSplit(
-        at_ms=_closing_ms(now_ms, parent),
-        id=stream.id,
-        shard=parent.index,
-        end=ends[parent.index],
-        first_key=first_key.to_bytes(16, "big"),
-        active_ms=busy_until(now_ms, update_ms),
-    )
-    return Decision(None, (event,), _next_logs(stream, 2))
-
-
-def merge_shards(
-    catalog: Catalog,
-    now_ms: int,
-    key: Key,
-    shard: int | str,
-    adjacent: int | str,
-    ends: Mapping[int, int],
-    update_ms: int,
-) -> Decision[None]:
-    """As `split_shard`: two neighbours become one."""
-    stream = _changeable(catalog, now_ms, key)
-    one = _open_shard(stream, now_ms, shard)
-    other = _open_shard(stream, now_ms, adjacent)
-    if not one.hash_range.adjacent(other.hash_range):
-        raise InvalidArgument(
-            f"Shards {one.id} and {other.id} in stream {stream.name} under account {stream.account}"
-            " are not an adjacent pair of shards eligible for merging"
-        )
-    event = ShardsMerged(
-        at_ms=_closing_ms(now_ms, one, other),
-        id=stream.id,
-        shard=one.index,
-        end=ends[one.index],
-        adjacent=other.index,
-        adjacent_end=ends[other.index],
-        active_ms=busy_until(now_ms, update_ms),
-    )
-    return Decision(None, (event,), _next_logs(stream, 1))
 
 
 def check_shard_limit(catalog: Catalog, scope: Scope, more: int, shards_max: int) -> None:
@@ -190,43 +156,23 @@ def check_shard_limit(catalog: Catalog, scope: Scope, more: int, shards_max: int
         )
 
 
-def _changeable(catalog: Catalog, now_ms: int, key: Key) -> Stream:
-    stream = find_stream(catalog, key, now_ms)
-    status = stream.status(now_ms)
-    if status != "ACTIVE":
-        raise ResourceInUse(
-            f"Stream {stream.name} under account {stream.account} not ACTIVE, instead in state {status}"
+def check_on_demand_limit(catalog: Catalog, scope: Scope, streams_max: int) -> None:
+    """Raises `LimitExceeded` where one more on-demand stream would be too many for the account in the region."""
+    count = sum(stream.on_demand for stream in catalog.of_scope(scope))
+    if count >= streams_max:
+        raise LimitExceeded(
+            f"This request would exceed the on-demand stream limit for the account {scope.account} in {scope.region}."
+            f" Current on-demand stream count for the account: {count}. Limit: {streams_max}."
         )
-    if stream.on_demand:
-        raise ValidationError(
-            f"Request is invalid. Stream {stream.name} under account {stream.account} is in On-Demand mode."
-        )
-    return stream
 
 
-def _open_shard(stream: Stream, now_ms: int, shard: int | str) -> StreamShard:
-    found = None if isinstance(shard, str) else stream.shard_at(shard, now_ms)
-    if found is None:
-        name = shard if isinstance(shard, str) else shard_id(shard)
-        raise ResourceNotFound(f"Could not find shard {name} in stream {stream.name} under account {stream.account}.")
-    if not found.open:
-        raise InvalidArgument(
-            f"Shard {found.id} in stream {stream.name} under account {stream.account} has already been merged or split,"
-            " and thus is not eligible for merging or splitting."
-        )
-    return found
+def not_active(stream: Stream, now_ms: int) -> ResourceInUse:
+    """For a change that has to wait for another one."""
+    return ResourceInUse(
+        f"Stream {stream.name} under account {stream.account} not ACTIVE, instead in state {stream.status(now_ms)}"
+    )
 
 
 def busy_until(now_ms: int, duration_ms: int) -> int:
     """0 for no time at all: a clock that goes back must not bring the state back."""
     return now_ms + duration_ms if duration_ms else 0
-
-
-def _closing_ms(now_ms: int, *parents: StreamShard) -> int:
-    """Never before they were created, whatever the clock does: at each time, the shards then open cover the key space."""
-    return max(now_ms, *(parent.created_ms for parent in parents))
-
-
-def _next_logs(stream: Stream, count: int) -> tuple[str, ...]:
-    made = stream.shards_made
-    return tuple(f"{ORIGIN}{stream.id}/{shard_id(index)}" for index in range(made, made + count))

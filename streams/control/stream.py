@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from streams.core.scope import Scope
 from streams.core.shards import HASH_KEY_MAX, HashRange, Shard, shard_id
@@ -80,7 +81,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A stream. `shards` by index, `shards_made` the index of the next one; until `busy_ms` it is in state `busy`.
 
     `key_id` names the key that it says its records are encrypted with, `metrics` what enhanced monitoring counts per
-    shard. `consumers` are in the order of their registration.
+    shard. `encrypted` holds from when to when (ms of arrival, half open) records were. Nothing that arrived before
+    `floor_ms` is there. `consumers` are in the order of their registration.
     """
 
     account: str
@@ -99,6 +101,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     warm_mibps: int | None = None
     distribution: str = "USER_PARTITION_KEY"
     key_id: str = ""
+    encrypted: tuple[tuple[int, int | None], ...] = ()
+    floor_ms: int = 0
     metrics: tuple[str, ...] = ()
     tags: dict[str, str] = {}
     consumers: tuple[StreamConsumer, ...] = ()
@@ -132,7 +136,23 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def horizon_ms(self, now_ms: int) -> int:
         """Records that arrived before this have aged out."""
-        return now_ms - self.retention_hours * HOUR_MS
+        return max(now_ms - self.retention_hours * HOUR_MS, self.floor_ms)
+
+    def encrypted_at(self, arrival_ms: np.ndarray) -> np.ndarray:
+        """Which of these arrivals, int64 ms, were encrypted."""
+        marks = np.zeros(len(arrival_ms), bool)
+        for first, end in self.encrypted:
+            marks |= (arrival_ms >= first) & (arrival_ms < (np.iinfo(np.int64).max if end is None else end))
+        return marks
+
+    def encryption_changed(self, on: bool, at_ms: int) -> tuple[tuple[int, int | None], ...]:
+        """`encrypted` from then on."""
+        running = bool(self.encrypted) and self.encrypted[-1][1] is None
+        if on == running:
+            return self.encrypted
+        if on:
+            return (*self.encrypted, (at_ms, None))
+        return (*self.encrypted[:-1], (self.encrypted[-1][0], at_ms))
 
     def log(self, shard: StreamShard) -> str:
         """The shard's name in the log."""

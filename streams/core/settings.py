@@ -60,6 +60,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     delete_ms: Annotated[int, Meta(ge=0, description="How long a deleted stream stays DELETING, ms.")] = 0
     update_ms: Annotated[int, Meta(ge=0, description="How long a changed stream stays UPDATING, ms.")] = 0
     shards_max: Annotated[int, Meta(ge=1, description="Open shards that one account may have in a region.")] = 20_000
+    on_demand_streams_max: Annotated[
+        int, Meta(ge=1, description="On-demand streams that one account may have in a region.")
+    ] = 10_000
 
     body_size_max: Annotated[int, Meta(ge=1 << 20, description="Bytes of one request's body.")] = 64 << 20
     body_timeout_s: Annotated[

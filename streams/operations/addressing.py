@@ -1,4 +1,4 @@
-"""Which stream and shard a request means: a stream by StreamName, StreamARN or both. StreamId is accepted and ignored, as AWS does."""
+"""Which stream and shard a request means: a stream by StreamName, StreamARN or both. StreamId counts where there is neither."""
 
 from __future__ import annotations
 
@@ -17,10 +17,31 @@ def addressed(context: Context, request: Any, scope: Scope) -> Stream:
     if request.stream_arn is not None:
         scope, name = _parse(request.stream_arn, name, scope)
     if name is None:
-        raise InvalidArgument("Either StreamName or StreamARN must be provided.")
+        return _by_id(context, request.stream_id, scope)
     if "/" in name:
         raise ResourceNotFound(f"Stream {name} under account {scope.account} not found.")
     return context.stream(scope, name)
+
+
+def by_arn(context: Context, arn: str, scope: Scope) -> Stream:
+    """Of operations that take nothing else."""
+    scope, name = _parse(arn, None, scope)
+    return context.stream(scope, name)
+
+
+def by_arn_or_id(context: Context, request: Any, scope: Scope) -> Stream:
+    """Of UpdateMaxRecordSize, which has no StreamName."""
+    if request.stream_arn is not None:
+        return by_arn(context, request.stream_arn, scope)
+    return _by_id(context, request.stream_id, scope)
+
+
+def check_created(stream: Stream, created_s: float | None) -> None:
+    """StreamCreationTimestamp tells streams apart that have had one name. Raises `ResourceNotFound` for another one."""
+    if created_s is not None and int(created_s) != stream.created_ms // 1000:
+        raise ResourceNotFound(
+            f"Stream {stream.name} under account {stream.account} was not created at {int(created_s)}."
+        )
 
 
 def readable(context: Context, request: Any, scope: Scope) -> Stream:
@@ -47,6 +68,15 @@ def parse_shard_id(text: str) -> int | None:
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 12:
         return None
     return int(digits)
+
+
+def _by_id(context: Context, stream_id: str | None, scope: Scope) -> Stream:
+    if stream_id is None:
+        raise InvalidArgument("Either StreamName or StreamARN must be provided.")
+    stream = context.catalog.by_id(stream_id)
+    if stream is None or stream.scope != scope or stream.hidden or stream.gone(context.now_ms()):
+        raise ResourceNotFound(f"Stream {stream_id} under account {scope.account} not found.")
+    return stream
 
 
 def _parse(arn: str, name: str | None, scope: Scope) -> tuple[Scope, str]:

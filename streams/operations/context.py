@@ -65,10 +65,10 @@ class Context:
             yield ends
             live.refresh(self.catalog.streams[live.stream.key])
 
-    async def delete(self, stream: Stream, delete_ms: int) -> None:
+    async def delete(self, stream: Stream, delete_ms: int, with_consumers: bool = True) -> None:
         """DELETING for so long, then gone; `sweep` ends it."""
         await self.controller.execute(
-            lambda catalog, now_ms: decisions.delete_stream(catalog, now_ms, stream.key, delete_ms)
+            lambda catalog, now_ms: decisions.delete_stream(catalog, now_ms, stream.key, delete_ms, with_consumers)
         )
         await self.drop_orphans()
 

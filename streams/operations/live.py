@@ -46,10 +46,17 @@ class Live:
         self.shards = stream.open_shards()
         self.logs = [stream.log(shard) for shard in self.shards]
         self.ids = [shard.id for shard in self.shards]
+        self._turn = 0
         self.router = Router([shard.first_key for shard in self.shards])
         self.unseen: dict[str, int] = {}
         self.change.set()
         self.change = asyncio.Event()
+
+    def spread(self, count: int) -> list[int]:
+        """Routes for so many records, evenly over the shards, whatever their keys: RecordDistributionStrategy AUTO."""
+        first, shards = self._turn, len(self.shards)
+        self._turn = (first + count) % shards
+        return [(first + place) % shards for place in range(count)]
 
     @property
     def open(self) -> bool:

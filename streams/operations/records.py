@@ -31,12 +31,16 @@ GET_RECORDS_MAX = 10_000
 _RECORD_SIZE_USUAL = 1 << 10
 _READ_SIZE_MIN = 64 << 10
 
+KMS = "KMS"
+"""What a stream says of its records after StartStreamEncryption; unencrypted ones say nothing, as at AWS."""
+
 INTERNAL = "Internal Service Failure"
 
 
-class PutRecordReply(msgspec.Struct, frozen=True, gc=False):
+class PutRecordReply(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ShardId: str
     SequenceNumber: str
+    EncryptionType: str | None = None
 
 
 class PutRecordsEntry(msgspec.Struct, frozen=True, gc=False):
@@ -49,9 +53,10 @@ class PutRecordsFailure(msgspec.Struct, frozen=True, gc=False):
     ErrorMessage: str
 
 
-class PutRecordsReply(msgspec.Struct, frozen=True):
+class PutRecordsReply(msgspec.Struct, frozen=True, omit_defaults=True):
     FailedRecordCount: int
     Records: list[PutRecordsEntry | PutRecordsFailure]
+    EncryptionType: str | None = None
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -61,11 +66,18 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     PartitionKey: str
 
 
+class EncryptedRecord(Record, frozen=True, gc=False):
+    EncryptionType: str = KMS
+
+
 async def put_record(context: Context, request: Any, scope: Scope) -> PutRecordReply:
     stream = readable(context, request, scope)
     key, data = request.partition_key, request.data
+    spread = stream.distribution == "AUTO"
     if key is None:
-        raise missing_keys(["partitionKey"])
+        if not spread:
+            raise missing_keys(["partitionKey"])
+        key = ""
     check_size(stream, data, key, "data")
     explicit = None if request.explicit_hash_key is None else hash_key_of(request.explicit_hash_key)
     if request.sequence_number_for_ordering is not None:
@@ -74,28 +86,33 @@ async def put_record(context: Context, request: Any, scope: Scope) -> PutRecordR
         raise DryRunOperation(DRY_RUN)
     live = context.live(stream)
     await live.enter()
-    route = live.router.route_one(key, explicit)
+    route = live.spread(1)[0] if spread else live.router.route_one(key, explicit)
     shard, shard_id, log = live.shards[route], live.ids[route], live.logs[route]
     before_ms = context.now_ms()
-    offset = await live.gathering.put(route, key, data, explicit)
+    offset = await live.gathering.put(route, key, data, None if spread else explicit)
     arrival_s = await context.arrivals.second(log, offset, before_ms)
-    return PutRecordReply(shard_id, number_of(shard, offset, arrival_s))
+    return PutRecordReply(shard_id, number_of(shard, offset, arrival_s), KMS if stream.key_id else None)
 
 
 async def put_records(context: Context, request: Any, scope: Scope) -> PutRecordsReply:
     """All records of a shard are one append; the appends run side by side. A shard that fails fails its records only."""
     stream = readable(context, request, scope)
+    spread = stream.distribution == "AUTO"
     keys = [record.partition_key for record in request.records]
+    if spread:
+        keys = [key or "" for key in keys]
     data = [record.data for record in request.records]
     check_batch(stream, keys, data)
     explicit = [record.explicit_hash_key for record in request.records]
     hash_keys = [None if text is None else hash_key_of(text) for text in explicit] if any(explicit) else None
+    if spread:
+        hash_keys = None
     if request.dry_run:
         raise DryRunOperation(DRY_RUN)
     live = context.live(stream)
     await live.enter()
     places: list[list[int]] = [[] for _ in live.shards]
-    for place, route in enumerate(live.router.route(keys, hash_keys)):
+    for place, route in enumerate(live.spread(len(keys)) if spread else live.router.route(keys, hash_keys)):
         places[route].append(place)
     # One array of all, ordered by shard, and a slice of it for each: cheaper than an array for each.
     order = list(itertools.chain.from_iterable(places))
@@ -130,7 +147,7 @@ async def put_records(context: Context, request: Any, scope: Scope) -> PutRecord
     entries: list[Any] = [None] * len(keys)
     for place, result in zip(order, results, strict=True):
         entries[place] = result
-    return PutRecordsReply(failed, entries)
+    return PutRecordsReply(failed, entries, KMS if stream.key_id else None)
 
 
 async def get_records(context: Context, request: Any, scope: Scope) -> dict[str, Any]:
@@ -148,7 +165,7 @@ async def get_records(context: Context, request: Any, scope: Scope) -> dict[str,
     batch, count = await _read(context, stream, shard, iterator.position, request.limit or GET_RECORDS_MAX, tip)
     position = batch.first + count
     reply: dict[str, Any] = {
-        "Records": _records(shard, batch, count),
+        "Records": record_replies(stream, shard, batch, count),
         "MillisBehindLatest": _behind_ms(batch, count, now_ms) if position < tip else 0,
     }
     if shard.end is not None and position >= shard.end:
@@ -159,20 +176,25 @@ async def get_records(context: Context, request: Any, scope: Scope) -> dict[str,
     return reply
 
 
-def _records(shard: StreamShard, batch: Batch, count: int) -> list[Record]:
+def record_replies(stream: Stream, shard: StreamShard, batch: Batch, count: int) -> list[Record]:
+    """The first `count` records of the batch, as GetRecords and SubscribeToShard give them out."""
     if count == 0:
         return []
     records = batch.records.slice(0, count)
     arrivals = records.arrival_ms()
-    return list(
-        map(
-            Record,
-            numbers_by_arrival(shard, batch.first, arrivals),
-            (arrivals / 1000).tolist(),
-            records.data.to_pylist(),
-            records.partition_key.to_pylist(),
-        )
+    columns = (
+        numbers_by_arrival(shard, batch.first, arrivals),
+        (arrivals / 1000).tolist(),
+        records.data.to_pylist(),
+        records.partition_key.to_pylist(),
     )
+    if not stream.encrypted:
+        return list(map(Record, *columns))
+    encrypted = stream.encrypted_at(arrivals).tolist()
+    return [
+        (EncryptedRecord if one else Record)(*row)
+        for one, row in zip(encrypted, zip(*columns, strict=True), strict=True)
+    ]
 
 
 async def _read(

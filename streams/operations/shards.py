@@ -1,4 +1,4 @@
-"""ListShards, SplitShard, MergeShards."""
+"""ListShards, SplitShard, MergeShards, UpdateShardCount."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from streams.control import decisions
+from streams.control import resharding
 from streams.control.catalog import Catalog
 from streams.control.decisions import Decision
 from streams.control.stream import Stream, StreamShard
 from streams.core.errors import InvalidArgument
 from streams.core.scope import Scope
-from streams.operations.addressing import addressed, parse_shard_id
+from streams.operations.addressing import addressed, check_created, parse_shard_id
 from streams.operations.context import Context
 from streams.operations.streams import shard_reply, shown_shards
 
@@ -41,6 +41,7 @@ async def list_shards(context: Context, request: Any, scope: Scope) -> dict[str,
         if request.stream_name is None and request.stream_arn is None:
             raise InvalidArgument("Either NextToken or StreamName should be provided.")
         stream = addressed(context, request, scope)
+        check_created(stream, request.stream_creation_timestamp)
         page = _begin(stream, request)
     selected = _selection(page, stream.horizon_ms(now_ms))
     shards = [shard for shard in shown_shards(stream, now_ms) if shard.index > page.after and selected(shard)]
@@ -59,7 +60,7 @@ async def split_shard(context: Context, request: Any, scope: Scope) -> None:
     shard = _shard_index(request.shard_to_split)
 
     def decide(catalog: Catalog, now_ms: int, ends: Mapping[int, int]) -> Decision[None]:
-        return decisions.split_shard(
+        return resharding.split_shard(
             catalog, now_ms, stream.key, shard, first_key, ends, settings.update_ms, settings.shards_max
         )
 
@@ -72,9 +73,28 @@ async def merge_shards(context: Context, request: Any, scope: Scope) -> None:
     adjacent = _shard_index(request.adjacent_shard_to_merge)
 
     def decide(catalog: Catalog, now_ms: int, ends: Mapping[int, int]) -> Decision[None]:
-        return decisions.merge_shards(catalog, now_ms, stream.key, shard, adjacent, ends, context.settings.update_ms)
+        return resharding.merge_shards(catalog, now_ms, stream.key, shard, adjacent, ends, context.settings.update_ms)
 
     await context.controller.execute_within(context.resharding(stream), decide)
+
+
+async def update_shard_count(context: Context, request: Any, scope: Scope) -> dict[str, Any]:
+    stream = addressed(context, request, scope)
+    settings = context.settings
+    target = request.target_shard_count
+
+    def decide(catalog: Catalog, now_ms: int, ends: Mapping[int, int]) -> Decision[int]:
+        return resharding.update_shard_count(
+            catalog, now_ms, stream.key, target, ends, settings.update_ms, settings.shards_max
+        )
+
+    before = await context.controller.execute_within(context.resharding(stream), decide)
+    return {
+        "StreamName": stream.name,
+        "CurrentShardCount": before,
+        "TargetShardCount": target,
+        "StreamARN": stream.arn,
+    }
 
 
 def _begin(stream: Stream, request: Any) -> Page:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from streams.control import decisions
+from streams.control.changes import check_distribution, check_warm
 from streams.control.decisions import NewStream
 from streams.control.stream import Stream, StreamShard
+from streams.control.tags import check_tags, stream_text
 from streams.core import sequence
-from streams.core.errors import InvalidArgument, UnsupportedOperation, ValidationError
+from streams.core.errors import InvalidArgument, ValidationError
 from streams.core.scope import Scope
 from streams.core.shards import shard_id
 from streams.operations.addressing import addressed, parse_shard_id
@@ -30,8 +32,10 @@ async def create_stream(context: Context, request: Any, scope: Scope) -> None:
         raise ValidationError(
             "1 validation error detected: Value null at 'shardCount' failed to satisfy constraint: Member must not be null"
         )
-    if request.record_distribution_strategy == "AUTO":
-        raise UnsupportedOperation("Headrace does not offer RecordDistributionStrategy AUTO yet.")
+    check_distribution(on_demand, request.record_distribution_strategy)
+    tags = dict(request.tags or {})
+    check_tags(stream_text(request.stream_name, scope.account), tags, tags)
+    check_warm(context.catalog, scope, on_demand, request.warm_throughput_mi_bps)
     new = NewStream(
         scope=scope,
         name=request.stream_name,
@@ -39,16 +43,20 @@ async def create_stream(context: Context, request: Any, scope: Scope) -> None:
         shards=None if on_demand else request.shard_count,
         record_size_max_kib=request.max_record_size_in_ki_b or 1024,
         warm_mibps=request.warm_throughput_mi_bps,
-        tags=request.tags,
+        distribution=request.record_distribution_strategy or "USER_PARTITION_KEY",
+        tags=tags,
     )
     settings = context.settings
     await context.controller.execute(
-        lambda catalog, now_ms: decisions.create_stream(catalog, now_ms, new, settings.create_ms, settings.shards_max)
+        lambda catalog, now_ms: decisions.create_stream(
+            catalog, now_ms, new, settings.create_ms, settings.shards_max, settings.on_demand_streams_max
+        )
     )
 
 
 async def delete_stream(context: Context, request: Any, scope: Scope) -> None:
-    await context.delete(addressed(context, request, scope), context.settings.delete_ms)
+    stream = addressed(context, request, scope)
+    await context.delete(stream, context.settings.delete_ms, with_consumers=bool(request.enforce_consumer_deletion))
 
 
 async def describe_stream(context: Context, request: Any, scope: Scope) -> dict[str, Any]:
@@ -72,11 +80,15 @@ async def describe_stream_summary(context: Context, request: Any, scope: Scope) 
     now_ms = context.now_ms()
     summary = _description(stream, now_ms) | {
         "OpenShardCount": sum(shard.open for shard in shown_shards(stream, now_ms)),
-        "ConsumerCount": 0,
+        "ConsumerCount": sum(not consumer.gone(now_ms) for consumer in stream.consumers),
+        "ChannelCount": 0,
         "MaxRecordSizeInKiB": stream.record_size_max_kib,
+        "StreamId": stream.id,
     }
+    if stream.on_demand:
+        summary["RecordDistributionStrategy"] = stream.distribution
     if stream.warm_mibps is not None:
-        summary["WarmThroughput"] = {"TargetMiBps": stream.warm_mibps, "CurrentMiBps": stream.warm_mibps}
+        summary["WarmThroughput"] = warm_reply(stream.warm_mibps)
     return {"StreamDescriptionSummary": summary}
 
 
@@ -136,11 +148,19 @@ def shard_reply(shard: StreamShard) -> dict[str, Any]:
 
 def _description(stream: Stream, now_ms: int) -> dict[str, Any]:
     """What DescribeStream and DescribeStreamSummary share."""
-    return _summary(stream, now_ms) | {
+    described = _summary(stream, now_ms) | {
         "RetentionPeriodHours": stream.retention_hours,
-        "EnhancedMonitoring": [{"ShardLevelMetrics": []}],
-        "EncryptionType": "NONE",
+        "EnhancedMonitoring": [{"ShardLevelMetrics": list(stream.metrics)}],
+        "EncryptionType": "KMS" if stream.key_id else "NONE",
     }
+    if stream.key_id:
+        described["KeyId"] = stream.key_id
+    return described
+
+
+def warm_reply(mibps: int) -> dict[str, int]:
+    """WarmThroughput: a log that one disk bounds needs no time to warm up."""
+    return {"TargetMiBps": mibps, "CurrentMiBps": mibps}
 
 
 def _summary(stream: Stream, now_ms: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.control import decisions
+from streams.control import decisions, resharding
 from streams.control.catalog import Catalog, Snapshot
 from streams.control.decisions import NewStream
 from streams.control.events import AnyEvent, decode_as, decode_event, encode
@@ -49,13 +49,18 @@ class World:
 
     def split(self, index: int, first_key: int) -> None:
         self.commit(
-            decisions.split_shard(
+            resharding.split_shard(
                 self.catalog, self.now_ms, KEY, index, first_key, self.ends(), update_ms=0, shards_max=100_000
             ).events
         )
 
     def merge(self, one: int, other: int) -> None:
-        self.commit(decisions.merge_shards(self.catalog, self.now_ms, KEY, one, other, self.ends(), 0).events)
+        self.commit(resharding.merge_shards(self.catalog, self.now_ms, KEY, one, other, self.ends(), 0).events)
+
+    def scale(self, target: int) -> None:
+        decision = resharding.update_shard_count(self.catalog, self.now_ms, KEY, target, self.ends(), 0, 100_000)
+        self.commit(decision.events)
+        assert len(self.stream.open_shards()) == target
 
 
 def state(catalog: Catalog) -> bytes:
@@ -67,7 +72,7 @@ def step(world: World, dice: random.Random) -> None:
     shards = world.stream.open_shards()
     place = dice.randrange(len(shards))
     shard = shards[place]
-    match dice.randrange(4):
+    match dice.randrange(5):
         case 0 if shard.hash_range.last - shard.hash_range.first > 2:
             world.split(shard.index, dice.randrange(shard.hash_range.first + 2, shard.hash_range.last))
         case 1 if place + 1 < len(shards):
@@ -75,6 +80,8 @@ def step(world: World, dice: random.Random) -> None:
             dice.shuffle(pair)
             world.merge(*pair)
         case 2:
+            world.scale(dice.randint((len(shards) + 1) // 2, 2 * len(shards)))
+        case 3:
             world.commit(decisions.sweep(world.catalog, world.now_ms).events)
         case _:
             world.now_ms += dice.choice([-5_000, 0, 1, 999, 60_000, 13 * HOUR_MS])
@@ -125,8 +132,8 @@ def test_decisions_change_nothing(steps: int, dice: random.Random) -> None:
         lambda: decisions.create_stream(catalog, now_ms, new(), 0, 1000),
         lambda: decisions.delete_stream(catalog, now_ms, KEY, 0),
         lambda: decisions.delete_stream(catalog, now_ms, KEY, 1000),
-        lambda: decisions.split_shard(catalog, now_ms, KEY, 0, 12345, ends, 0, 1000),
-        lambda: decisions.merge_shards(catalog, now_ms, KEY, 0, 1, ends, 0),
+        lambda: resharding.split_shard(catalog, now_ms, KEY, 0, 12345, ends, 0, 1000),
+        lambda: resharding.merge_shards(catalog, now_ms, KEY, 0, 1, ends, 0),
         lambda: decisions.sweep(catalog, now_ms + 100 * HOUR_MS),
     ):
         try:
@@ -199,3 +206,20 @@ def test_a_journal_of_another_version_is_refused() -> None:
         decode_event(b"\x02{}")
     with pytest.raises(ValueError, match="version none"):
         decode_event(b"")
+
+
+@pytest.mark.parametrize(
+    ("shards", "target", "in_all"),
+    [(2, 4, 6), (4, 5, 15), (10, 13, 37), (4, 2, 6), (5, 3, 7), (10, 5, 15), (1, 1, 1), (1, 2, 3)],
+)
+def test_uniform_scaling_leaves_as_many_shards_as_at_aws(shards: int, target: int, in_all: int) -> None:
+    world = World(shards)
+    world.scale(target)
+    assert len(world.stream.shards) == in_all
+    assert covers(world.stream.open_shards())
+
+
+@pytest.mark.parametrize(("target", "way"), [(9, "up over double"), (1, "down below half")])
+def test_uniform_scaling_goes_up_to_double_and_down_to_half(target: int, way: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"UpdateShardCount cannot scale {way} your current open shard count"):
+        World(4).scale(target)
