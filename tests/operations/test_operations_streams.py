@@ -14,7 +14,6 @@ from streams.core.errors import (
     RequestError,
     ResourceInUse,
     ResourceNotFound,
-    UnsupportedOperation,
     ValidationError,
 )
 from streams.core.scope import Scope
@@ -117,13 +116,18 @@ async def test_what_cannot_be_created(stream: Any) -> None:
         await stream.ask("CreateStream", StreamName="t")
     with pytest.raises(InvalidArgument):
         await stream.ask("CreateStream", StreamName="t", ShardCount=1, StreamModeDetails={"StreamMode": "ON_DEMAND"})
-    with pytest.raises(UnsupportedOperation):
-        await stream.ask(
-            "CreateStream",
-            StreamName="t",
-            StreamModeDetails={"StreamMode": "ON_DEMAND"},
-            RecordDistributionStrategy="AUTO",
-        )
+    with pytest.raises(InvalidArgument, match="only supported for streams in On-Demand mode"):
+        await stream.ask("CreateStream", StreamName="t", ShardCount=1, RecordDistributionStrategy="AUTO")
+    with pytest.raises(InvalidArgument, match="Some tags contain invalid characters"):
+        await stream.ask("CreateStream", StreamName="t", ShardCount=1, Tags={"a": "!"})
+    on_demand = {"StreamModeDetails": {"StreamMode": "ON_DEMAND"}, "WarmThroughputMiBps": 10}
+    with pytest.raises(ValidationError, match="needs MinimumThroughputBillingCommitment ENABLED"):
+        await stream.ask("CreateStream", StreamName="t", **on_demand)
+    await stream.ask("UpdateAccountSettings", MinimumThroughputBillingCommitment={"Status": "ENABLED"})
+    await stream.ask("CreateStream", StreamName="u", **on_demand)
+    summary = (await stream.ask("DescribeStreamSummary", StreamName="u"))["StreamDescriptionSummary"]
+    assert summary["WarmThroughput"] == {"TargetMiBps": 10, "CurrentMiBps": 10}
+    await stream.ask("DeleteStream", StreamName="u")
     assert (await stream.ask("ListStreams"))["StreamNames"] == ["s"]
 
 
@@ -241,8 +245,8 @@ async def test_hidden_streams_are_out_of_reach(kinesis: Any) -> None:
 
 
 async def test_what_is_not_built_says_so(kinesis: Any) -> None:
-    with pytest.raises(UnsupportedOperation, match=r"^Headrace does not offer DescribeLimits yet\.$"):
-        await kinesis.ask("DescribeLimits")
+    with pytest.raises(match=r"^Headrace does not offer SubscribeToShard yet\.$"):
+        await kinesis.service.call("SubscribeToShard", None, kinesis.scope)
 
 
 async def test_everything_survives_a_restart(stream: Any) -> None:
