@@ -37,6 +37,7 @@ from streams.operations import (
     streams,
     tags,
 )
+from streams.operations.addressing import stream_named
 from streams.operations.context import Context
 from streams.operations.retention import Janitor
 
@@ -131,6 +132,10 @@ class Service:
         run = OPERATIONS.get(operation)
         if run is None:
             raise UnsupportedOperation(f"Headrace does not offer {operation} yet.")
+        if self._context.guarded:
+            stream = stream_named(request)
+            await self._context.faults.call(operation, stream)
+            self._context.throttles.call(operation, scope, stream)
         return await _translated(run(self._context, request, scope))
 
     def resource_policy(self, arn: str) -> str | None:

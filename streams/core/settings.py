@@ -21,6 +21,23 @@ from streams.core.scope import DEFAULT_ACCOUNT, DEFAULT_REGION, Scope
 ENVIRONMENT_PREFIX = "HEADRACE_"
 
 
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A fault on purpose, for tests of retries. `operation`, `stream` and `shard` are patterns (``*``, ``?``, ``[…]``).
+
+    `error` is the code of a request error, empty for none; `latency_ms` waits before. With `records`, PutRecords fails
+    records of its batch instead, each with the probability.
+    """
+
+    operation: str = "*"
+    stream: str = "*"
+    shard: str = "*"
+    probability: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    error: str = ""
+    message: str = ""
+    latency_ms: Annotated[int, Meta(ge=0)] = 0
+    records: bool = False
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every setting, typed and bounded. Unit and qualifier stand last in a name."""
 
@@ -63,6 +80,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     on_demand_streams_max: Annotated[
         int, Meta(ge=1, description="On-demand streams that one account may have in a region.")
     ] = 10_000
+
+    limits: Annotated[
+        Literal["none", "aws"],
+        Meta(description="'aws' throttles shards and accounts as AWS does; 'none' lets everything through that fits."),
+    ] = "none"
+    faults: Annotated[
+        tuple[Fault, ...],
+        Meta(
+            description="Faults on purpose: tables of operation, stream, shard (patterns), probability, error, latency_ms, records."
+        ),
+    ] = ()
+    faults_seed: Annotated[int, Meta(description="Seed of the faults' dice: the same calls fail in the same way.")] = 0
 
     body_size_max: Annotated[int, Meta(ge=1 << 20, description="Bytes of one request's body.")] = 64 << 20
     body_timeout_s: Annotated[
@@ -140,7 +169,7 @@ def load(
 
 def _from_environment(name: str, text: str) -> Any:
     """Text as it is, but tables, which are written as JSON."""
-    if not text.startswith("{"):
+    if not text.startswith(("{", "[")):
         return text
     try:
         return msgspec.json.decode(text)

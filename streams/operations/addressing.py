@@ -52,6 +52,18 @@ def readable(context: Context, request: Any, scope: Scope) -> Stream:
     return stream
 
 
+def stream_named(request: Any) -> str | None:
+    """The name of the stream that a request says, whether there is one or not."""
+    name: str | None = getattr(request, "stream_name", None)
+    if name is not None:
+        return name
+    for member in ("stream_arn", "resource_arn", "consumer_arn"):
+        arn: str | None = getattr(request, member, None)
+        if arn is not None and ":stream/" in arn:
+            return arn.partition(":stream/")[2].partition("/")[0]
+    return None
+
+
 def find_shard(stream: Stream, shard: str | int, now_ms: int) -> StreamShard:
     """By its id or its index. Raises `ResourceNotFound`, also once all of its records have aged out."""
     index = parse_shard_id(shard) if isinstance(shard, str) else shard

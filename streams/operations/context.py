@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from random import Random
 
 from streams.control import decisions
 from streams.control.catalog import Catalog
@@ -15,7 +16,9 @@ from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.log.log import Log
 from streams.operations.arrivals import Arrivals
+from streams.operations.faults import Faults
 from streams.operations.live import Live
+from streams.operations.throttles import Throttles
 from streams.operations.tokens import Tokens
 
 
@@ -31,6 +34,9 @@ class Context:
         self.settings = settings
         self.random = random
         self.arrivals = Arrivals(log, clock)
+        self.throttles = Throttles(clock, on=settings.limits == "aws")
+        self.faults = Faults(settings.faults, clock, Random(settings.faults_seed))
+        self.guarded = self.throttles.on or self.faults.on
         self._live: dict[str, Live] = {}
 
     def opened(self) -> None:

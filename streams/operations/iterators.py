@@ -20,6 +20,7 @@ from streams.core.errors import DryRunOperation, ExpiredIterator, InvalidArgumen
 from streams.core.scope import Scope
 from streams.core.sequence import SequenceNumber
 from streams.core.shards import shard_id
+from streams.operations import guard
 from streams.operations.addressing import find_shard, readable
 from streams.operations.context import Context
 from streams.operations.tokens import Tokens
@@ -66,6 +67,8 @@ async def get_shard_iterator(context: Context, request: Any, scope: Scope) -> di
     stream = readable(context, request, scope)
     now_ms = context.now_ms()
     shard = find_shard(stream, request.shard_id, now_ms)
+    if context.guarded:
+        await guard.get_shard_iterator(context, stream, shard)
     position = await _position(context, request, stream, shard, now_ms)
     if request.dry_run:
         raise DryRunOperation(DRY_RUN)

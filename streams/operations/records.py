@@ -18,6 +18,7 @@ from streams.core.records import Batch, Records
 from streams.core.scope import Scope
 from streams.core.sequence import SequenceNumber
 from streams.core.shards import shard_id
+from streams.operations import guard
 from streams.operations.addressing import find_shard, readable
 from streams.operations.context import Context
 from streams.operations.iterators import DRY_RUN, ShardIterator
@@ -85,6 +86,9 @@ async def put_record(context: Context, request: Any, scope: Scope) -> PutRecordR
     if request.dry_run:
         raise DryRunOperation(DRY_RUN)
     live = context.live(stream)
+    if context.guarded:
+        shard = live.shards[live.router.route_one(key, explicit)]
+        await guard.put_record(context, stream, shard, len(data) + len(key.encode()))
     await live.enter()
     route = live.spread(1)[0] if spread else live.router.route_one(key, explicit)
     shard, shard_id, log = live.shards[route], live.ids[route], live.logs[route]
@@ -114,6 +118,13 @@ async def put_records(context: Context, request: Any, scope: Scope) -> PutRecord
     places: list[list[int]] = [[] for _ in live.shards]
     for place, route in enumerate(live.spread(len(keys)) if spread else live.router.route(keys, hash_keys)):
         places[route].append(place)
+    failures: dict[int, guard.Failure] = {}
+    if context.guarded:
+        sizes = [len(one) + len(key.encode()) for one, key in zip(data, keys, strict=True)]
+        for route, taken in enumerate(places):
+            shard_failures = guard.put_records(context, stream, live.shards[route], [sizes[place] for place in taken])
+            failures |= {place: why for place, why in zip(taken, shard_failures, strict=True) if why is not None}
+        places = [[place for place in taken if place not in failures] for taken in places]
     # One array of all, ordered by shard, and a slice of it for each: cheaper than an array for each.
     order = list(itertools.chain.from_iterable(places))
     ordered = Records.of(
@@ -129,8 +140,9 @@ async def put_records(context: Context, request: Any, scope: Scope) -> PutRecord
             part = ordered.slice(first, len(taken))
             appends.append((live.shards[route], live.logs[route], len(taken), live.start(route, part)))
             first += len(taken)
-    await asyncio.wait([append for *_, append in appends])
-    failed = 0
+    if appends:
+        await asyncio.wait([append for *_, append in appends])
+    failed = len(failures)
     results: list[PutRecordsEntry | PutRecordsFailure] = []
     for shard, log, count, append in appends:
         error = append.exception()
@@ -147,6 +159,8 @@ async def put_records(context: Context, request: Any, scope: Scope) -> PutRecord
     entries: list[Any] = [None] * len(keys)
     for place, result in zip(order, results, strict=True):
         entries[place] = result
+    for place, why in failures.items():
+        entries[place] = PutRecordsFailure(*why)
     return PutRecordsReply(failed, entries, KMS if stream.key_id else None)
 
 
@@ -161,9 +175,13 @@ async def get_records(context: Context, request: Any, scope: Scope) -> dict[str,
     shard = find_shard(stream, iterator.shard_index, now_ms)
     if request.dry_run:
         raise DryRunOperation(DRY_RUN)
+    if context.guarded:
+        await guard.get_records(context, stream, shard)
     _, tip = await context.log.bounds(stream.log(shard))
     batch, count = await _read(context, stream, shard, iterator.position, request.limit or GET_RECORDS_MAX, tip)
     position = batch.first + count
+    if context.guarded:
+        context.throttles.gave(stream.log(shard), batch.records.slice(0, count).size)
     reply: dict[str, Any] = {
         "Records": record_replies(stream, shard, batch, count),
         "MillisBehindLatest": _behind_ms(batch, count, now_ms) if position < tip else 0,
