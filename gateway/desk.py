@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.auth import Auth
+from gateway.events import event_stream
 from gateway.http import Request, Response
 from gateway.native import NativeDoor, failure
 from streams.core.errors import InternalFailure, LogClosed, LogFull, RequestError, ServiceUnavailable
@@ -65,6 +66,7 @@ class Desk:
     def stop(self) -> None:
         """Whoever waits for records is told that the service stops, instead of holding it up."""
         self._stopping = True
+        self._streams.end_subscriptions()
         for task in self._native_tasks:
             task.cancel()
 
@@ -79,7 +81,7 @@ class Desk:
             elif request.method == "OPTIONS" and "origin" in request.headers:
                 return _preflight(request, request_id)
             else:
-                response = await self._call(request)
+                response = await self._call(request, request_id)
         except Exception as error:
             response = self._failed(request, request_id, error)
         response.headers[:0] = headers
@@ -87,11 +89,13 @@ class Desk:
             response.headers += (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED))
         return response
 
-    async def _call(self, request: Request) -> Response:
+    async def _call(self, request: Request, request_id: str) -> Response:
         call = self._calls.classify(request.method, request.headers, request.body)
         row = self._rows[call.protocol.target_prefix]
         scope = self._auth.scope(request, row.service)
         reply = await row.target.call(call.operation, call.codec.decode(request.body), scope)
+        if call.events is not None:
+            return event_stream(reply, call.events, f"{call.operation}Event", request_id)
         return Response(200, [("Content-Type", call.content_type)], call.codec.encode(reply))
 
     async def _ask_native(self, request: Request) -> Response:

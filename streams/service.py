@@ -35,6 +35,7 @@ from streams.operations import (
     records,
     shards,
     streams,
+    subscriptions,
     tags,
 )
 from streams.operations.addressing import stream_named
@@ -76,6 +77,7 @@ OPERATIONS: dict[str, Operation] = {
     "PutResourcePolicy": policies.put_resource_policy,
     "RegisterStreamConsumer": consumers.register_stream_consumer,
     "RemoveTagsFromStream": tags.remove_tags_from_stream,
+    "SubscribeToShard": subscriptions.subscribe_to_shard,
     "SplitShard": shards.split_shard,
     "StartStreamEncryption": alterations.start_stream_encryption,
     "StopStreamEncryption": alterations.stop_stream_encryption,
@@ -120,6 +122,10 @@ class Service:
         self._context.opened()
         await self._context.drop_orphans()
         self._janitor.start()
+
+    def end_subscriptions(self) -> None:
+        """Whoever is subscribed to a shard comes to a clean end, and nobody else is subscribed any more."""
+        self._context.fanout.stop()
 
     async def close(self) -> None:
         """Returns when what was begun has ended. The log stays open. Closing twice does nothing."""

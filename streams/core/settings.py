@@ -76,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     create_ms: Annotated[int, Meta(ge=0, description="How long a new stream stays CREATING, ms.")] = 0
     delete_ms: Annotated[int, Meta(ge=0, description="How long a deleted stream stays DELETING, ms.")] = 0
     update_ms: Annotated[int, Meta(ge=0, description="How long a changed stream stays UPDATING, ms.")] = 0
+    subscription_s: Annotated[float, Meta(gt=0, description="How long a SubscribeToShard lasts, seconds.")] = 300.0
     shards_max: Annotated[int, Meta(ge=1, description="Open shards that one account may have in a region.")] = 20_000
     on_demand_streams_max: Annotated[
         int, Meta(ge=1, description="On-demand streams that one account may have in a region.")

@@ -41,10 +41,11 @@ async def register_stream_consumer(context: Context, request: Any, scope: Scope)
 
 
 async def deregister_stream_consumer(context: Context, request: Any, scope: Scope) -> None:
-    _, consumer = addressed_consumer(context, request, scope)
+    stream, consumer = addressed_consumer(context, request, scope)
     await context.controller.execute(
         lambda catalog, now_ms: consumers.deregister(catalog, now_ms, consumer.arn, context.settings.delete_ms)
     )
+    context.changed(stream)
 
 
 async def describe_stream_consumer(context: Context, request: Any, scope: Scope) -> dict[str, Any]:

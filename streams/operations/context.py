@@ -12,14 +12,17 @@ from streams.control.controller import Controller
 from streams.control.decisions import find_stream
 from streams.control.stream import ORIGIN, Key, Stream
 from streams.core.clock import Clock
+from streams.core.errors import ShardUnknown
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.log.log import Log
 from streams.operations.arrivals import Arrivals
+from streams.operations.fanout import Fanout
 from streams.operations.faults import Faults
 from streams.operations.live import Live
 from streams.operations.throttles import Throttles
 from streams.operations.tokens import Tokens
+from streams.operations.waits import arrival, first
 
 
 class Context:
@@ -37,6 +40,7 @@ class Context:
         self.throttles = Throttles(clock, on=settings.limits == "aws")
         self.faults = Faults(settings.faults, clock, Random(settings.faults_seed))
         self.guarded = self.throttles.on or self.faults.on
+        self.fanout = Fanout(self._news)
         self._live: dict[str, Live] = {}
 
     def opened(self) -> None:
@@ -61,6 +65,24 @@ class Context:
         elif live.stream is not stream:
             live.refresh(stream)
         return live
+
+    def changed(self, stream: Stream) -> None:
+        """The stream may be another one by now: whoever waits on it looks again."""
+        live = self._live.get(stream.id)
+        now = self.catalog.by_id(stream.id)
+        if live is not None and now is not None and now is not live.stream:
+            live.refresh(now)
+
+    async def _news(self, log: str, offset: int) -> int | None:
+        """Waits for a record at `offset` of a shard, by its name in the log, or for a change of its stream; its tip then."""
+        stream = self.catalog.by_id(log.split("/")[1])
+        if stream is None:
+            return None
+        await first(self.live(stream).change.wait(), arrival(self.log, log, offset))
+        try:
+            return (await self.log.bounds(log))[1]
+        except ShardUnknown:
+            return None
 
     @asynccontextmanager
     async def resharding(self, stream: Stream) -> AsyncIterator[Mapping[int, int]]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from streams.control.stream import Stream, StreamShard
-from streams.core.errors import ShardUnknown
 from streams.core.exchange import Fetch
 from streams.core.records import Batch
 from streams.core.scope import Scope
@@ -15,6 +12,7 @@ from streams.operations.addressing import find_shard, parse_shard_id
 from streams.operations.context import Context
 from streams.operations.native import check_positions
 from streams.operations.reading import read
+from streams.operations.waits import arrival, first
 
 Asked = dict[str, tuple[StreamShard, int]]
 
@@ -34,8 +32,8 @@ async def fetch(
         left_ms = deadline_ms - context.now_ms()
         if answer.batches or answer.ended or left_ms <= 0 or not asked:
             return answer
-        arrivals = [_arrival(context, found.log(shard), answer.tips[name]) for name, (shard, _) in asked.items()]
-        await _first(change.wait(), context.clock.sleep(left_ms / 1000), *arrivals)
+        arrivals = [arrival(context.log, found.log(shard), answer.tips[name]) for name, (shard, _) in asked.items()]
+        await first(change.wait(), context.clock.sleep(left_ms / 1000), *arrivals)
 
 
 def _asked(stream: Stream, positions: Mapping[str, int], now_ms: int) -> tuple[Asked, list[str]]:
@@ -70,23 +68,3 @@ async def _read(context: Context, stream: Stream, asked: Asked, ended: list[str]
             batches.append(Batch(name, batch.first, batch.next, batch.records))
     ends = [name for name, (shard, _) in asked.items() if shard.end is not None and at[name] >= shard.end]
     return Fetch(tuple(batches), (*ended, *ends), tips)
-
-
-async def _arrival(context: Context, name: str, offset: int) -> None:
-    try:
-        await context.log.wait(name, offset)
-    except ShardUnknown:
-        return  # dropped: the next look at the catalog says why
-
-
-async def _first(*waits: Coroutine[Any, Any, Any]) -> None:
-    """Returns when one of them has; the others are cancelled and gone."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()  # a log that has been closed says so

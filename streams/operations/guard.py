@@ -38,6 +38,11 @@ async def get_records(context: Context, stream: Stream, shard: StreamShard) -> N
     context.throttles.read(stream.log(shard), shard.id, stream.name, stream.account)
 
 
+async def subscribe_to_shard(context: Context, stream: Stream, shard: StreamShard) -> None:
+    """Raises what strikes."""
+    await context.faults.shard("SubscribeToShard", stream.name, shard.id)
+
+
 async def get_shard_iterator(context: Context, stream: Stream, shard: StreamShard) -> None:
     """Raises what strikes, or `ProvisionedThroughputExceeded`."""
     await context.faults.shard("GetShardIterator", stream.name, shard.id)

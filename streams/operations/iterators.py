@@ -69,40 +69,52 @@ async def get_shard_iterator(context: Context, request: Any, scope: Scope) -> di
     shard = find_shard(stream, request.shard_id, now_ms)
     if context.guarded:
         await guard.get_shard_iterator(context, stream, shard)
-    position = await _position(context, request, stream, shard, now_ms)
+    start = Place(request.shard_iterator_type, request.starting_sequence_number, request.timestamp)
+    position = await position_of(context, "GetShardIterator", start, stream, shard, now_ms)
     if request.dry_run:
         raise DryRunOperation(DRY_RUN)
     iterator = ShardIterator(stream.name, stream.id, shard.index, position, now_ms)
     return {"ShardIterator": iterator.encode(context.tokens)}
 
 
-async def _position(context: Context, request: Any, stream: Stream, shard: StreamShard, now_ms: int) -> int:
-    kind = request.shard_iterator_type
+class Place(NamedTuple):
+    """Where to begin, as GetShardIterator and SubscribeToShard are told: a type, and what that type needs."""
+
+    kind: str
+    sequence_number: str | None
+    timestamp_s: float | None
+
+
+async def position_of(
+    context: Context, operation: str, place: Place, stream: Stream, shard: StreamShard, now_ms: int
+) -> int:
+    """The offset to read next. Raises `InvalidArgument`, which names the operation."""
+    kind = place.kind
     name = stream.log(shard)
     if kind == "TRIM_HORIZON":
         return await context.log.find(name, stream.horizon_ms(now_ms))
     if kind == "LATEST":
         return (await context.log.bounds(name))[1]
     if kind == "AT_TIMESTAMP":
-        if request.timestamp is None:
+        if place.timestamp_s is None:
             raise InvalidArgument(
                 "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no"
                 " timestamp parameter."
             )
-        timestamp_ms = round(request.timestamp * 1000)
+        timestamp_ms = round(place.timestamp_s * 1000)
         if timestamp_ms > now_ms:
             raise InvalidArgument(
                 "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis."
                 f" timestampInMillis: {timestamp_ms}, currentTimestampInMillis: {now_ms}"
             )
         return await context.log.find(name, max(timestamp_ms, stream.horizon_ms(now_ms)))
-    index = _parse_sequence_number(request.starting_sequence_number, kind, stream, shard)
+    index = _parse_sequence_number(place.sequence_number, kind, operation, stream, shard)
     # Index 0 is the shard's start, offset + 1 a record, and the highest number the end of a closed shard.
     offset = max(index - 1, 0) if kind == "AT_SEQUENCE_NUMBER" else index
     return min(offset, (await context.log.bounds(name))[1])
 
 
-def _parse_sequence_number(text: str | None, kind: str, stream: Stream, shard: StreamShard) -> int:
+def _parse_sequence_number(text: str | None, kind: str, operation: str, stream: Stream, shard: StreamShard) -> int:
     """The index of a sequence number of this shard."""
     if text is None:
         raise InvalidArgument(
@@ -110,7 +122,7 @@ def _parse_sequence_number(text: str | None, kind: str, stream: Stream, shard: S
             " startingSequenceNumber parameter."
         )
     foreign = (
-        f"StartingSequenceNumber {text} used in GetShardIterator on shard {shard.id} in stream {stream.name} under"
+        f"StartingSequenceNumber {text} used in {operation} on shard {shard.id} in stream {stream.name} under"
         f" account {stream.account} is invalid"
     )
     try:

@@ -184,10 +184,10 @@ async def get_records(context: Context, request: Any, scope: Scope) -> dict[str,
         context.throttles.gave(stream.log(shard), batch.records.slice(0, count).size)
     reply: dict[str, Any] = {
         "Records": record_replies(stream, shard, batch, count),
-        "MillisBehindLatest": _behind_ms(batch, count, now_ms) if position < tip else 0,
+        "MillisBehindLatest": behind_ms(batch, count, now_ms) if position < tip else 0,
     }
     if shard.end is not None and position >= shard.end:
-        reply["ChildShards"] = [_child(child) for child in stream.children(shard.index)]
+        reply["ChildShards"] = [child_reply(child) for child in stream.children(shard.index)]
     else:
         following = ShardIterator(stream.name, stream.id, shard.index, position, now_ms)
         reply["NextShardIterator"] = following.encode(context.tokens)
@@ -227,14 +227,14 @@ async def _read(
     return batch, min(len(batch), limit, batch.records.count_within(BATCH_SIZE_MAX))
 
 
-def _behind_ms(batch: Batch, count: int, now_ms: int) -> int:
+def behind_ms(batch: Batch, count: int, now_ms: int) -> int:
     """The age of the first record that was not returned, where the log gave it, or of the last one that was; never 0,
     which says that the reader has caught up."""
     arrivals = batch.records.arrival_ms()
     return max(1, now_ms - int(arrivals[min(count, len(arrivals) - 1)])) if len(arrivals) else 1
 
 
-def _child(shard: StreamShard) -> dict[str, Any]:
+def child_reply(shard: StreamShard) -> dict[str, Any]:
     hash_range = shard.hash_range
     return {
         "ShardId": shard.id,

@@ -19,6 +19,7 @@ import msgspec
 from streams.core.errors import AccessDenied, RequestError, SerializationError, UnknownOperation
 from streams.wire import cbor, json
 from streams.wire.cbor import CborCodec
+from streams.wire.eventstream import EventStream, streams_events
 from streams.wire.json import JsonCodec
 from streams.wire.model import Model, load
 
@@ -52,6 +53,8 @@ class Protocol:
         self.target_prefix = model.target_prefix
         self.operations = frozenset(model.operations)
         self._model = model
+        self._streaming = frozenset(name for name, one in model.operations.items() if streams_events(one))
+        self._events: dict[tuple[str, str], EventStream] = {}
         self._json: dict[str, JsonCodec] = {}
         self._cbor: dict[str, CborCodec] = {}
 
@@ -84,6 +87,17 @@ class Protocol:
             self._json[operation] = JsonCodec(self._model, self._model.operations[operation])
         return self._json[operation]
 
+    def events(self, operation: str, content_type: str) -> EventStream | None:
+        """What encodes the answer of this operation, where that is an event stream."""
+        if operation not in self._streaming:
+            return None
+        kind = media_type(content_type)
+        known = self._events.get((operation, kind))
+        if known is None:
+            known = EventStream(self._model, self._model.operations[operation], kind, cbor=kind == CBOR)
+            self._events[operation, kind] = known
+        return known
+
 
 @cache
 def protocol(service: str) -> Protocol:
@@ -99,6 +113,7 @@ class Call:
     operation: str
     content_type: str
     codec: Codec
+    events: EventStream | None = None
 
 
 class Calls:
@@ -159,7 +174,8 @@ def classify(method: str, headers: Mapping[str, str], body: bytes, protocols: Ma
     if known is None:
         check_body(content_type, body)
         raise UnknownOperation("")
-    return Call(known, operation, content_type, known.codec(operation, content_type))
+    events = known.events(operation, content_type)
+    return Call(known, operation, content_type, known.codec(operation, content_type), events)
 
 
 def check_body(content_type: str, body: bytes) -> None:
