@@ -21,8 +21,9 @@ from streams.service import Service
 class App:
     """A running headrace. `await App.start(settings)`, then `url`, then `stop`; or ``async with await App.start(…)``."""
 
-    def __init__(self, server: Server, host: str, parts: AsyncExitStack) -> None:
+    def __init__(self, server: Server, service: Service, host: str, parts: AsyncExitStack) -> None:
         self._server = server
+        self.service = service
         self._host = host
         self._parts = parts
         self.url = _url(host, server.port)
@@ -72,8 +73,8 @@ class App:
             )
             opening.push_async_callback(server.stop)
             await server.start()
-            opening.callback(desk.stop)
-            return cls(server, settings.host, opening.pop_all())
+            opening.push_async_callback(desk.stop)
+            return cls(server, service, settings.host, opening.pop_all())
         raise AssertionError("unreachable")
 
     async def stop(self) -> None:

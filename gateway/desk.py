@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.auth import Auth
-from gateway.events import event_stream
+from gateway.events import EventStreams
 from gateway.http import Request, Response
 from gateway.native import NativeDoor, failure
 from streams.core.errors import InternalFailure, LogClosed, LogFull, RequestError, ServiceUnavailable
@@ -61,14 +61,17 @@ class Desk:
         self._ids = _Ids()
         self._native: Callable[[Request, Scope], Coroutine[Any, Any, Response]] | None = None
         self._native_tasks: set[asyncio.Task[Response]] = set()
+        self._event_streams = EventStreams()
         self._stopping = False
 
-    def stop(self) -> None:
-        """Whoever waits for records is told that the service stops, instead of holding it up."""
+    async def stop(self) -> None:
+        """Whoever waits for records is told that the service stops, instead of holding it up; event streams come to
+        their end."""
         self._stopping = True
         self._streams.end_subscriptions()
         for task in self._native_tasks:
             task.cancel()
+        await self._event_streams.ended()
 
     async def handle(self, request: Request) -> Response:
         """Never raises."""
@@ -95,7 +98,7 @@ class Desk:
         scope = self._auth.scope(request, row.service)
         reply = await row.target.call(call.operation, call.codec.decode(request.body), scope)
         if call.events is not None:
-            return event_stream(reply, call.events, f"{call.operation}Event", request_id)
+            return self._event_streams.open(reply, call.events, f"{call.operation}Event", request_id)
         return Response(200, [("Content-Type", call.content_type)], call.codec.encode(reply))
 
     async def _ask_native(self, request: Request) -> Response:
