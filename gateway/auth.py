@@ -7,7 +7,7 @@ import re
 
 from gateway.http import Request
 from streams.core.clock import Clock
-from streams.core.errors import RequestError, SettingsError
+from streams.core.errors import AccessDenied, RequestError, SettingsError
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.wire.protocol import check_body
@@ -45,6 +45,7 @@ class Auth:
         self._secrets = settings.credentials
         self._default = settings.scope
         self._clock = clock
+        self._metrics_open = settings.metrics_open or not settings.credentials
         self._scopes: dict[str, Scope] = {}
 
     def scope(self, request: Request, service: str | None = None) -> Scope:
@@ -74,6 +75,11 @@ class Auth:
             if key and len(self._scopes) < _SCOPES_MAX:
                 self._scopes[key] = known
         return known
+
+    def check_metrics(self, request: Request) -> None:
+        """Raises `AccessDenied` where the peer may not read the metrics: Prometheus signs nothing."""
+        if not self._metrics_open and not is_loopback(request.peer):
+            raise AccessDenied("/metrics is for this machine only; metrics_open = true opens it to others.")
 
     def _in_region(self, region: str) -> Scope:
         return Scope(self._default.account, region) if _REGION.fullmatch(region) else self._default

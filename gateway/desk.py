@@ -13,11 +13,14 @@ import os
 from base64 import b64encode
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Protocol
 
 from gateway.auth import Auth
 from gateway.events import EventStreams
 from gateway.http import Request, Response
+from gateway.metrics import CONTENT_TYPE as METRICS_TYPE
+from gateway.metrics import MetricsPage, RequestMetrics
 from gateway.native import NativeDoor, failure
 from streams.core.errors import InternalFailure, LogClosed, LogFull, RequestError, ServiceUnavailable
 from streams.core.scope import Scope
@@ -62,6 +65,8 @@ class Desk:
         self._native: Callable[[Request, Scope], Coroutine[Any, Any, Response]] | None = None
         self._native_tasks: set[asyncio.Task[Response]] = set()
         self._event_streams = EventStreams()
+        self._requests = RequestMetrics()
+        self._metrics: MetricsPage | None = None
         self._stopping = False
 
     async def stop(self) -> None:
@@ -79,8 +84,8 @@ class Desk:
         try:
             if request.target.startswith(PREFIX):
                 response = await self._ask_native(request)
-            elif request.method == "GET" and request.path == "/healthz":
-                response = Response(200, [("Content-Type", "text/plain")], b"ok\n")
+            elif request.method == "GET" and request.path in ("/healthz", "/metrics"):
+                response = self._page(request)
             elif request.method == "OPTIONS" and "origin" in request.headers:
                 return _preflight(request, request_id)
             else:
@@ -95,8 +100,16 @@ class Desk:
     async def _call(self, request: Request, request_id: str) -> Response:
         call = self._calls.classify(request.method, request.headers, request.body)
         row = self._rows[call.protocol.target_prefix]
-        scope = self._auth.scope(request, row.service)
-        reply = await row.target.call(call.operation, call.codec.decode(request.body), scope)
+        began = perf_counter()
+        code = "ok"
+        try:
+            scope = self._auth.scope(request, row.service)
+            reply = await row.target.call(call.operation, call.codec.decode(request.body), scope)
+        except Exception as error:
+            code = error.code if isinstance(error, RequestError) else InternalFailure.code
+            raise
+        finally:
+            self._requests.add(call.operation, code, perf_counter() - began)
         if call.events is not None:
             return self._event_streams.open(reply, call.events, f"{call.operation}Event", request_id)
         return Response(200, [("Content-Type", call.content_type)], call.codec.encode(reply))
@@ -120,6 +133,15 @@ class Desk:
             raise
         finally:
             self._native_tasks.discard(task)
+
+    def _page(self, request: Request) -> Response:
+        """The pages for those who run the server: whether it lives, and what it does."""
+        if request.path == "/healthz":
+            return Response(200, [("Content-Type", "text/plain")], b"ok\n")
+        self._auth.check_metrics(request)
+        if self._metrics is None:
+            self._metrics = MetricsPage(self._streams, self._requests)
+        return Response(200, [("Content-Type", METRICS_TYPE)], self._metrics.render())
 
     def _failed(self, request: Request, request_id: str, error: Exception) -> Response:
         match error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from streams.control.checkpoints import Checkpoints
 from streams.control.controller import Controller
+from streams.control.stream import Stream
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import (
     InternalFailure,
@@ -40,6 +41,7 @@ from streams.operations import (
 )
 from streams.operations.addressing import stream_named
 from streams.operations.context import Context
+from streams.operations.metrics import Counts
 from streams.operations.retention import Janitor
 
 Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
@@ -143,6 +145,25 @@ class Service:
             await self._context.faults.call(operation, stream)
             self._context.throttles.call(operation, scope, stream)
         return await _translated(run(self._context, request, scope))
+
+    def metrics(self) -> Iterator[tuple[Stream, str, Counts]]:
+        """What has gone in and out: streams (not hidden ones) with a shard id of "", and shards whose stream has enhanced monitoring on."""
+        for stream_id, counts, by_shard in self._context.metrics.streams():
+            stream = self._controller.catalog.by_id(stream_id)
+            if stream is not None and not stream.hidden:
+                yield stream, "", counts
+                for shard, shard_counts in by_shard.items():
+                    yield stream, shard, shard_counts
+
+    def visible_streams(self) -> list[Stream]:
+        """All streams but hidden ones and those that are gone."""
+        now_ms = self._context.now_ms()
+        return [one for one in self._controller.catalog.streams.values() if not one.hidden and not one.gone(now_ms)]
+
+    @property
+    def subscriptions(self) -> int:
+        """How many shards are subscribed to now."""
+        return len(self._context.fanout)
 
     def resource_policy(self, arn: str) -> str | None:
         """The policy of a stream, a consumer or a queue, as JSON text."""

@@ -52,6 +52,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         dict[str, str], Meta(description="Access key id → secret key. Empty: signatures are not checked.")
     ] = {}
 
+    metrics_open: Annotated[
+        bool, Meta(description="Whether other machines may read /metrics where callers need credentials.")
+    ] = False
+
     log_sync: Annotated[
         Literal["always", "interval", "os"],
         Meta(

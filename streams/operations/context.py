@@ -19,7 +19,9 @@ from streams.log.log import Log
 from streams.operations.arrivals import Arrivals
 from streams.operations.fanout import Fanout
 from streams.operations.faults import Faults
+from streams.operations.lag import Lag
 from streams.operations.live import Live
+from streams.operations.metrics import Metrics
 from streams.operations.throttles import Throttles
 from streams.operations.tokens import Tokens
 from streams.operations.waits import arrival, first
@@ -40,6 +42,8 @@ class Context:
         self.throttles = Throttles(clock, on=settings.limits == "aws")
         self.faults = Faults(settings.faults, clock, Random(settings.faults_seed))
         self.guarded = self.throttles.on or self.faults.on
+        self.metrics = Metrics()
+        self.lag = Lag(clock)
         self.fanout = Fanout(self._news)
         self._live: dict[str, Live] = {}
 
@@ -61,7 +65,7 @@ class Context:
     def live(self, stream: Stream) -> Live:
         live = self._live.get(stream.id)
         if live is None:
-            live = self._live[stream.id] = Live(self.log, stream)
+            live = self._live[stream.id] = Live(self.log, stream, self.metrics)
         elif live.stream is not stream:
             live.refresh(stream)
         return live
@@ -117,4 +121,5 @@ class Context:
             for name in orphans:
                 await self.log.drop(name)
         self.arrivals.forget(orphans)
+        self.metrics.forget({stream.id for stream in self.catalog.streams.values()})
         self._live = {key: live for key, live in self._live.items() if self.catalog.by_id(key) is not None}

@@ -26,16 +26,17 @@ SHARED_MS = 1_000
 class Event:
     """A SubscribeToShardEvent.
 
-    `reply` is what it says, `next` the offset behind it; `encoded` is room for whoever encodes it to keep the result, by
+    `reply` is what it says, `next` the offset behind it, `size` the bytes of its records; `encoded` is room for whoever encodes it to keep the result, by
     content type.
     """
 
-    __slots__ = ("encoded", "made_ms", "next", "reply")
+    __slots__ = ("encoded", "made_ms", "next", "reply", "size")
 
-    def __init__(self, reply: dict[str, Any], following: int, made_ms: int) -> None:
+    def __init__(self, reply: dict[str, Any], following: int, made_ms: int, size: int = 0) -> None:
         self.reply = reply
         self.next = following
         self.made_ms = made_ms
+        self.size = size
         self.encoded: dict[str, bytes] = {}
 
 

@@ -65,6 +65,9 @@ async def _read(context: Context, stream: Stream, asked: Asked, ended: list[str]
         at[name] = batch.next
         tips[name] = max(tips[name], batch.next)
         if len(batch):
+            behind_ms = context.now_ms() - int(batch.records.arrival_ms()[-1]) if batch.next < tips[name] else 0
+            context.metrics.got(stream, name, len(batch), batch.records.size, behind_ms)
+            context.lag.seen(stream, name, behind_ms)
             batches.append(Batch(name, batch.first, batch.next, batch.records))
     ends = [name for name, (shard, _) in asked.items() if shard.end is not None and at[name] >= shard.end]
     return Fetch(tuple(batches), (*ended, *ends), tips)

@@ -17,6 +17,7 @@ async def put_record(context: Context, stream: Stream, shard: StreamShard, size:
     """Raises what strikes, or `ProvisionedThroughputExceeded`."""
     await context.faults.shard("PutRecord", stream.name, shard.id)
     if not context.throttles.write(stream.log(shard), [size])[0]:
+        context.metrics.failed(stream, shard.id, 0, 1)
         raise ProvisionedThroughputExceeded(rate_exceeded(shard.id, stream.name, stream.account))
 
 
@@ -29,13 +30,20 @@ def put_records(context: Context, stream: Stream, shard: StreamShard, sizes: Seq
     for place, passes in zip(free, taken, strict=True):
         if not passes:
             failures[place] = ProvisionedThroughputExceeded.code, text
+    failed = sum(failure is not None for failure in failures)
+    if failed:
+        context.metrics.failed(stream, shard.id, failed, taken.count(False))
     return failures
 
 
 async def get_records(context: Context, stream: Stream, shard: StreamShard) -> None:
     """Raises what strikes, or `ProvisionedThroughputExceeded`."""
     await context.faults.shard("GetRecords", stream.name, shard.id)
-    context.throttles.read(stream.log(shard), shard.id, stream.name, stream.account)
+    try:
+        context.throttles.read(stream.log(shard), shard.id, stream.name, stream.account)
+    except ProvisionedThroughputExceeded:
+        context.metrics.read_throttled(stream, shard.id)
+        raise
 
 
 async def subscribe_to_shard(context: Context, stream: Stream, shard: StreamShard) -> None:

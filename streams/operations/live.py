@@ -16,6 +16,7 @@ from streams.core.hashing import Router
 from streams.core.records import ProducerMark, Records
 from streams.log.log import Log
 from streams.operations.gathering import Gathering
+from streams.operations.metrics import Metrics
 
 
 class Live:
@@ -30,11 +31,12 @@ class Live:
     unseen   producer → a sequence from which on no closed shard has taken an append of it
     """
 
-    def __init__(self, log: Log, stream: Stream) -> None:
+    def __init__(self, log: Log, stream: Stream, metrics: Metrics) -> None:
         self._log = log
+        self._metrics = metrics
         self._open = asyncio.Event()
         self._open.set()
-        self._appends: set[asyncio.Task[int]] = set()
+        self._appends: dict[asyncio.Task[int], tuple[str, Records]] = {}
         self.gathering = Gathering(self.start)
         self.change = asyncio.Event()
         self.refresh(stream)
@@ -72,14 +74,15 @@ class Live:
         """An append under way, whose result is the first offset. Never cancel it: the log may be writing already, and a
         reshard must know when it is over. `asyncio.wait` leaves it alone where its caller goes away."""
         task = asyncio.create_task(self._log.append(self.logs[route], records, mark))
-        self._appends.add(task)
+        self._appends[task] = self.ids[route], records
         task.add_done_callback(self._over)
         return task
 
     def _over(self, append: asyncio.Task[int]) -> None:
-        self._appends.discard(append)
-        if not append.cancelled():
-            append.exception()  # looked at: its caller may have gone away
+        shard, records = self._appends.pop(append)
+        # The exception is looked at: its caller may have gone away.
+        if not append.cancelled() and append.exception() is None:
+            self._metrics.put(self.stream, shard, len(records), records.size)
 
     @asynccontextmanager
     async def closed_gate(self) -> AsyncIterator[dict[int, int]]:

@@ -153,6 +153,7 @@ async def put_records(context: Context, request: Any, scope: Scope) -> PutRecord
             results += map(PutRecordsEntry, numbers, itertools.repeat(shard.id, count))
         elif isinstance(error, LogFull):
             failed += count
+            context.metrics.failed(stream, shard.id, count, 0)
             results += [PutRecordsFailure("InternalFailure", f"{INTERNAL}: {error.message}")] * count
         else:
             raise error
@@ -180,11 +181,15 @@ async def get_records(context: Context, request: Any, scope: Scope) -> dict[str,
     _, tip = await context.log.bounds(stream.log(shard))
     batch, count = await _read(context, stream, shard, iterator.position, request.limit or GET_RECORDS_MAX, tip)
     position = batch.first + count
+    size = batch.records.slice(0, count).size
     if context.guarded:
-        context.throttles.gave(stream.log(shard), batch.records.slice(0, count).size)
+        context.throttles.gave(stream.log(shard), size)
+    behind = behind_ms(batch, count, now_ms) if position < tip else 0
+    context.metrics.got(stream, shard.id, count, size, behind)
+    context.lag.seen(stream, shard.id, behind)
     reply: dict[str, Any] = {
         "Records": record_replies(stream, shard, batch, count),
-        "MillisBehindLatest": behind_ms(batch, count, now_ms) if position < tip else 0,
+        "MillisBehindLatest": behind,
     }
     if shard.end is not None and position >= shard.end:
         reply["ChildShards"] = [child_reply(child) for child in stream.children(shard.index)]

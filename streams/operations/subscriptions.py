@@ -106,6 +106,10 @@ class Subscription(AsyncIterator[Event]):
                 event = await context.fanout.share(self.log, self._position, now_ms, read)
                 self._position = event.next
                 if event.reply["Records"]:
+                    context.metrics.got(
+                        stream, shard.id, len(event.reply["Records"]), event.size, event.reply["MillisBehindLatest"]
+                    )
+                    context.lag.seen(stream, shard.id, event.reply["MillisBehindLatest"])
                     return event
             elif now_ms >= self._due_ms:
                 return self._empty(shard, now_ms)
@@ -130,7 +134,7 @@ class Subscription(AsyncIterator[Event]):
             "ContinuationSequenceNumber": _number(shard, following, arrival_s),
             "MillisBehindLatest": behind_ms(batch, count, now_ms) if following < tip else 0,
         }
-        return Event(reply, max(following, position), now_ms)
+        return Event(reply, max(following, position), now_ms, batch.records.slice(0, count).size)
 
     def _empty(self, shard: StreamShard, now_ms: int) -> Event:
         number = _number(shard, self._position, now_ms // 1000)

@@ -245,8 +245,8 @@ async def test_hidden_streams_are_out_of_reach(kinesis: Any) -> None:
 
 
 async def test_what_is_not_built_says_so(kinesis: Any) -> None:
-    with pytest.raises(match=r"^Headrace does not offer SubscribeToShard yet\.$"):
-        await kinesis.service.call("SubscribeToShard", None, kinesis.scope)
+    with pytest.raises(match=r"^Headrace does not offer Levitate yet\.$"):
+        await kinesis.service.call("Levitate", None, kinesis.scope)
 
 
 async def test_everything_survives_a_restart(stream: Any) -> None:
