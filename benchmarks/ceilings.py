@@ -80,3 +80,14 @@ def encode_get_records_s(count: int, size: int) -> float:
     }
     answer = {"Records": [record] * count, "NextShardIterator": "A" * 100, "MillisBehindLatest": 0}
     return best_of(lambda: msgspec.json.encode(answer))
+
+
+def copy_s(size: int) -> float:
+    """Copying `size` bytes from one place in memory to another."""
+    source, target = os.urandom(1 << 20) * (size >> 20), memoryview(bytearray(size))
+
+    def work() -> None:
+        target[:] = source
+
+    work()  # the pages are there before the clock runs
+    return best_of(work)

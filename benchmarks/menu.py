@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks import backlog, bulk, demo, latency, puts, reads
+from benchmarks import backlog, bulk, demo, fanout, latency, puts, reads
 from benchmarks.harness import Benchmark
 
 BENCHMARKS: dict[str, Benchmark] = {
-    benchmark.name: benchmark for room in (puts, reads, bulk, latency, backlog, demo) for benchmark in room.BENCHMARKS
+    benchmark.name: benchmark for room in (puts, reads, bulk, latency, fanout, backlog, demo) for benchmark in room.BENCHMARKS
 }
