@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from firehose import Firehose
+from gateway import tls
 from gateway.auth import Auth, check_exposed
 from gateway.desk import Desk, Row
 from gateway.server import Server
@@ -21,12 +22,12 @@ from streams.service import Service
 class App:
     """A running headrace. `await App.start(settings)`, then `url`, then `stop`; or ``async with await App.start(…)``."""
 
-    def __init__(self, server: Server, service: Service, host: str, parts: AsyncExitStack) -> None:
+    def __init__(self, server: Server, service: Service, host: str, secure: bool, parts: AsyncExitStack) -> None:
         self._server = server
         self.service = service
         self._host = host
         self._parts = parts
-        self.url = _url(host, server.port)
+        self.url = _url(host, server.port, secure=secure)
 
     @classmethod
     async def start(cls, settings: Settings, *, clock: Clock | None = None) -> Self:
@@ -34,6 +35,7 @@ class App:
         where the address cannot be listened on; whatever had been opened is closed again."""
         check_exposed(settings)
         clock = clock or SystemClock()
+        ssl = tls.context(settings, clock)
         async with AsyncExitStack() as opening:
             log = await EmbeddedLog.open(
                 settings.data_path / "log",
@@ -70,11 +72,12 @@ class App:
                 settings.port,
                 body_size_max=settings.body_size_max,
                 body_timeout_s=settings.body_timeout_s,
+                ssl=ssl,
             )
             opening.push_async_callback(server.stop)
             await server.start()
             opening.push_async_callback(desk.stop)
-            return cls(server, service, settings.host, opening.pop_all())
+            return cls(server, service, settings.host, ssl is not None, opening.pop_all())
         raise AssertionError("unreachable")
 
     async def stop(self) -> None:
@@ -90,7 +93,8 @@ class App:
         await self.stop()
 
 
-def _url(host: str, port: int) -> str:
+def _url(host: str, port: int, *, secure: bool) -> str:
     """How this machine reaches what listens on `host`."""
+    scheme = "https" if secure else "http"
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+    return f"{scheme}://[{reached}]:{port}" if ":" in reached else f"{scheme}://{reached}:{port}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ class Target:
     endpoint: str
     region: str
     json: bool
+    ca: str | None = None
 
     @property
     def down(self) -> Failure:
@@ -42,11 +44,19 @@ class Target:
         from streams.sdk.http import HttpClient
 
         credentials = aws_credentials()
-        client = HttpClient(self.endpoint, scope=Scope(region=self.region), credentials=credentials)
+        client = HttpClient(self.endpoint, scope=Scope(region=self.region), credentials=credentials, tls=self._tls())
         try:
             yield client
         finally:
             await client.close()
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if self.ca is None:
+            return None
+        try:
+            return ssl.create_default_context(cafile=self.ca)
+        except (ssl.SSLError, OSError) as error:
+            raise Failure(f"{self.ca} holds no certificates (PEM): {error}") from error
 
     def aws(self, service: str) -> Any:
         """A botocore client of an AWS service, pointed at the server."""
@@ -60,6 +70,7 @@ class Target:
             region_name=self.region,
             aws_access_key_id=key,
             aws_secret_access_key=secret,
+            verify=self.ca,
             config=botocore.config.Config(retries={"total_max_attempts": 1}, connect_timeout=5),
         )
 
@@ -97,13 +108,20 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="The region to act in.",
     )
+    @click.option(
+        "--ca",
+        envvar=["HEADRACE_CA", "AWS_CA_BUNDLE"],
+        show_envvar=True,
+        type=click.Path(dir_okay=False),
+        help="Certificates to trust (PEM), for a server with TLS: DATA/tls/ca.pem of one with --tls auto.",
+    )
     @click.option("--json", "as_json", is_flag=True, help="Write JSON for programs, not tables for people.")
     @functools.wraps(command)
-    def wrapped(endpoint: str, region: str, as_json: bool, **options: Any) -> Any:
+    def wrapped(endpoint: str, region: str, ca: str | None, as_json: bool, **options: Any) -> Any:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise click.BadParameter(f"{endpoint!r} is not a URL like {DEFAULT_ENDPOINT}", param_hint="--endpoint")
-        return command(Target(endpoint.rstrip("/"), region, as_json), **options)
+        return command(Target(endpoint.rstrip("/"), region, as_json, ca), **options)
 
     return wrapped
 

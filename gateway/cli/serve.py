@@ -31,6 +31,11 @@ def setting_options(command: Any) -> Any:
             help="When appends reach the disk: before each reply, every few ms, or when the OS likes.  [always]",
         ),
         click.option(
+            "--tls",
+            type=click.Choice(["off", "files", "auto"]),
+            help="TLS: with tls_certificate and tls_key, or with a certificate made in the data directory.  [off]",
+        ),
+        click.option(
             "--config",
             "file",
             type=click.Path(dir_okay=False, path_type=Path),
@@ -73,6 +78,8 @@ async def _serve(chosen: Settings) -> None:
         raise _explained(error, chosen) from error
     try:
         click.echo(f"headrace is listening on {app.url}, data in {_shown(chosen.data)}")
+        if chosen.tls == "auto":
+            click.echo(f"clients trust it with the authority in {_shown(chosen.data)}/tls/ca.pem")
         await stop.wait()
     finally:
         await app.stop()

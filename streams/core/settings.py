@@ -52,6 +52,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         dict[str, str], Meta(description="Access key id → secret key. Empty: signatures are not checked.")
     ] = {}
 
+    tls: Annotated[
+        Literal["off", "files", "auto"],
+        Meta(
+            description="'files': tls_certificate and tls_key. 'auto': a certificate for this machine, and the authority that signs it, made in the data directory."
+        ),
+    ] = "off"
+    tls_certificate: Annotated[str, Meta(description="PEM file of the certificate, and of those that sign it.")] = ""
+    tls_key: Annotated[str, Meta(description="PEM file of the certificate's key.")] = ""
+
     metrics_open: Annotated[
         bool, Meta(description="Whether other machines may read /metrics where callers need credentials.")
     ] = False

@@ -1,0 +1,151 @@
+"""TLS: certificates made here or brought along, HTTP/1.1 and HTTP/2 by agreement, and callers who get it wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ssl
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import SSLError
+from gateway_support import Peer
+
+from gateway import certificates
+from gateway.app import App
+from streams.core.errors import SettingsError
+from streams.core.settings import Settings
+from streams.sdk.http import HttpClient
+
+KEYS = {"region_name": "us-east-1", "aws_access_key_id": "k", "aws_secret_access_key": "s"}
+NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[App]:
+    async with await App.start(Settings(data=str(tmp_path), port=0, log_sync="os", tls="auto")) as started:
+        yield started
+
+
+@pytest.fixture
+def authority(app: App, tmp_path: Path) -> str:
+    return str(tmp_path / "tls" / "ca.pem")
+
+
+async def test_boto3_trusts_the_authority_and_nobody_else_does(app: App, authority: str) -> None:
+    def use() -> None:
+        assert app.url.startswith("https://127.0.0.1:")
+        for host in ("127.0.0.1", "localhost"):
+            url = app.url.replace("127.0.0.1", host)
+            client = boto3.client("kinesis", endpoint_url=url, verify=authority, **KEYS)
+            assert client.list_streams()["StreamNames"] == []
+            client.close()
+        stranger = boto3.client(
+            "kinesis", endpoint_url=app.url, config=Config(retries={"total_max_attempts": 1}), **KEYS
+        )
+        with pytest.raises(SSLError, match="certificate verify failed"):
+            stranger.list_streams()
+        stranger.close()
+
+    await asyncio.to_thread(use)
+
+
+async def test_http2_is_agreed_on(app: App, authority: str) -> None:
+    context = ssl.create_default_context(cafile=authority)
+    context.set_alpn_protocols(["h2"])
+    port = int(app.url.rpartition(":")[2])
+    peer = Peer(*await asyncio.open_connection("127.0.0.1", port, ssl=context))
+    assert peer.writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+    peer.h2.initiate_connection()
+    await peer.flush()
+    number = await peer.request("/healthz")
+    assert await peer.answer(number) == ("200", b"ok\n")
+    await peer.close()
+
+
+async def test_the_native_client_and_the_command_line(app: App, authority: str) -> None:
+    client = HttpClient(app.url, tls=ssl.create_default_context(cafile=authority))
+    await client.create_stream("s")
+    assert await client.list_streams() == ["s"]
+    await client.close()
+    command = [sys.executable, "-m", "gateway.cli", "stream", "list", "--endpoint", app.url]
+    shown = await asyncio.to_thread(subprocess.run, [*command, "--ca", authority], capture_output=True, text=True)
+    assert (shown.returncode, "s" in shown.stdout.split()) == (0, True)
+    wrong = await asyncio.to_thread(subprocess.run, [*command, "--ca", __file__], capture_output=True, text=True)
+    assert wrong.returncode != 0
+    assert "holds no certificates (PEM)" in wrong.stderr
+
+
+async def test_plain_requests_and_noise_on_the_tls_port_end(app: App, authority: str) -> None:
+    port = int(app.url.rpartition(":")[2])
+    for sent in (b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", bytes(range(256)) * 10, b""):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        if writer.can_write_eof():
+            writer.write_eof()
+        assert b"200" not in await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+    client = HttpClient(app.url, tls=ssl.create_default_context(cafile=authority))
+    assert await client.list_streams() == []
+    await client.close()
+
+
+async def test_many_half_open_handshakes_hold_nobody_up(app: App, authority: str) -> None:
+    port = int(app.url.rpartition(":")[2])
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(300)]
+    client = HttpClient(app.url, tls=ssl.create_default_context(cafile=authority))
+    assert await client.list_streams() == []
+    await client.close()
+    for _, writer in silent:
+        writer.close()
+
+
+def test_certificates_are_kept_renewed_and_made_for_other_names(tmp_path: Path) -> None:
+    def contents(*names: str, now: dt.datetime = NOW) -> tuple[bytes, bytes]:
+        certificate, key = certificates.ensure(tmp_path, names, now)
+        assert stat.S_IMODE(key.stat().st_mode) == stat.S_IMODE((tmp_path / "ca-key.pem").stat().st_mode) == 0o600
+        return certificate.read_bytes(), (tmp_path / "ca.pem").read_bytes()
+
+    first, authority = contents()
+    assert contents() == (first, authority)
+    assert contents(now=NOW + dt.timedelta(days=certificates.LEAF_DAYS - 31)) == (first, authority)
+    renewed, same = contents(now=NOW + dt.timedelta(days=certificates.LEAF_DAYS - 29))
+    assert renewed != first
+    assert same == authority
+    other, same = contents("stream.example.org", "10.1.2.3")
+    assert other != renewed
+    assert same == authority
+    assert contents("stream.example.org") == (other, authority)
+    (tmp_path / "server.pem").write_text("nonsense")
+    with pytest.raises(SettingsError, match="no certificate or key of ours"):
+        contents()
+
+
+async def test_certificates_that_are_brought_along(tmp_path: Path) -> None:
+    certificate, key = certificates.ensure(tmp_path / "own", [], dt.datetime.now(dt.UTC))
+    brought = {"tls": "files", "tls_certificate": str(certificate), "tls_key": str(key)}
+    async with await App.start(Settings(data=str(tmp_path / "data"), port=0, **brought)) as app:
+        client = HttpClient(app.url, tls=ssl.create_default_context(cafile=tmp_path / "own" / "ca.pem"))
+        assert await client.list_streams() == []
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"tls": "files"}, "needs tls_certificate and tls_key"),
+        ({"tls_key": "k"}, 'set tls = "files"'),
+        ({"tls": "auto", "tls_key": "k"}, "makes its own certificate"),
+        ({"tls": "files", "tls_certificate": "/nowhere.pem", "tls_key": "/nowhere"}, "/nowhere.pem does not exist"),
+        ({"tls": "files", "tls_certificate": __file__, "tls_key": __file__}, "are no certificate and its key"),
+    ],
+)
+async def test_what_cannot_be(tmp_path: Path, settings: dict[str, str], text: str) -> None:
+    with pytest.raises(SettingsError, match=text):
+        await App.start(Settings(data=str(tmp_path), port=0, **settings))  # type: ignore[arg-type]
