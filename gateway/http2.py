@@ -58,6 +58,7 @@ class Http2(asyncio.Protocol):
         self._resets_since = serving.now
         self._heard = serving.now
         self._pinged = serving.now
+        self._parting = False  # the peer begins no more streams
         self._idle_since = serving.now
 
     # The socket -------------------------------------------------------------------------------------------------------
@@ -125,7 +126,9 @@ class Http2(asyncio.Protocol):
             case RemoteSettingsChanged():
                 self._widen(0)
             case ConnectionTerminated():
-                self._close()
+                self._parting = True
+                if not self._streams or event.error_code != ErrorCodes.NO_ERROR:
+                    self._close()
 
     def _take_request(self, event: RequestReceived) -> None:
         number = event.stream_id
@@ -263,6 +266,8 @@ class Http2(asyncio.Protocol):
             stream.task.cancel()
         if not self._streams:
             self._idle_since = self._serving.now
+            if self._parting:
+                self._close()
 
     def _close(self) -> None:
         self._writer.flush()

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, Event
 from h2.settings import SettingCodes, Settings
+from hyperframe.frame import Frame, GoAwayFrame
 
 from gateway.limits import CONNECTION_WINDOW_SIZE, HEAD_SIZE_MAX, STREAMS_MAX, WINDOW_SIZE
 
 _CONFIGURATION = H2Configuration(client_side=False)
 
 
+class _Connection(H2Connection):
+    """GOAWAY says that the peer begins no more, and waits for what it has begun (RFC 9113, 6.8); h2 would send nothing
+    after it. The JavaScript SDK sends one as soon as an event stream has begun."""
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        event = ConnectionTerminated()
+        known = frame.error_code in ErrorCodes.__members__.values()
+        event.error_code = ErrorCodes(frame.error_code) if known else frame.error_code
+        event.last_stream_id = frame.last_stream_id
+        event.additional_data = frame.additional_data or None
+        return [], [event]
+
+
 def h2_connection() -> H2Connection:
     """The server's side of a new connection; its preface is ready to be sent."""
-    h2 = H2Connection(_CONFIGURATION)
+    h2 = _Connection(_CONFIGURATION)
     # Settings that are changed later wait for the peer to acknowledge them.
     h2.local_settings = Settings(
         client=False,

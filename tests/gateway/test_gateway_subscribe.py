@@ -17,6 +17,7 @@ from botocore.config import Config
 from botocore.eventstream import EventStreamBuffer
 from botocore.exceptions import ClientError, EventStreamError
 from gateway_support import Peer, until
+from hyperframe.frame import GoAwayFrame
 
 from gateway.app import App
 from streams.core.settings import Settings
@@ -162,6 +163,23 @@ async def test_http2_with_prior_knowledge(app: App, kinesis: Any, kind: str) -> 
     assert [record["Data"] for record in told["Records"]] == (["YQ==", "Yg=="] if kind == "json" else [b"a", b"b"])
     await peer.close()
     await until(lambda: len(_fanout(app)) == 0)
+
+
+async def test_a_peer_that_says_goaway_still_gets_what_it_has_begun(app: App, kinesis: Any) -> None:
+    arn = await made(kinesis)
+    peer = await Peer.connect(_port(app))
+    number = await subscribe(peer, json.dumps(body(arn)).encode())
+    peer.writer.write(GoAwayFrame(0, last_stream_id=0, error_code=0).serialize())
+    while len(messages(peer.bodies[number])) < 1:
+        await peer.hear()
+    await asyncio.to_thread(put, kinesis, b"a")
+    while len(messages(peer.bodies[number])) < 2:
+        await peer.hear()
+    await asyncio.to_thread(kinesis.deregister_stream_consumer, ConsumerARN=arn)
+    assert (await peer.answer(number))[0] == "200"
+    while await peer.hear():  # and then the connection ends
+        pass
+    await peer.close()
 
 
 async def test_a_reader_who_takes_nothing_holds_back_only_itself(app: App, kinesis: Any) -> None:
