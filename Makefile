@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint types unit soak bench docs clean
+.PHONY: help demo test lint types clients unit soak bench docs clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -33,7 +33,10 @@ lint: $(VENV)/.test  ## ruff
 types: $(VENV)/.test  ## mypy --strict
 	$(BIN)/mypy
 
-unit: $(VENV)/.test  ## pytest on both cores
+clients: $(VENV)/.test  ## other people's clients, which the tests run: AWS CLI, Node, Java, KCL
+	$(BIN)/python -m tools.clients
+
+unit: $(VENV)/.test clients  ## pytest on both cores
 	$(BIN)/pytest -n 2 --dist worksteal -m 'not soak'
 
 soak: $(VENV)/.test  ## the long runs

@@ -141,8 +141,10 @@ class Newcomer(asyncio.Protocol):
         self._serving.connections.add(self)
         _keep_alive(transport.get_extra_info("socket"))
         secured = transport.get_extra_info("ssl_object")
-        if secured is not None:
-            self._become(Http2 if secured.selected_alpn_protocol() == "h2" else Http1)
+        agreed = secured.selected_alpn_protocol() if secured is not None else None
+        # The Java SDK agrees on nothing and speaks HTTP/2 all the same.
+        if agreed is not None:
+            self._become(Http2 if agreed == "h2" else Http1)
 
     def data_received(self, data: bytes) -> None:
         self._received += data

@@ -56,12 +56,14 @@ async def test_boto3_trusts_the_authority_and_nobody_else_does(app: App, authori
     await asyncio.to_thread(use)
 
 
-async def test_http2_is_agreed_on(app: App, authority: str) -> None:
+@pytest.mark.parametrize("agreed", [True, False])
+async def test_http2_is_agreed_on_or_known_by_its_first_bytes(app: App, authority: str, agreed: bool) -> None:
     context = ssl.create_default_context(cafile=authority)
-    context.set_alpn_protocols(["h2"])
+    if agreed:
+        context.set_alpn_protocols(["h2"])
     port = int(app.url.rpartition(":")[2])
     peer = Peer(*await asyncio.open_connection("127.0.0.1", port, ssl=context))
-    assert peer.writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+    assert peer.writer.get_extra_info("ssl_object").selected_alpn_protocol() == ("h2" if agreed else None)
     peer.h2.initiate_connection()
     await peer.flush()
     number = await peer.request("/healthz")

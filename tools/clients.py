@@ -1,0 +1,95 @@
+"""Installs the clients that tests/clients runs, each as its makers ship it, into ``.clients``: `python -m tools.clients`.
+
+Quick where they are there already. A client whose tool chain this machine lacks (node, java) is left out, and its tests
+say so; in CI they fail instead.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / ".clients"
+NODE = ROOT / "tests" / "clients" / "node"
+
+KCL = "kclpy-ext==3.1.3.post4"
+"""Carries the jars of the Kinesis Client Library 3.1.3, with the AWS SDK for Java 2.33, and the Python side of both."""
+
+CURRENT = ("awscli==1.46.3", "boto3==1.44.3")
+"""The newest botocore, which aiobotocore does not run with yet."""
+
+AIO = ("async-kinesis==3.0.1", "aiokpl==0.2.0", "aws-kinesis-agg==1.2.3")
+
+
+def install_kcl(folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as downloads:
+        run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", downloads, KCL)
+        (wheel,) = Path(downloads).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+
+
+def install_node(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(NODE / name, folder)
+    run("npm", "ci", "--silent", "--no-audit", "--no-fund", cwd=folder)
+
+
+def install_current(folder: Path) -> None:
+    _venv(folder, *CURRENT)
+
+
+def install_aio(folder: Path) -> None:
+    _venv(folder, *AIO)
+
+
+CLIENTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
+    "kcl": (install_kcl, ("java",), KCL),
+    "node": (install_node, ("node", "npm"), "package-lock.json"),
+    "current": (install_current, (), " ".join(CURRENT)),
+    "aio": (install_aio, (), " ".join(AIO)),
+}
+"""How each is installed, the commands that it needs, and what tells that it is the version asked for."""
+
+
+def main() -> None:
+    for name, (install, needs, _) in CLIENTS.items():
+        missing = [command for command in needs if shutil.which(command) is None]
+        if missing:
+            sys.stderr.write(f"clients: {name} is left out, since there is no {missing[0]}\n")
+            continue
+        folder, stamp = FOLDER / name, FOLDER / f"{name}.installed"
+        if stamp.exists() and stamp.read_text() == _version(name):
+            continue
+        sys.stderr.write(f"clients: installing {name}\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        stamp.unlink(missing_ok=True)
+        FOLDER.mkdir(exist_ok=True)
+        install(folder)
+        stamp.write_text(_version(name))
+
+
+def _version(name: str) -> str:
+    version = CLIENTS[name][2]
+    return (NODE / version).read_text() if name == "node" else version
+
+
+def _venv(folder: Path, *packages: str) -> None:
+    venv.create(folder, with_pip=True)
+    run(str(folder / "bin" / "python"), "-m", "pip", "install", "-q", *packages)
+
+
+def run(*command: str, cwd: Path | None = None) -> None:
+    subprocess.run(command, check=True, cwd=cwd)
+
+
+if __name__ == "__main__":
+    main()
