@@ -6,5 +6,7 @@ from benchmarks import backlog, bulk, demo, fanout, latency, puts, reads
 from benchmarks.harness import Benchmark
 
 BENCHMARKS: dict[str, Benchmark] = {
-    benchmark.name: benchmark for room in (puts, reads, bulk, latency, fanout, backlog, demo) for benchmark in room.BENCHMARKS
+    benchmark.name: benchmark
+    for room in (puts, reads, bulk, latency, fanout, backlog, demo)
+    for benchmark in room.BENCHMARKS
 }

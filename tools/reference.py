@@ -37,8 +37,9 @@ def operations_page() -> str:
     """Every operation of the models: built, or refused with a modelled error."""
     lines = [
         f"# Operations\n\n{MADE}",
-        "What botocore's models know, and what of it works here. An operation that is not built answers "
-        "`UnsupportedOperationException` with a sentence.\n",
+        "What AWS's models know (botocore's, or the newer one that Headrace ships), and what of it works here. The five "
+        "channel operations, stream to S3 without Firehose, are refused with a `ValidationException` that says so. An "
+        "operation that is not built yet answers `UnsupportedOperationException` with a sentence.\n",
     ]
     for title, service, built in (
         ("Kinesis Data Streams", "kinesis", Service.implemented),
