@@ -1,4 +1,4 @@
-"""``headrace stream``: make, list, describe and delete streams."""
+"""``headrace stream``: make, list, describe and delete streams; `transfer` adds export and replay."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gateway.cli import output
 from gateway.cli.connection import Target, connected, find_stream
 from gateway.cli.failure import Failure
 from gateway.cli.running import run
+from gateway.cli.transfer import export, replay
 from streams.sdk.client import StreamDescription
 
 SHARDS_MAX = 10_000
@@ -27,7 +28,7 @@ def new_name(ctx: click.Context, param: click.Parameter, name: str) -> str:
 
 @click.group()
 def stream() -> None:
-    """Make, list, describe and delete streams."""
+    """Make, list, describe, export, replay and delete streams."""
 
 
 @stream.command()
@@ -135,6 +136,10 @@ def delete(target: Target, name: str, yes: bool) -> None:
         click.confirm(f"Delete the stream {name} and all of its records?", abort=True, err=True)
     run(target, work())
     output.talk(f"stream {name} and its records are gone")
+
+
+stream.add_command(export)
+stream.add_command(replay)
 
 
 def _open(found: StreamDescription) -> int:

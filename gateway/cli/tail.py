@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,14 +12,12 @@ import click
 from gateway.cli import output
 from gateway.cli.connection import Target, connected, find_stream
 from gateway.cli.running import run
+from gateway.cli.times import FORMS, point_ms
 from streams.core import sequence
 from streams.core.records import Batch
 from streams.core.shards import Shard
 from streams.sdk.client import LATEST, TRIM_HORIZON, Client, Start, at_timestamp
 from streams.sdk.consumer import Consumer
-
-_AGO = re.compile(r"-(\d+(?:\.\d+)?)([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def starting_point(ctx: click.Context, param: click.Parameter, text: str) -> Start:
@@ -29,20 +25,10 @@ def starting_point(ctx: click.Context, param: click.Parameter, text: str) -> Sta
     named = {"trim_horizon": TRIM_HORIZON, "latest": LATEST}.get(text.strip().lower())
     if named is not None:
         return named
-    ago = _AGO.fullmatch(text)
-    if ago:
-        return at_timestamp(round((time.time() - float(ago[1]) * _SECONDS[ago[2]]) * 1000))
-    for parse in (float, lambda iso: dt.datetime.fromisoformat(iso).astimezone().timestamp()):
-        try:
-            seconds = parse(text)
-        except ValueError:
-            continue
-        if seconds >= 0:
-            return at_timestamp(round(seconds * 1000))
-    raise click.BadParameter(
-        f"{text!r} is no starting point: trim_horizon, latest, -10m (ago: s, m, h, d), "
-        "2026-01-31T12:00:00Z or seconds since 1970"
-    )
+    at_ms = point_ms(text)
+    if at_ms is not None:
+        return at_timestamp(at_ms)
+    raise click.BadParameter(f"{text!r} is no starting point: trim_horizon, latest, {FORMS}")
 
 
 @dataclass(slots=True)
