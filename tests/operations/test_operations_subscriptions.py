@@ -6,10 +6,12 @@ import asyncio
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from streams.core.errors import DryRunOperation, InvalidArgument, ResourceInUse, ResourceNotFound
 from streams.core.sequence import SequenceNumber
+from streams.wire.protocol import JSON, protocol
 
 ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/s"
 
@@ -44,11 +46,9 @@ async def subscribe(stream: Any) -> Any:
     opened = []
 
     async def start(arn: str, kind: str = "TRIM_HORIZON", shard: str = "0", **members: Any) -> Subscribed:
-        from conftest import JSON, PROTOCOL, msgspec
-
         place = {name: members.pop(name) for name in ("SequenceNumber", "Timestamp") if name in members}
         asked = {"ConsumerARN": arn, "ShardId": shard, "StartingPosition": {"Type": kind, **place}, **members}
-        request = PROTOCOL.decode("SubscribeToShard", JSON, msgspec.json.encode(asked))
+        request = protocol("kinesis").decode("SubscribeToShard", JSON, msgspec.json.encode(asked))
         opened.append(Subscribed(await stream.service.call("SubscribeToShard", request, stream.scope)))
         return opened[-1]
 

@@ -287,7 +287,7 @@ OPERATIONS = {
 @pytest.mark.parametrize("service", OPERATIONS)
 def test_every_operation_without_a_word(caller: Caller, service: str, kind: str) -> None:
     prefix, built = OPERATIONS[service]
-    listing = {"ListStreams", "ListDeliveryStreams", "GetDatabases"}
+    listing = {"ListStreams", "ListDeliveryStreams", "GetDatabases", "DescribeAccountSettings", "DescribeLimits"}
     for name in load(service).operations:
         answer = caller.call(prefix + name, {}, kind)
         assert answer.status == (200 if name in listing else 400), name
@@ -345,7 +345,8 @@ def test_boto3_raises_the_errors_of_its_model(server: ServerProcess) -> None:
         (invalid, lambda: client.get_records(ShardIterator="forged")),
         (client.exceptions.ResourceInUseException, lambda: client.create_stream(StreamName=STREAM, ShardCount=1)),
         (client.exceptions.ValidationException, lambda: client.create_stream(StreamName="a/b", ShardCount=1)),
-        (botocore.exceptions.ClientError, lambda: client.list_tags_for_stream(StreamName=STREAM)),
+        (client.exceptions.ValidationException, lambda: client.list_channels()),
+        (botocore.exceptions.ClientError, lambda: client.list_queues()),
     ):
         with pytest.raises(error) as raised:
             call()

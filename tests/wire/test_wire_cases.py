@@ -35,8 +35,17 @@ def cases(kind: str, pattern: str = "*.*.toml") -> list[Any]:
     return found
 
 
-def test_every_operation_has_cases() -> None:
-    assert {(path.name.split(".")[0], path.name.split(".")[1]) for path in FOLDER.glob("*.*.toml")} == set(OPERATIONS)
+WRITTEN = {
+    ("kinesis", name)
+    for name in ("CreateStream", "DescribeStream", "GetRecords", "ListShards", "PutRecord", "PutRecords")
+}
+"""Operations whose cases must not get lost; the other ones are left to what is made from their shapes."""
+
+
+def test_cases_are_of_operations_that_exist() -> None:
+    found = {(path.name.split(".")[0], path.name.split(".")[1]) for path in FOLDER.glob("*.*.toml")}
+    assert found <= set(OPERATIONS)
+    assert found >= WRITTEN
 
 
 @pytest.mark.parametrize(("where", "case"), cases("case"))

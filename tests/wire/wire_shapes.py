@@ -9,22 +9,12 @@ from typing import Any
 import cbor2
 from hypothesis import strategies as st
 
-from streams.wire.model import Shape
+from streams.wire.eventstream import streams_events
+from streams.wire.model import Shape, load
 from streams.wire.patterns import compiled, python
 from streams.wire.types import value_bounds
 
-KINESIS = [
-    "CreateStream",
-    "DeleteStream",
-    "DescribeStream",
-    "DescribeStreamSummary",
-    "GetRecords",
-    "GetShardIterator",
-    "ListShards",
-    "ListStreams",
-    "PutRecord",
-    "PutRecords",
-]
+KINESIS = sorted(name for name, operation in load("kinesis").operations.items() if not streams_events(operation))
 FIREHOSE = [
     "CreateDeliveryStream",
     "DeleteDeliveryStream",
@@ -41,6 +31,7 @@ SAMPLES = (
     "arn:aws:s3:::abc",
     "arn:aws:s3tables:us-east-1:000000000000:bucket/abc",
     "arn:aws:kinesis:us-east-1:000000000000:channel/a",
+    "arn:aws:kinesis:us-east-1:000000000000:queue/a",
     "arn:aws:es:us-east-1:000000000000:domain/abc",
     "arn:aws:glue:us-east-1:000000000000:schema/a/b",
     "jdbc:redshift://a.redshift.example:5439/b",
