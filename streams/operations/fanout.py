@@ -16,8 +16,11 @@ from streams.core.errors import ResourceInUse
 TAKEOVER_MS = 5_000
 """A subscription may be taken over by a second one of the same consumer and shard when it is this old: AWS's."""
 
-EVENTS_MAX = 64
-"""Events that are kept for others to share: each at most some 1 MiB of records, and its encodings."""
+EVENTS_SIZE_MAX = 32 << 20
+"""Bytes of records in the events that are kept for others to share; with their encodings they take some four times that."""
+
+EVENTS_MAX = 1024
+"""Events that are kept, however small: at the tip, the newest of each shard."""
 
 SHARED_MS = 1_000
 """How long an event may be shared: so old may its MillisBehindLatest be."""
@@ -60,6 +63,7 @@ class Fanout:
         self._watches: dict[str, _Watch] = {}
         self._began_ms: dict[tuple[str, int], int] = {}
         self._events: OrderedDict[tuple[str, int], asyncio.Future[Event]] = OrderedDict()
+        self._size = 0
         self.stopping = False
 
     def __len__(self) -> int:
@@ -114,12 +118,26 @@ class Fanout:
         """The event that somebody has made for this position, or is making; else the one that `make` makes."""
         key = log, position
         shared = self._events.get(key)
-        if shared is None or (shared.done() and not _fresh(shared, now_ms)):
+        if shared is not None and shared.done() and not _fresh(shared, now_ms):
+            self._forget(key)
+            shared = None
+        if shared is None:
             shared = self._events[key] = asyncio.ensure_future(make())
-            self._events.move_to_end(key)
-            if len(self._events) > EVENTS_MAX:
-                self._events.popitem(last=False)
+            shared.add_done_callback(self._made)
         return await asyncio.shield(shared)
+
+    def _made(self, event: asyncio.Future[Event]) -> None:
+        self._size += _size(event)
+        while len(self._events) > EVENTS_MAX or (self._size > EVENTS_SIZE_MAX and len(self._events) > 1):
+            self._forget(next(iter(self._events)))
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        """Whoever waits for it or holds it goes on."""
+        event = self._events.pop(key)
+        if event.done():
+            self._size -= _size(event)
+        else:
+            event.remove_done_callback(self._made)
 
 
 class _Watch:
@@ -140,6 +158,10 @@ class _Watch:
     def _wake(self) -> None:
         for subscriber in self.subscribers:
             subscriber.wake.set()
+
+
+def _size(event: asyncio.Future[Event]) -> int:
+    return 0 if event.cancelled() or event.exception() is not None else event.result().size
 
 
 def _fresh(shared: asyncio.Future[Event], now_ms: int) -> bool:
