@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import click
 import uvloop
 
+from gateway import logs
 from gateway.cli.failure import Failure
 from gateway.cli.tuning import tune
 from streams.core import settings
@@ -56,11 +56,11 @@ def serve(file: Path | None, **options: Any) -> None:
 
     Prints one line when it is ready. Ends cleanly on SIGTERM and Ctrl-C. Every setting can also stand in the settings
     file or in the environment (HEADRACE_LOG_SYNC=interval); `headrace config` shows what is in force."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("functions").setLevel(logging.INFO)  # what they print is there to be read
     tune()
     try:
-        uvloop.run(_serve(settings.load(file, options=options)))
+        chosen = settings.load(file, options=options)
+        logs.configure(chosen)
+        uvloop.run(_serve(chosen))
     except HeadraceError as error:
         raise Failure(error.message) from error
 

@@ -65,6 +65,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         bool, Meta(description="Whether other machines may read /metrics where callers need credentials.")
     ] = False
 
+    log_format: Annotated[
+        Literal["text", "json"],
+        Meta(description="How stderr is written: lines for people, or JSON objects, a line each."),
+    ] = "text"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least severe that is written to stderr.")
+    ] = "warning"
+
     log_sync: Annotated[
         Literal["always", "interval", "os"],
         Meta(
