@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from streams.sdk.delivery import Sent, Ticket
     from streams.sdk.http import HttpClient
     from streams.sdk.local import LocalClient
+    from streams.sdk.packing import UnpackedBatch
     from streams.sdk.producer import Producer
     from streams.sdk.tables import read_table
 
@@ -54,6 +55,7 @@ __all__ = [
     "Start",
     "StreamDescription",
     "Ticket",
+    "UnpackedBatch",
     "at_timestamp",
     "connect",
     "open",
@@ -73,6 +75,7 @@ _HOMES = {
     "streams.sdk.delivery": ("Sent", "Ticket"),
     "streams.sdk.http": ("HttpClient",),
     "streams.sdk.local": ("LocalClient",),
+    "streams.sdk.packing": ("UnpackedBatch",),
     "streams.sdk.producer": ("Producer",),
     "streams.sdk.tables": ("read_table",),
 }

@@ -15,6 +15,7 @@ from streams.core.errors import ValidationError
 from streams.core.records import Batch
 from streams.sdk.client import FETCH_SIZE_MAX, TRIM_HORIZON, Client, Fetch, Start
 from streams.sdk.lineage import Lineage
+from streams.sdk.packing import unpack
 from streams.sdk.retry import PAUSE_S_MAX, pauses, retriable
 from streams.sdk.waiting import news_within
 
@@ -40,6 +41,8 @@ class Consumer:
 
     While one batch is worked on, the next fetch is under way: it holds at most three fetches of `size_max` bytes.
     Errors with ``retry`` are tried again until the stream answers; others end the iteration by being raised.
+
+    With `deaggregate` it gives `UnpackedBatch`es: the user records that a KPL (or a `Producer` that aggregates) packed.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Consumer:
         positions: Mapping[str, int] | None = None,
         size_max: int = FETCH_SIZE_MAX,
         auto_checkpoint_s: float | None = None,
+        deaggregate: bool = False,
         clock: Clock | None = None,
         randomness: random.Random | None = None,
     ) -> None:
@@ -64,6 +68,7 @@ class Consumer:
         self._given = positions
         self._size_max = size_max
         self._auto_ms = None if auto_checkpoint_s is None else round(auto_checkpoint_s * 1000)
+        self._deaggregate = deaggregate
         self._clock = clock or SystemClock()
         self._randomness = randomness or random.Random()
         self._lineage: Lineage | None = None
@@ -162,6 +167,9 @@ class Consumer:
         self._handed[batch.shard] = batch.next
         if not self._ready:
             self._wanted.set()
+        if self._deaggregate:
+            assert self._lineage is not None
+            return unpack(batch, self._lineage.hash_range(batch.shard))
         return batch
 
     def _unsaved(self) -> dict[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from streams.core.shards import Shard
+from streams.core.shards import HashRange, Shard
 
 
 class Lineage:
@@ -35,6 +35,10 @@ class Lineage:
             shard for shard in self._listed.values() if shard.id not in self.reading and shard.id not in self._finished
         ]
         self._begin()
+
+    def hash_range(self, shard: str) -> HashRange | None:
+        """Of a shard that is still listed."""
+        return self._listed[shard].hash_range if shard in self._listed else None
 
     def advance(self, shard: str, position: int) -> None:
         """Everything of `shard` before `position` has been read; it goes to the end of the line."""

@@ -7,23 +7,26 @@ import logging
 import random
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import ValidationError
-from streams.core.records import ProducerMark
+from streams.core.records import ProducerMark, Records
 from streams.core.shards import HASH_KEY_MAX
 from streams.sdk.batching import Batcher, Draft
 from streams.sdk.buffer import Room
-from streams.sdk.client import Client
+from streams.sdk.client import Client, Receipt
 from streams.sdk.delivery import Outcome, Tally, Ticket
+from streams.sdk.packing import Packing
 from streams.sdk.retry import pauses, retriable
 from streams.sdk.tables import PARTITION_KEY_MAX, records_of
 from streams.sdk.waiting import news_within
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 BATCH_SIZE_MAX = 1 << 20
 """Bytes in one put of small records: past this the cost per put no longer shows (0.1 µs a record)."""
@@ -37,6 +40,8 @@ RECORD_OVERHEAD = 200
 """Bytes of Python objects around one record, counted against the buffer."""
 RECORD_SIZE_MAX = 1 << 20
 """Bytes of data and partition key of one record: what a stream takes unless it was told to take more."""
+AGGREGATE_SIZE_MAX = 51_200
+"""Bytes of an aggregate, as the KPL's AggregationMaxSize."""
 NAME_SIZE_MAX = 31
 """Bytes of a producer's name, so that its id fits into the 64 of a `ProducerMark`."""
 
@@ -52,6 +57,10 @@ class Producer:
     their part already do not take it twice. Past the deadline, or after another error, its tickets raise the error;
     what no ticket has shown to anybody is raised by `flush` and `close`. Use it as ``async with Producer(…)``.
 
+    With `aggregate`, records of one put that go to one shard travel as KPL aggregates of at most `aggregate_size_max`
+    bytes, each a record of the stream: consumers take them apart (`Consumer(…, deaggregate=True)`, the KCL). A ticket
+    then tells where its aggregate is.
+
     `name` shows in the producer's id, which is unique to this object: a name used again does not continue a sequence.
     """
 
@@ -66,14 +75,21 @@ class Producer:
         buffer_size_max: int = BUFFER_SIZE_MAX,
         record_size_max: int = RECORD_SIZE_MAX,
         deadline_s: float = DEADLINE_S,
+        aggregate: bool = False,
+        aggregate_size_max: int = AGGREGATE_SIZE_MAX,
         name: str = "",
         clock: Clock | None = None,
         randomness: random.Random | None = None,
     ) -> None:
         if len(name.encode()) > NAME_SIZE_MAX:
             raise ValidationError(f"a producer's name has at most {NAME_SIZE_MAX} bytes of UTF-8: {name!r}")
+        if not 0 < aggregate_size_max <= record_size_max:
+            raise ValidationError(
+                f"an aggregate has at most the {record_size_max} bytes of a record, not {aggregate_size_max}"
+            )
         self._client = client
         self._stream = stream
+        self._packing = Packing(client, stream, aggregate_size_max) if aggregate else None
         self._batcher = Batcher(linger_ms=linger_ms, size_max=batch_size_max, count_max=batch_count_max)
         self._room = Room(buffer_size_max)
         self._record_size_max = record_size_max
@@ -220,22 +236,13 @@ class Producer:
 
     async def _deliver(self, draft: Draft) -> None:
         """Settles the draft's outcome, well or not, and gives its room back."""
-        mark = ProducerMark(self._id, self._sequence)
-        self._sequence += 1
-        started_ms = self._clock.now_ms()
-        pausing = pauses(self._randomness)
         try:
             records = draft.records()
-            while True:
-                try:
-                    receipt = await self._client.put(self._stream, records, mark)
-                    break
-                except Exception as error:
-                    if not retriable(error) or self._clock.now_ms() - started_ms >= self._deadline_ms:
-                        raise
-                    pause = next(pausing)
-                    log.warning("put to stream %s fails, again in %.2f s: %s", self._stream, pause, error)
-                await self._clock.sleep(pause)
+            receipt = (
+                await self._put(records)
+                if self._packing is None
+                else await self._packing.put(records, self._put, self._asked)
+            )
             draft.outcome.succeed(receipt)
             self._room.give(draft.room)
         except Exception as error:
@@ -244,6 +251,25 @@ class Producer:
         except asyncio.CancelledError:
             self._fail(draft, RuntimeError("the producer was stopped while these records were under way"))
             raise
+
+    async def _put(self, records: Records) -> Receipt:
+        """One append, once, however often it must be asked for."""
+        mark = ProducerMark(self._id, self._sequence)
+        self._sequence += 1
+        return await self._asked(lambda: self._client.put(self._stream, records, mark))
+
+    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer, asked for until the deadline."""
+        started_ms = self._clock.now_ms()
+        for pause in pauses(self._randomness):
+            try:
+                return await ask()
+            except Exception as error:
+                if not retriable(error) or self._clock.now_ms() - started_ms >= self._deadline_ms:
+                    raise
+                log.warning("put to stream %s fails, again in %.2f s: %s", self._stream, pause, error)
+            await self._clock.sleep(pause)
+        raise AssertionError("pauses never end")
 
     def _fail(self, draft: Draft, error: Exception) -> None:
         draft.outcome.fail(error, len(draft), self._tally)
