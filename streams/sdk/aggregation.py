@@ -9,7 +9,7 @@
 
 A record that does not begin with MAGIC, whose MD5 is wrong, or whose message is damaged is a record as it stands: that
 is how the KCL treats it. The codec is written out here: three messages of two wire types are no reason to depend on
-protobuf, whose C code reads a record in about half the time of this walk (1 µs) and writes it no faster.
+protobuf, whose C code reads a record in 0.8 to 1.9 µs where this walk takes 1.6 to 3.1, and writes it no faster.
 """
 
 from __future__ import annotations
