@@ -44,6 +44,7 @@ class App:
                 sync_interval_ms=settings.log_sync_interval_ms,
                 segment_size_max=settings.log_segment_size_max,
                 pending_size_max=settings.log_pending_size_max,
+                compress=settings.log_compress,
             )
             opening.push_async_callback(log.close)
             service = Service(log, clock=clock, settings=settings)

@@ -90,6 +90,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="Bytes of appends that may wait for the disk before producers are told to slow down.",
         ),
     ] = 256 << 20
+    log_compress: Annotated[
+        bool, Meta(description="Whether segment files are compressed, in the background, once they grow no more.")
+    ] = True
     retention_check_s: Annotated[
         float, Meta(gt=0, description="How often expired records are looked for, seconds.")
     ] = 60.0

@@ -107,7 +107,7 @@ class CommitLog:
         try:
             written = self._disk.write_through(self._fd, pieces, self._position)
         except OSError:
-            # Whoever asked is told that nothing was stored, so it should not come back after a crash.
+            # Whoever asked is told that it failed, so it should not come back after a crash; where the disk refuses this too, it may.
             with contextlib.suppress(OSError):
                 self._disk.write(self._fd, [b"\0" * _HEADER.size], self._position)
             raise

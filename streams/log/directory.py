@@ -2,7 +2,10 @@
 
 directory := LOCK FORMAT shards/NAME~/… dropped-*   (the ~ keeps a shard apart from folders of shards)
 LOCK      := empty, locked (flock) while a process has the log open
-FORMAT    := "headrace-log 1\\n"
+FORMAT    := "headrace-log 2\\n"
+
+What format 2 adds to format 1 are packed segments. A directory of format 1 is read as it is and becomes one of format 2
+when it is opened: from then on a version that does not know packed segments refuses it, and loses nothing in it.
 """
 
 from __future__ import annotations
@@ -20,7 +23,10 @@ from crc32c import crc32c
 from streams.core.errors import LogCorrupt, LogError
 from streams.log.disk import Disk
 
-FORMAT = b"headrace-log 1\n"
+FORMAT = b"headrace-log 2\n"
+FORMATS_READ = (b"headrace-log 1\n",)
+"""Older ones that hold nothing this one does not."""
+
 FIRST = "first"
 
 
@@ -98,9 +104,10 @@ class Directory:
         except BlockingIOError:
             raise LogError(f"{self.path} is in use by another process; one server owns a data directory") from None
         marker = self.path / "FORMAT"
-        if not marker.exists():
+        found = marker.read_bytes() if marker.exists() else None
+        if found is None or found in FORMATS_READ:
             self._disk.replace(marker, FORMAT)
-        elif (found := marker.read_bytes()) != FORMAT:
+        elif found != FORMAT:
             raise LogError(
                 f"{self.path} has the format {found[:40].decode(errors='replace').strip()!r}; this version reads "
                 f"{FORMAT.decode().strip()!r}: open it with the version of Headrace that wrote it"

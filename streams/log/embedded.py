@@ -1,32 +1,30 @@
 """The embedded engine: every shard a folder of segments, one writer thread for all of them.
 
-The event loop owns what readers see (`_Shard`); the writer thread owns the files' ends (`Tail`). A commit passes from
+The event loop owns what readers see (`Shard`); the writer thread owns the files' ends (`Tail`). A commit passes from
 the one to the other in one call, after the sync.
 """
 
 from __future__ import annotations
 
 import asyncio
-import bisect
 import logging
 from collections import deque
 from pathlib import Path
 from typing import Self
 
 from streams.core.clock import Clock, SystemClock
-from streams.core.errors import LogClosed, LogError, OffsetOutOfRange, ShardUnknown
+from streams.core.errors import LogClosed, LogCorrupt, LogError, OffsetOutOfRange, ShardUnknown
 from streams.core.records import Batch, ProducerMark, Records
-from streams.log import reader
+from streams.log import loading, packing, reader
 from streams.log.commits import CommitLog
 from streams.log.directory import Directory
 from streams.log.disk import Disk
-from streams.log.frames import Header
-from streams.log.marks import Marks
 from streams.log.names import check_name
-from streams.log.recovery import recover
-from streams.log.segments import Segment, sidecar_path
+from streams.log.packer import Packer
+from streams.log.segments import Segment
+from streams.log.shard import Shard
 from streams.log.tail import Tail
-from streams.log.waiting import Waiters
+from streams.log.unpacked import Unpacked
 from streams.log.writer import Append, Outcome, Sync, Writer, settle_appends
 
 log = logging.getLogger(__name__)
@@ -34,59 +32,29 @@ log = logging.getLogger(__name__)
 READ_INLINE_MAX = 256 << 10
 """Bytes up to which a read is done on the event loop: handing it to a thread costs as much as reading this."""
 
-PLACES_MAX = 64
-"""Readers of one shard whose place in the files is remembered, so that the next read begins at its frame."""
-
 APPEND_SIZE_MAX = 512 << 20
 """Bytes of one append: it is written at once, and all of it waits in memory."""
 
 _EMPTY = Records.empty().with_arrival(0)
 
 
-class _Shard:
-    """A shard as readers see it: segments in order, [first, next)."""
-
-    def __init__(self, name: str, first: int, segments: list[Segment], tail: Tail) -> None:
-        self.name = name
-        self.first = first
-        self.next = tail.next
-        self.segments = segments
-        self.tail = tail
-        self.waiters = Waiters()
-        self.places: dict[int, tuple[Segment, int]] = {}
-        self.dropped = False
-
-    def extend(self, segment: Segment, header: Header) -> None:
-        """One more frame is there to be read."""
-        if not self.segments or self.segments[-1] is not segment:
-            self.segments.append(segment)
-        segment.extend(header)
-        self.next = header.next
-
-    def segment_of(self, offset: int) -> int:
-        """The index of the segment that holds `offset`, or the last one before it."""
-        return max(0, bisect.bisect_right(self.segments, offset, key=lambda segment: segment.base) - 1)
-
-    def place(self, offset: int, segment: Segment) -> int:
-        """The position of the frame that holds `offset`, or of one before it."""
-        known = self.places.pop(offset, None)
-        return known[1] if known is not None and known[0] is segment else segment.index.position_of(offset)
-
-    def remember(self, offset: int, segment: Segment, position: int) -> None:
-        self.places[offset] = (segment, position)
-        if len(self.places) > PLACES_MAX:
-            del self.places[next(iter(self.places))]
-
-
 class EmbeddedLog:
     """See `streams.log.log.Log`. Open it with `EmbeddedLog.open`."""
 
     def __init__(
-        self, directory: Directory, disk: Disk, clock: Clock, sync: Sync, interval_ms: int, pending_max: int
+        self,
+        directory: Directory,
+        disk: Disk,
+        clock: Clock,
+        sync: Sync,
+        interval_ms: int,
+        pending_max: int,
+        *,
+        compress: bool,
     ) -> None:
         self._directory = directory
         self._disk = disk
-        self._shards: dict[str, _Shard] = {}
+        self._shards: dict[str, Shard] = {}
         self._segment_size_max = 0
         self._pending = 0
         self._pending_max = pending_max
@@ -96,6 +64,8 @@ class EmbeddedLog:
         self._closed = False
         self._commits = CommitLog(disk, directory.path)
         self._writer = Writer(clock, sync, interval_ms, self._commits, self._committed)
+        self._unpacked = Unpacked()
+        self._packer = Packer(disk, self._replace) if compress else None
 
     @classmethod
     async def open(
@@ -107,22 +77,33 @@ class EmbeddedLog:
         sync_interval_ms: int = 50,
         segment_size_max: int = 128 << 20,
         pending_size_max: int = 256 << 20,
+        compress: bool = False,
         disk: Disk | None = None,
     ) -> Self:
-        """The log in the directory `path`, which is made if there is none; a torn tail of an earlier crash is cut.
+        """The log in the directory `path`, which is made if there is none; a torn tail of an earlier crash is cut. If
+        `compress`, segments are packed in the background once they grow no more.
 
         Raises `LogError` where another process has it open or its format is another version's.
         """
         disk = disk or Disk()
         directory = await asyncio.to_thread(Directory, Path(path), disk)
         try:
-            log = cls(directory, disk, clock or SystemClock(), sync, sync_interval_ms, pending_size_max)
+            log = cls(
+                *(directory, disk, clock or SystemClock(), sync, sync_interval_ms, pending_size_max),
+                compress=compress,
+            )
             log._segment_size_max = segment_size_max
-            log._shards = await asyncio.to_thread(log._load)
+            log._shards = await asyncio.to_thread(loading.load, disk, directory, log._commits, segment_size_max)
         except BaseException:
             directory.close()
             raise
         log._writer.start()
+        if log._packer is not None:
+            for shard in log._shards.values():
+                for segment in shard.segments[:-1]:
+                    if not segment.packed:
+                        log._packer.sealed(shard, segment)
+            log._packer.start()
         return log
 
     async def create(self, shard: str) -> None:
@@ -158,11 +139,14 @@ class EmbeddedLog:
             raise OffsetOutOfRange(f"{shard} holds [{at.first}, {at.next}), not {offset}")
         if offset == at.next:
             return Batch(shard, offset, offset, _EMPTY)
-        next_ = at.next
+        next_, changes = at.next, at.changes
         index = at.segment_of(offset)
         segment = at.segments[index]
         position = at.place(offset, segment)
-        if size_max <= READ_INLINE_MAX or (segment is at.segments[-1] and segment.size - position <= READ_INLINE_MAX):
+        small = size_max <= READ_INLINE_MAX and (
+            not segment.packed or self._unpacked.get(segment, position) is not None
+        )
+        if small or (segment is at.segments[-1] and segment.size - position <= READ_INLINE_MAX):
             found = self._read(at.segments[index:], position, offset, size_max)
         else:
             found = await asyncio.to_thread(self._read, at.segments[index:], position, offset, size_max)
@@ -171,6 +155,8 @@ class EmbeddedLog:
                 raise ShardUnknown(f"shard {shard} was dropped")
             if at.first > offset:
                 raise OffsetOutOfRange(f"{shard} was trimmed to [{at.first}, {at.next}) while {offset} was read")
+            if at.changes != changes:
+                return await self.read(shard, offset, size_max)
             # Nothing whole is left there: a reader goes on behind the damage.
             return Batch(shard, next_, next_, _EMPTY)
         segment, reading = found
@@ -189,11 +175,17 @@ class EmbeddedLog:
 
     async def find(self, shard: str, arrival_ms: int) -> int:
         at = self._shard(shard)
-        for segment in list(at.segments):
-            if segment.arrival_ms >= arrival_ms:
-                found = await asyncio.to_thread(reader.find, self._disk, segment, arrival_ms)
-                if found is not None:
-                    return max(found, at.first)
+        changes = at.changes
+        try:
+            for segment in list(at.segments):
+                if segment.arrival_ms >= arrival_ms:
+                    found = await asyncio.to_thread(reader.find, self._disk, segment, arrival_ms, self._unpacked)
+                    if found is not None:
+                        return max(found, at.first)
+        except FileNotFoundError as error:
+            if at.changes == changes:
+                raise LogCorrupt(f"{error.filename} is missing") from error
+            return await self.find(shard, arrival_ms)
         return at.next
 
     async def seen(self, shard: str, mark: ProducerMark) -> int | None:
@@ -219,7 +211,10 @@ class EmbeddedLog:
                     gone.pop()
             at.segments = [segment for segment in at.segments if segment not in gone]
             at.places.clear()
-            await self._writer.call(lambda: self._remove(gone))
+            at.changes += 1
+            for segment in gone:
+                self._unpacked.forget(segment)
+            await self._writer.call(lambda: loading.remove(self._disk, gone))
 
     async def drop(self, shard: str) -> None:
         self._check_open()
@@ -229,6 +224,7 @@ class EmbeddedLog:
             if at is None:
                 return
             at.dropped = True
+            at.changes += 1
             at.waiters.fail(ShardUnknown(f"shard {shard} was dropped"))
             try:
                 grave = await self._writer.call(lambda: self._drop(at))
@@ -251,6 +247,8 @@ class EmbeddedLog:
                 waiting.set_exception(closed)
         for at in self._shards.values():
             at.waiters.fail(closed)
+        if self._packer is not None:
+            await self._packer.stop()
         async with self._changing:
             try:
                 await self._writer.call(self._writer.seal_open)
@@ -260,7 +258,7 @@ class EmbeddedLog:
                 await self._writer.stop()
                 self._directory.close()
 
-    def _shard(self, name: str) -> _Shard:
+    def _shard(self, name: str) -> Shard:
         self._check_open()
         try:
             return self._shards[name]
@@ -284,7 +282,9 @@ class EmbeddedLog:
             if at is None or outcome.written is None or at.tail is not outcome.appends[0].tail:
                 continue
             for segment, header in outcome.written.frames:
-                at.extend(segment, header)
+                sealed = at.extend(segment, header)
+                if sealed is not None and self._packer is not None:
+                    self._packer.sealed(at, sealed)
             at.waiters.wake(at.next)
         settle_appends(outcomes)
         while self._room:
@@ -299,7 +299,7 @@ class EmbeddedLog:
         Maybe in another thread."""
         try:
             for segment in segments:
-                found = reader.read(self._disk, segment, position, offset, size_max)
+                found = reader.read(self._disk, segment, position, offset, size_max, self._unpacked)
                 if found is not None:
                     return segment, found
                 position = 0
@@ -307,68 +307,33 @@ class EmbeddedLog:
             pass  # trimmed or dropped meanwhile
         return None
 
-    def _remove(self, segments: list[Segment]) -> None:
-        """What cannot be removed now is at the next opening."""
-        for segment in segments:
-            try:
-                self._disk.remove(sidecar_path(segment.path))
-                self._disk.remove(segment.path)
-            except OSError as error:
-                log.warning("%s: what was trimmed is still there: %s", segment.path, error)
+    async def packed(self) -> None:
+        """Everything that was sealed until now is packed, or cannot be. At once where nothing is compressed."""
+        if self._packer is not None:
+            await self._packer.idle()
 
-    def _create(self, shards: set[str]) -> dict[str, _Shard]:
+    async def _replace(self, at: Shard, segment: Segment, packed: Segment) -> bool:
+        """The packed segment takes the place of the other one; whether that is still wanted. Raises `OSError`."""
+        async with self._changing:
+            if self._closed or not at.holds(segment):
+                return False
+            await asyncio.to_thread(packing.publish, self._disk, segment, packed)
+            at.replace(segment, packed)
+            await asyncio.to_thread(loading.remove, self._disk, [segment])
+            return True
+
+    def _create(self, shards: set[str]) -> dict[str, Shard]:
         self._directory.create(shards)
-        return {shard: self._load_shard(shard, self._directory.folder(shard)) for shard in shards}
+        return {
+            shard: loading.load_shard(
+                self._disk, self._directory, shard, self._directory.folder(shard), self._segment_size_max
+            )
+            for shard in shards
+        }
 
-    def _drop(self, at: _Shard) -> Path:
+    def _drop(self, at: Shard) -> Path:
         self._writer.forget(at.tail)
         return self._directory.drop(at.name)
-
-    def _load(self) -> dict[str, _Shard]:
-        shards = {name: self._load_shard(name, folder) for name, folder in self._directory.folders().items()}
-        kept: dict[str, list[bytes]] = {}
-        for name, frame in self._commits.read():
-            if name in shards:
-                kept.setdefault(name, []).append(frame)
-        for name, frames in kept.items():
-            at = shards[name]
-            for found in filter(None, map(at.tail.restore, frames)):
-                at.extend(*found)
-            at.tail.sync()
-            at.tail.release()
-        self._commits.open()
-        return shards
-
-    def _load_shard(self, name: str, folder: Path) -> _Shard:
-        """Sealed segments by their sidecars, unread; the last one is scanned behind what its sidecar vouches for."""
-        first = self._directory.read_first(folder)
-        bases = sorted(int(path.stem) for path in folder.glob("*.log"))
-        segments: list[Segment] = []
-        marks, next_, file_size = Marks(), first, 0
-        for base in bases:
-            segment, marks, file_size = recover(self._disk, folder, base, next_, marks)
-            next_ = segment.next
-            segments.append(segment)
-        growing = None
-        if segments:
-            growing = segments[-1]
-            fd = self._disk.open(growing.path)
-            try:
-                if file_size > growing.size:
-                    self._disk.truncate(fd, growing.size)
-                # What a killed process had written but not synced is served from now on, so it must not vanish later.
-                self._disk.sync(fd)
-            finally:
-                self._disk.close(fd)
-            if growing.size == 0:
-                segments.pop()
-                growing = None
-        tail = Tail(self._disk, folder, max(next_, first), growing, marks, self._segment_size_max)
-        if segments:
-            tail.arrival_ms = segments[-1].arrival_ms
-        trimmed = [segment for segment in segments if segment.next <= first and segment is not growing]
-        self._remove(trimmed)
-        return _Shard(name, first, segments[len(trimmed) :], tail)
 
 
 def _seal_if(tail: Tail, next_: int) -> bool:

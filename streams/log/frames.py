@@ -5,7 +5,8 @@ Grammar (little-endian; every part is padded with zeros to 8 bytes):
     segment    := frame*
     frame      := header body
     header     := magic        4  "HRF1"
-                  flags        u16  1: hash keys   2: marks   4: the append goes on in the next frame
+                  flags        u16  1: hash keys   2: marks   4: the append goes on in the next frame   8: times
+                                    16: compressed
                   reserved     u16  0
                   body_size    u32  bytes of the body, a multiple of 8
                   body_crc     u32  crc32c of the body
@@ -13,20 +14,26 @@ Grammar (little-endian; every part is padded with zeros to 8 bytes):
                   count        u32  records, at least 1
                   key_size     u32  bytes of the key blob, before padding
                   data_size    u32  bytes of the data blob, before padding
-                  arrival_ms   u64  arrival of all records
+                  arrival_ms   u64  arrival of all records; with times, of the last one
                   synced       u64  bytes of this segment that were known to be on disk when the frame was written
                   mark_size    u32  bytes of the marks, before padding
                   reserved     u32  0
                   header_crc   u32  crc32c of the 60 bytes before
-    body       := key_offsets  i32[count + 1]
+    body       := columns | compressed, by the flag
+    compressed := plain_size   u32  bytes of the columns
+                  size         u32  bytes of zstd, before padding
+                  zstd         a Zstandard frame that holds the columns
+    columns    := key_offsets  i32[count + 1]
                   data_offsets i32[count + 1]
                   keys         key_size bytes of UTF-8
                   data         data_size bytes
                   [hash_keys]  16 bytes a record, zeros where the partition key decides; then a byte a record, 1: has one
+                  [times]      u64[count], the arrival of each record
                   [marks]      mark*
     mark       := sequence i64, first u64 (offset at which the append begins), size u8, producer (size bytes of UTF-8)
 
 An append of many bytes lies in several frames, all but the last flagged as going on; its mark stands in the last one.
+Frames with times, or compressed, are written when a segment is packed (see `packing`), never by an append.
 
 Worked example: one record, key "k", data "data", at offset 0, arrived at 1700000000000, in an empty segment:
 
@@ -49,9 +56,11 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 import pyarrow as pa
+import zstandard
 from crc32c import crc32c
 
-from streams.core.records import HASH_KEY, ProducerMark, Records
+from streams.core.errors import LogCorrupt
+from streams.core.records import ARRIVAL, HASH_KEY, ProducerMark, Records
 
 MAGIC = b"HRF1"
 HEADER_SIZE = 64
@@ -61,12 +70,21 @@ BODY_SIZE_MAX = 1 << 30
 JOIN_SIZE_MAX = 64 << 10
 """Bytes of a body up to which its parts are joined: a copy is cheaper than many pieces in one write, until it is not."""
 
+COMPRESSION_LEVEL = 1
+"""Of Zstandard: higher ones save a tenth more and take several times as long."""
+
+COMPRESSED_WORTH = 0.9
+"""Of its plain size; what does not shrink below is kept plain, since reading it then costs nothing."""
+
 _ZEROS = bytes(8)
 _HEADER = struct.Struct("<4sHHIIQIIIQQIII")
 _MARK = struct.Struct("<qQB")
 _HASH_KEYS = 1
 _MARKS = 2
 _CONTINUED = 4
+_TIMES = 8
+_COMPRESSED = 16
+_SIZES = struct.Struct("<II")
 
 assert _HEADER.size == HEADER_SIZE
 
@@ -90,6 +108,10 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     def continued(self) -> bool:
         """Whether its last append goes on in the next frame."""
         return bool(self.flags & _CONTINUED)
+
+    @property
+    def compressed(self) -> bool:
+        return bool(self.flags & _COMPRESSED)
 
     @property
     def next(self) -> int:
@@ -118,8 +140,10 @@ def encode(
     marks: Sequence[MarkAt] = (),
     *,
     continued: bool = False,
+    packed: bool = False,
 ) -> list[bytes]:
-    """The frame as pieces to be written one after the other; at least one record."""
+    """The frame as pieces to be written one after the other; at least one record. If `packed`, with the records' own
+    arrival times, the last of which is `arrival_ms`, and compressed if that is worth it."""
     count = len(records)
     key_offsets, keys = _column(records.partition_key)
     data_offsets, data = _column(records.data)
@@ -128,6 +152,9 @@ def encode(
     if records.hash_key is not None and records.hash_key.null_count < count:
         flags |= _HASH_KEYS
         parts += _hash_keys(records.hash_key)
+    if packed:
+        flags |= _TIMES
+        parts.append(records.arrival_ms().astype("<u8").tobytes())
     mark_size = 0
     if marks:
         flags |= _MARKS
@@ -139,6 +166,9 @@ def encode(
         parts.append(blob)
     body = _padded(parts)
     size = sum(map(len, body))
+    if packed and (smaller := _compressed(body, size)) is not None:
+        flags |= _COMPRESSED
+        body, size = [smaller], len(smaller)
     if size <= JOIN_SIZE_MAX:
         body = [b"".join(body)]
     crc = 0
@@ -183,13 +213,30 @@ def body_is_whole(header: Header, body: memoryview) -> bool:
     return len(body) == header.body_size and crc32c(body) == header.body_crc
 
 
-def decode_records(header: Header, body: memoryview) -> Records:
-    """The records of a whole body, as views into it. Their arrival is left to the caller (see `Header.arrival_ms`)."""
+def columns(header: Header, body: memoryview) -> memoryview:
+    """What `decode_records` and `decode_marks` take, of a whole body. Raises `LogCorrupt` where it is none."""
+    if not header.compressed:
+        return body
+    try:
+        plain_size, size = _SIZES.unpack_from(body)
+        if plain_size > BODY_SIZE_MAX:
+            raise LogCorrupt(f"{plain_size} bytes of columns")
+        zstd = body[_SIZES.size : _SIZES.size + size]
+        plain = zstandard.ZstdDecompressor().decompress(zstd, max_output_size=plain_size)
+    except (struct.error, zstandard.ZstdError) as error:
+        raise LogCorrupt(f"records {header.base} to {header.next - 1} cannot be decompressed: {error}") from error
+    if len(plain) != plain_size:
+        raise LogCorrupt(f"records {header.base} to {header.next - 1} are {len(plain)} bytes, not {plain_size}")
+    return memoryview(plain)
+
+
+def decode_records(header: Header, columns: memoryview) -> Records:
+    """The records, as views into their columns. Without times, their arrival is `Header.arrival_ms`."""
     at = 0
 
     def part(size: int) -> memoryview:
         nonlocal at
-        view = body[at : at + size]
+        view = columns[at : at + size]
         at += size + (-size % 8)
         return view
 
@@ -200,24 +247,39 @@ def decode_records(header: Header, body: memoryview) -> Records:
     if header.flags & _HASH_KEYS:
         values, valid = part(16 * count), part(count)
         hash_key = pa.array([bytes(values[16 * i : 16 * i + 16]) if valid[i] else None for i in range(count)], HASH_KEY)
+    arrival = None
+    if header.flags & _TIMES:
+        arrival = pa.Array.from_buffers(ARRIVAL, count, [None, pa.py_buffer(part(8 * count))], 0)
     return Records(
-        _array(pa.binary(), count, data_offsets, data), _array(pa.string(), count, key_offsets, keys), hash_key
+        _array(pa.binary(), count, data_offsets, data), _array(pa.string(), count, key_offsets, keys), hash_key, arrival
     )
 
 
-def decode_marks(header: Header, body: memoryview) -> list[MarkAt]:
-    """The marks of a whole body, in order."""
-    if not header.flags & _MARKS:
+def has_marks(header: Header) -> bool:
+    return bool(header.flags & _MARKS)
+
+
+def decode_marks(header: Header, columns: memoryview) -> list[MarkAt]:
+    """The marks, in order."""
+    if not has_marks(header):
         return []
-    at = header.body_size - header.mark_size - (-header.mark_size % 8)
+    at = len(columns) - header.mark_size - (-header.mark_size % 8)
     end = at + header.mark_size
     found = []
     while at < end:
-        sequence, first, size = _MARK.unpack_from(body, at)
+        sequence, first, size = _MARK.unpack_from(columns, at)
         at += _MARK.size
-        found.append(MarkAt(first, ProducerMark(bytes(body[at : at + size]).decode(), sequence)))
+        found.append(MarkAt(first, ProducerMark(bytes(columns[at : at + size]).decode(), sequence)))
         at += size
     return found
+
+
+def _compressed(body: Sequence[bytes], size: int) -> bytes | None:
+    """The parts compressed, padded; None if that does not make them smaller by enough."""
+    zstd = zstandard.ZstdCompressor(COMPRESSION_LEVEL).compress(b"".join(body))
+    if len(zstd) > COMPRESSED_WORTH * size:
+        return None
+    return b"".join(_padded([_SIZES.pack(size, len(zstd)), zstd]))
 
 
 def _column(column: pa.Array) -> tuple[bytes, bytes]:

@@ -10,11 +10,16 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import pyarrow as pa
+
+from streams.core.errors import LogCorrupt
 from streams.core.records import Records
 from streams.log.disk import Disk
-from streams.log.frames import HEADER_SIZE, Header, body_is_whole, decode_header, decode_records
+from streams.log.frames import HEADER_SIZE, Header, body_is_whole, columns, decode_header, decode_records
 from streams.log.recovery import next_frame
 from streams.log.segments import INDEX_EVERY, Segment
+from streams.log.unpacked import Unpacked
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +33,9 @@ class Reading:
     position: int
 
 
-def read(disk: Disk, segment: Segment, position: int, offset: int, size_max: int) -> Reading | None:
+def read(
+    disk: Disk, segment: Segment, position: int, offset: int, size_max: int, unpacked: Unpacked | None = None
+) -> Reading | None:
     """Records from `offset` on, at most about `size_max` bytes and at least one; None if this segment has no more.
 
     `position` is that of a frame at or before the one that holds `offset`. Damaged frames are passed over: then `first`
@@ -37,11 +44,11 @@ def read(disk: Disk, segment: Segment, position: int, offset: int, size_max: int
     parts: list[Records] = []
     first = following = offset
     size = 0
-    for header, body in _frames(disk, segment, position, INDEX_EVERY + size_max):
+    for header, plain in frames(disk, segment, position, INDEX_EVERY + size_max, unpacked):
         if header.next <= following:
             position = header.end
             continue
-        if body is None:
+        if plain is None:
             # Damage, or the end of what was read at once.
             if parts:
                 break
@@ -50,7 +57,7 @@ def read(disk: Disk, segment: Segment, position: int, offset: int, size_max: int
             if parts:
                 break
             first = following = header.base
-        records = decode_records(header, body).slice(following - header.base)
+        records = decode_records(header, plain).slice(following - header.base)
         room = size_max - size
         if records.size > room:
             if parts and room <= 0:
@@ -59,10 +66,10 @@ def read(disk: Disk, segment: Segment, position: int, offset: int, size_max: int
             if count == 0:
                 break
             if count < len(records):
-                parts.append(records.slice(0, count).with_arrival(header.arrival_ms))
+                parts.append(_arrived(records.slice(0, count), header))
                 following += count
                 break
-        parts.append(records.with_arrival(header.arrival_ms))
+        parts.append(_arrived(records, header))
         following, position = header.next, header.end
         size += records.size
         if size >= size_max:
@@ -72,13 +79,15 @@ def read(disk: Disk, segment: Segment, position: int, offset: int, size_max: int
     return Reading(first, Records.concat(parts), position)
 
 
-def find(disk: Disk, segment: Segment, arrival_ms: int) -> int | None:
+def find(disk: Disk, segment: Segment, arrival_ms: int, unpacked: Unpacked | None = None) -> int | None:
     """The first offset that arrived at or after `arrival_ms`; None if all came before."""
     if segment.arrival_ms < arrival_ms:
         return None
-    for header, _ in _frames(disk, segment, segment.index.position_before(arrival_ms), 2 * INDEX_EVERY):
+    position = segment.index.position_before(arrival_ms)
+    for header, plain in frames(disk, segment, position, 2 * INDEX_EVERY, unpacked):
         if header.arrival_ms >= arrival_ms:
-            return header.base
+            times = None if plain is None else decode_records(header, plain).arrival
+            return header.base + (0 if times is None else int(np.searchsorted(times.cast(pa.int64()), arrival_ms)))
     return None
 
 
@@ -88,13 +97,25 @@ def _count(records: Records, room: int) -> int:
     return count if records.slice(0, count).size <= room else 0
 
 
-def _frames(disk: Disk, segment: Segment, position: int, chunk: int) -> Iterator[tuple[Header, memoryview | None]]:
-    """Frames from `position` to the segment's end with their bodies; None for a body that is damaged.
+def _arrived(records: Records, header: Header) -> Records:
+    return records if records.arrival is not None else records.with_arrival(header.arrival_ms)
+
+
+def frames(
+    disk: Disk, segment: Segment, position: int, chunk: int, unpacked: Unpacked | None = None
+) -> Iterator[tuple[Header, memoryview | None]]:
+    """Frames from `position` to the segment's end with their columns; None for a frame that is damaged. Compressed ones
+    are kept in `unpacked`, and what is there already is not read again.
 
     A frame whose header is damaged is passed over without a word from here: the next whole one follows.
     """
     content, at = memoryview(b""), position
+    lately = unpacked if segment.packed else None
     while position < segment.size:
+        if lately is not None and (kept := lately.get(segment, position)) is not None:
+            yield kept
+            position = kept[0].end
+            continue
         begin = position - at
         if begin + HEADER_SIZE > len(content):
             content, at = memoryview(disk.read(segment.path, position, min(chunk, segment.size - position))), position
@@ -120,6 +141,19 @@ def _frames(disk: Disk, segment: Segment, position: int, chunk: int) -> Iterator
                 *(segment.path, position, header.base, header.next - 1),
             )
             yield header, None
+        elif header.compressed:
+            yield header, _unpack(segment, header, body, lately)
         else:
             yield header, body
         position = header.end
+
+
+def _unpack(segment: Segment, header: Header, body: memoryview, lately: Unpacked | None) -> memoryview | None:
+    try:
+        plain = columns(header, body)
+    except LogCorrupt as error:
+        log.error("%s: the frame at byte %d is passed over: %s", segment.path, header.position, error)
+        return None
+    if lately is not None:
+        lately.put(segment, header, plain)
+    return plain

@@ -7,9 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streams.log.disk import Disk
-from streams.log.frames import HEADER_SIZE, MAGIC, Header, MarkAt, body_is_whole, decode_header, decode_marks
+from streams.log.frames import (
+    HEADER_SIZE,
+    MAGIC,
+    Header,
+    MarkAt,
+    body_is_whole,
+    columns,
+    decode_header,
+    decode_marks,
+    has_marks,
+)
 from streams.log.marks import Marks
-from streams.log.segments import Segment, read_sidecar, segment_path
+from streams.log.segments import Segment, read_sidecar
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +46,7 @@ def scan(content: memoryview, position: int, offset: int, name: str = "") -> Sca
                 "%s: bytes %d to %d are damaged and passed over; records before offset %d are missing",
                 *(name, position + at, found.position - 1, found.base),
             )
-        frames.append((found, decode_marks(found, _body(content, found, position))))
+        frames.append((found, _marks(found, _body(content, found, position))))
         at, offset = found.end - position, found.next
     while frames and frames[-1][0].continued:
         at = frames.pop()[0].position - position
@@ -54,12 +64,12 @@ def next_frame(content: memoryview, at: int, position: int, offset: int) -> Head
     return None
 
 
-def recover(disk: Disk, folder: Path, base: int, offset: int, before: Marks) -> tuple[Segment, Marks, int]:
-    """The segment `base` as far as it is whole, the producers' marks at its end, and the size of its file.
+def recover(disk: Disk, path: Path, offset: int, before: Marks) -> tuple[Segment, Marks, int]:
+    """The segment at `path` as far as it is whole, the producers' marks at its end, and the size of its file.
 
     `offset` is where the segment before it ends, `before` the marks there. Nothing on disk is changed.
     """
-    path = segment_path(folder, base)
+    base = int(path.stem)
     vouched = read_sidecar(disk, path)
     if vouched is None:
         segment, marks = Segment(path, base, max(base, offset), 0, 0), Marks(before.copy())
@@ -74,6 +84,10 @@ def recover(disk: Disk, folder: Path, base: int, offset: int, before: Marks) -> 
             for at in found:
                 marks.note(at.mark, at.first)
     return segment, marks, size
+
+
+def _marks(header: Header, body: memoryview) -> list[MarkAt]:
+    return decode_marks(header, columns(header, body)) if has_marks(header) else []
 
 
 def _whole_frame(content: memoryview, at: int, position: int, offset: int) -> Header | None:

@@ -1,9 +1,12 @@
 """Segments: the files of a shard, and the sidecars that let a log of any size open at once.
 
-    shard folder   := [first] segment* sidecar*
+    shard folder   := [first] segment* sidecar* unfinished*
     first          := offset in decimal, a blank, its crc32c in hexadecimal: nothing below it is served
     segment        := "BASE.log"   frames (see `frames`), BASE the offset of the first in 20 digits
-    sidecar        := "BASE.idx"   crc32c (u32, little-endian) of the rest, then MessagePack of `_Sidecar`
+                    | "BASE.zlog"  the same records packed (see `packing`); it takes the place of BASE.log
+    sidecar        := "BASE.idx" | "BASE.zidx"   of BASE.log or BASE.zlog:
+                      crc32c (u32, little-endian) of the rest, then MessagePack of `_Sidecar`
+    unfinished     := "*.new"      of no meaning: removed at the next opening
 
 A sidecar vouches for the first `size` bytes of its segment: they were on disk and whole when it was written. It is
 written when a segment is sealed, from time to time while one grows, and at close. A lost or damaged sidecar costs one
@@ -25,6 +28,8 @@ from streams.log.frames import Header
 
 INDEX_EVERY = 64 << 10
 """Bytes between index entries: a read scans the headers of at most this much before it finds its frame."""
+
+PLAIN, PACKED = ".log", ".zlog"
 
 
 class Index:
@@ -56,7 +61,7 @@ class Index:
         return self.positions[at] if at >= 0 else 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Segment:
     """One segment as readers see it: `size` bytes and the offsets [base, next) are there to be read."""
 
@@ -66,6 +71,10 @@ class Segment:
     size: int
     arrival_ms: int
     index: Index = field(default_factory=Index)
+    packed: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.packed = self.path.suffix == PACKED
 
     def extend(self, header: Header) -> None:
         """One more frame is there to be read."""
@@ -89,8 +98,13 @@ def segment_path(folder: Path, base: int) -> Path:
     return folder / f"{base:020d}.log"
 
 
+def packed_path(segment: Path) -> Path:
+    """Where the segment at `segment` lies once it is packed."""
+    return segment.with_suffix(PACKED)
+
+
 def sidecar_path(segment: Path) -> Path:
-    return segment.with_suffix(".idx")
+    return segment.with_suffix(".zidx" if segment.suffix == PACKED else ".idx")
 
 
 def write_sidecar(disk: Disk, segment: Segment, marks: dict[str, tuple[int, int]]) -> None:

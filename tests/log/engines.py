@@ -20,6 +20,8 @@ Row = tuple[str, bytes]
 async def open_engine(name: str, path: Path, clock: Clock) -> Log:
     if name == "memory":
         return MemoryLog(clock)
+    if name == "packed":
+        return await EmbeddedLog.open(path, clock=clock, segment_size_max=256, compress=True)
     return await EmbeddedLog.open(path, clock=clock, segment_size_max=4096)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +33,7 @@ STEPS = st.one_of(
     st.tuples(st.just("drop"), SHARDS),
     st.tuples(st.just("advance"), st.floats(-2, 5)),
     st.tuples(st.just("reopen")),
+    st.tuples(st.just("pack")),
 )
 
 
@@ -56,19 +59,22 @@ async def answer(log: Log, clock: ManualClock, step: tuple) -> object:  # type: 
     raise AssertionError(step)
 
 
-@given(st.lists(STEPS, max_size=30))
+@pytest.mark.parametrize("options", [{}, {"compress": True}], ids=["plain", "packed"])
+@given(steps=st.lists(STEPS, max_size=30))
 @settings(max_examples=60)
-def test_every_answer_is_the_oracles(steps: list[tuple]) -> None:  # type: ignore[type-arg]
+def test_every_answer_is_the_oracles(options: dict[str, Any], steps: list[tuple]) -> None:  # type: ignore[type-arg]
     async def run(path: Path) -> None:
         clock = ManualClock()
         oracle = MemoryLog(clock)
-        log = await EmbeddedLog.open(path, clock=clock, segment_size_max=700)
+        log = await EmbeddedLog.open(path, clock=clock, segment_size_max=700, **options)
         for step in steps:
             if step[0] == "advance":
                 clock.advance(step[1])
             elif step[0] == "reopen":
                 await log.close()
-                log = await EmbeddedLog.open(path, clock=clock, segment_size_max=700)
+                log = await EmbeddedLog.open(path, clock=clock, segment_size_max=700, **options)
+            elif step[0] == "pack":
+                await log.packed()
             else:
                 assert await answer(log, clock, step) == await answer(oracle, clock, step), step
             assert await log.shards() == await oracle.shards()

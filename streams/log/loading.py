@@ -1,0 +1,82 @@
+"""Loading: what a directory holds becomes shards, with what a crash has left behind put in order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from streams.log import packing
+from streams.log.commits import CommitLog
+from streams.log.directory import Directory
+from streams.log.disk import Disk
+from streams.log.marks import Marks
+from streams.log.recovery import recover
+from streams.log.segments import PACKED, PLAIN, Segment, sidecar_path
+from streams.log.shard import Shard
+from streams.log.tail import Tail
+
+log = logging.getLogger(__name__)
+
+
+def load(disk: Disk, directory: Directory, commits: CommitLog, segment_size_max: int) -> dict[str, Shard]:
+    """All shards by name, with what only the commit log had; the commit log is open then. Raises `OSError`, `LogError`."""
+    shards = {
+        name: load_shard(disk, directory, name, folder, segment_size_max)
+        for name, folder in directory.folders().items()
+    }
+    kept: dict[str, list[bytes]] = {}
+    for name, frame in commits.read():
+        if name in shards:
+            kept.setdefault(name, []).append(frame)
+    for name, frames in kept.items():
+        at = shards[name]
+        for found in filter(None, map(at.tail.restore, frames)):
+            at.extend(*found)
+        at.tail.sync()
+        at.tail.release()
+    commits.open()
+    return shards
+
+
+def load_shard(disk: Disk, directory: Directory, name: str, folder: Path, segment_size_max: int) -> Shard:
+    """Sealed segments by their sidecars, unread; the last one is scanned behind what its sidecar vouches for."""
+    first = directory.read_first(folder)
+    packing.sweep(disk, folder)
+    paths = sorted((path for path in folder.iterdir() if path.suffix in (PLAIN, PACKED)), key=lambda path: path.stem)
+    segments: list[Segment] = []
+    marks, next_, file_size = Marks(), first, 0
+    for path in paths:
+        segment, marks, file_size = recover(disk, path, next_, marks)
+        next_ = segment.next
+        segments.append(segment)
+    growing = None
+    if segments and not segments[-1].packed:
+        growing = segments[-1]
+        fd = disk.open(growing.path)
+        try:
+            if file_size > growing.size:
+                disk.truncate(fd, growing.size)
+            # What a killed process had written but not synced is served from now on, so it must not vanish later.
+            disk.sync(fd)
+        finally:
+            disk.close(fd)
+        if growing.size == 0:
+            segments.pop()
+            growing = None
+    tail = Tail(disk, folder, max(next_, first), growing, marks, segment_size_max)
+    if segments:
+        tail.arrival_ms = segments[-1].arrival_ms
+    trimmed = [segment for segment in segments if segment.next <= first and segment is not growing]
+    remove(disk, trimmed)
+    return Shard(name, first, segments[len(trimmed) :], tail)
+
+
+def remove(disk: Disk, segments: Iterable[Segment]) -> None:
+    """Removes the files of segments that nobody reads any more; what cannot be removed now is at the next opening."""
+    for segment in segments:
+        try:
+            disk.remove(sidecar_path(segment.path))
+            disk.remove(segment.path)
+        except OSError as error:
+            log.warning("%s: what is gone is still there: %s", segment.path, error)
