@@ -33,6 +33,8 @@ from streams.operations import (
     iterators,
     native,
     policies,
+    queue_records,
+    queues,
     records,
     shards,
     streams,
@@ -47,17 +49,22 @@ from streams.operations.retention import Janitor
 Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
 
 OPERATIONS: dict[str, Operation] = {
+    "AcknowledgeDeadLetterQueueRecords": queue_records.acknowledge_dead_letter_queue_records,
+    "AcknowledgeQueueRecords": queue_records.acknowledge_queue_records,
     "AddTagsToStream": tags.add_tags_to_stream,
     "CreateChannel": channels.refuse_channel,
+    "CreateQueue": queues.create_queue,
     "CreateStream": streams.create_stream,
     "DecreaseStreamRetentionPeriod": alterations.decrease_stream_retention_period,
     "DeleteChannel": channels.refuse_channel,
+    "DeleteQueue": queues.delete_queue,
     "DeleteResourcePolicy": policies.delete_resource_policy,
     "DeleteStream": streams.delete_stream,
     "DeregisterStreamConsumer": consumers.deregister_stream_consumer,
     "DescribeAccountSettings": accounts.describe_account_settings,
     "DescribeChannel": channels.refuse_channel,
     "DescribeLimits": accounts.describe_limits,
+    "DescribeQueue": queues.describe_queue,
     "DescribeStream": streams.describe_stream,
     "DescribeStreamConsumer": consumers.describe_stream_consumer,
     "DescribeStreamSummary": streams.describe_stream_summary,
@@ -68,6 +75,7 @@ OPERATIONS: dict[str, Operation] = {
     "GetShardIterator": iterators.get_shard_iterator,
     "IncreaseStreamRetentionPeriod": alterations.increase_stream_retention_period,
     "ListChannels": channels.refuse_channel,
+    "ListQueues": queues.list_queues,
     "ListShards": shards.list_shards,
     "ListStreamConsumers": consumers.list_stream_consumers,
     "ListStreams": streams.list_streams,
@@ -77,17 +85,23 @@ OPERATIONS: dict[str, Operation] = {
     "PutRecord": records.put_record,
     "PutRecords": records.put_records,
     "PutResourcePolicy": policies.put_resource_policy,
+    "ReceiveDeadLetterQueueRecords": queue_records.receive_dead_letter_queue_records,
+    "ReceiveQueueRecords": queue_records.receive_queue_records,
     "RegisterStreamConsumer": consumers.register_stream_consumer,
     "RemoveTagsFromStream": tags.remove_tags_from_stream,
-    "SubscribeToShard": subscriptions.subscribe_to_shard,
+    "RestoreDeadLetterQueueRecords": queue_records.restore_dead_letter_queue_records,
     "SplitShard": shards.split_shard,
     "StartStreamEncryption": alterations.start_stream_encryption,
     "StopStreamEncryption": alterations.stop_stream_encryption,
+    "SubscribeToShard": subscriptions.subscribe_to_shard,
     "TagResource": tags.tag_resource,
     "UntagResource": tags.untag_resource,
     "UpdateAccountSettings": accounts.update_account_settings,
     "UpdateChannel": channels.refuse_channel,
+    "UpdateDeadLetterQueueRecordsVisibility": queue_records.update_dead_letter_queue_records_visibility,
     "UpdateMaxRecordSize": alterations.update_max_record_size,
+    "UpdateQueue": queues.update_queue,
+    "UpdateQueueRecordsVisibility": queue_records.update_queue_records_visibility,
     "UpdateShardCount": shards.update_shard_count,
     "UpdateStreamMode": alterations.update_stream_mode,
     "UpdateStreamRecordDistributionStrategy": alterations.update_stream_record_distribution_strategy,
@@ -126,12 +140,14 @@ class Service:
         self._janitor.start()
 
     def end_subscriptions(self) -> None:
-        """Whoever is subscribed to a shard comes to a clean end, and nobody else is subscribed any more."""
+        """Whoever is subscribed to a shard or waits at a queue comes to a clean end, and nobody else is or does any more."""
         self._context.fanout.stop()
+        self._context.queues.stop()
 
     async def close(self) -> None:
         """Returns when what was begun has ended. The log stays open. Closing twice does nothing."""
         await self._janitor.stop()
+        await self._context.queues.close()
         await self._controller.close()
         await self._checkpoints.close()
 

@@ -1,4 +1,4 @@
-"""The catalog: which streams exist, with their shards and consumers. Built from events; `apply` is the only mutator.
+"""The catalog: which streams exist, with their shards, consumers and queues. Built from events; `apply` is the only mutator.
 
 Streams are values: an event replaces a stream by another one, so whoever holds a `Stream` holds a consistent picture, and
 whether anything has changed is a question of identity.
@@ -20,6 +20,10 @@ from streams.control.events import (
     ConsumerTagged,
     Founded,
     PolicyPut,
+    QueueChanged,
+    QueueCreated,
+    QueueDeleted,
+    QueueGone,
     ShardsExpired,
     ShardsMerged,
     ShardSplit,
@@ -28,6 +32,7 @@ from streams.control.events import (
     StreamDeleted,
     StreamGone,
 )
+from streams.control.queue import Queue
 from streams.control.stream import Key, Stream, StreamConsumer, StreamShard
 from streams.core.scope import Scope
 from streams.core.shards import HashRange
@@ -49,6 +54,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     streams: list[Stream]
     policies: dict[str, str] = {}
     accounts: list[Account] = []
+    queues: list[Queue] = []
 
 
 class Catalog:
@@ -60,6 +66,8 @@ class Catalog:
         self.policies: dict[str, str] = {}
         """Resource policies by ARN."""
         self.accounts: dict[Scope, Account] = {}
+        self.queues: dict[str, Queue] = {}
+        """By id."""
         self._keys: dict[str, Key] = {}
 
     def by_id(self, stream_id: str) -> Stream | None:
@@ -79,6 +87,7 @@ class Catalog:
             streams=list(self.streams.values()),
             policies=dict(self.policies),
             accounts=list(self.accounts.values()),
+            queues=list(self.queues.values()),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -87,6 +96,7 @@ class Catalog:
         self._keys = {stream.id: stream.key for stream in snapshot.streams}
         self.policies = dict(snapshot.policies)
         self.accounts = {Scope(account.account, account.region): account for account in snapshot.accounts}
+        self.queues = {queue.id: queue for queue in snapshot.queues}
 
     @singledispatchmethod
     def apply(self, event: AnyEvent) -> None:
@@ -206,6 +216,27 @@ class Catalog:
             if consumer.name == event.name:
                 self.policies.pop(consumer.arn, None)
         self._change(event.id, consumers=tuple(one for one in stream.consumers if one.name != event.name))
+
+    @apply.register
+    def _(self, event: QueueCreated) -> None:
+        self.queues[event.id] = event.queue(self._stream(event.stream))
+
+    @apply.register
+    def _(self, event: QueueChanged) -> None:
+        fields: dict[str, object] = {
+            name: value for name in ("attributes", "tags") if (value := getattr(event, name)) is not None
+        }
+        if event.active_ms:
+            fields |= {"busy": "UPDATING", "busy_ms": event.active_ms}
+        self.queues[event.id] = msgspec.structs.replace(self.queues[event.id], **fields)
+
+    @apply.register
+    def _(self, event: QueueDeleted) -> None:
+        self.queues[event.id] = msgspec.structs.replace(self.queues[event.id], gone_ms=event.gone_ms)
+
+    @apply.register
+    def _(self, event: QueueGone) -> None:
+        self.policies.pop(self.queues.pop(event.id).arn, None)
 
     @apply.register
     def _(self, event: PolicyPut) -> None:

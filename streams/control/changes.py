@@ -13,7 +13,7 @@ from streams.control.catalog import Catalog
 from streams.control.decisions import Decision, busy_until, find_stream, not_active
 from streams.control.events import StreamChanged
 from streams.control.stream import Key, Stream
-from streams.core.errors import InvalidArgument, ValidationError
+from streams.core.errors import InvalidArgument, ResourceInUse, ValidationError
 from streams.core.scope import Scope
 
 RETENTION_MIN, RETENTION_MAX = 24, 8760
@@ -94,6 +94,11 @@ def change_mode(
 ) -> Decision[None]:
     """The shards stay as they are."""
     stream = _active(catalog, now_ms, key)
+    if not on_demand and any(one.stream_id == stream.id and not one.gone(now_ms) for one in catalog.queues.values()):
+        raise ResourceInUse(
+            f"Stream {stream.name} under account {stream.account} has queues, which are only supported in On-Demand mode."
+            " Delete them first."
+        )
     check_warm(catalog, stream.scope, on_demand, warm_mibps)
     return _changed(
         stream,

@@ -8,12 +8,15 @@ from streams.control.catalog import Catalog
 from streams.control.decisions import Decision, busy_until, find_stream, not_active
 from streams.control.events import AnyEvent, ConsumerDeregistered, ConsumerGone, ConsumerRegistered
 from streams.control.resources import find_consumer
-from streams.control.stream import Key, StreamConsumer
+from streams.control.stream import Key, Stream, StreamConsumer
 from streams.control.tags import check_tags
 from streams.core.errors import LimitExceeded, ResourceInUse
 
 CONSUMERS_MAX = 20
-"""Consumers of one stream: AWS's. Queues count too."""
+"""Consumers and queues of one stream: AWS's."""
+
+CONSUMERS_ADVANTAGE_MAX = 50
+"""The same for an on-demand stream where MinimumThroughputBillingCommitment is ENABLED."""
 
 CREATING_MAX = 5
 """Consumers of one stream that may be CREATING at a time: AWS's."""
@@ -29,13 +32,8 @@ def register(
     check_tags(f"consumer {name}", tags, tags)
     if stream.consumer(name, now_ms) is not None:
         raise ResourceInUse(f"Consumer {name} under stream {stream.name} already exists for account {stream.account}.")
-    there = [consumer for consumer in stream.consumers if not consumer.gone(now_ms)]
-    if len(there) >= CONSUMERS_MAX:
-        raise LimitExceeded(
-            f"Stream {stream.name} under account {stream.account} has {len(there)} registered consumers, the most that a"
-            f" stream can have."
-        )
-    if sum(consumer.status(now_ms) == "CREATING" for consumer in there) >= CREATING_MAX:
+    check_consumer_limit(catalog, stream, now_ms)
+    if sum(consumer.status(now_ms) == "CREATING" for consumer in stream.consumers) >= CREATING_MAX:
         raise LimitExceeded(
             f"Stream {stream.name} under account {stream.account} has {CREATING_MAX} consumers in state CREATING, the"
             " most that a stream can have at a time."
@@ -52,6 +50,19 @@ def register(
         stream_arn=stream.arn, name=name, created_ms=at_ms, active_ms=max(active_ms, now_ms + 1), tags=dict(tags)
     )
     return Decision(reply, tuple(events))
+
+
+def check_consumer_limit(catalog: Catalog, stream: Stream, now_ms: int) -> None:
+    """Raises `LimitExceeded` where the stream has as many consumers and queues as it can have."""
+    consumers = sum(not consumer.gone(now_ms) for consumer in stream.consumers)
+    queues = sum(queue.stream_id == stream.id and not queue.gone(now_ms) for queue in catalog.queues.values())
+    account = catalog.accounts.get(stream.scope)
+    advantage = stream.on_demand and account is not None and account.ended_ms is None
+    if consumers + queues >= (CONSUMERS_ADVANTAGE_MAX if advantage else CONSUMERS_MAX):
+        raise LimitExceeded(
+            f"Stream {stream.name} under account {stream.account} has {consumers + queues} registered consumers, the most"
+            f" that a stream can have."
+        )
 
 
 def deregister(catalog: Catalog, now_ms: int, arn: str, delete_ms: int) -> Decision[None]:

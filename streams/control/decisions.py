@@ -13,6 +13,7 @@ from streams.control.catalog import Catalog
 from streams.control.events import (
     AnyEvent,
     ConsumerGone,
+    QueueGone,
     ShardsExpired,
     StreamCreated,
     StreamDeleted,
@@ -75,7 +76,7 @@ def create_stream(
     if old is not None:
         if not old.gone(now_ms):
             raise ResourceInUse(f"Stream {new.name} under account {scope.account} already exists.")
-        events.append(StreamGone(at_ms=now_ms, id=old.id))
+        events += [*_queues_gone(catalog, now_ms, old), StreamGone(at_ms=now_ms, id=old.id)]
     if sum(stream.being_created(now_ms) for stream in catalog.of_scope(scope)) >= CREATING_MAX:
         raise LimitExceeded(
             f"{CREATING_MAX} streams under account {scope.account} are in state CREATING, the most at a time."
@@ -109,7 +110,7 @@ def delete_stream(
 ) -> Decision[Stream]:
     """The stream as it was. Deleting a stream that is DELETING changes nothing, unless it is to be gone at once.
 
-    Raises `ResourceInUse` where consumers are registered that are not to go with it.
+    Raises `ResourceInUse` where it has queues, or consumers that are not to go with it.
     """
     stream = find_stream(catalog, key, now_ms)
     if not with_consumers and any(not consumer.gone(now_ms) for consumer in stream.consumers):
@@ -117,16 +118,20 @@ def delete_stream(
             f"Stream {stream.name} under account {stream.account} has registered consumers. Deregister them, or set"
             " EnforceConsumerDeletion."
         )
+    if any(queue.stream_id == stream.id and not queue.gone(now_ms) for queue in catalog.queues.values()):
+        raise ResourceInUse(f"Stream {stream.name} under account {stream.account} has queues. Delete them first.")
     if delete_ms == 0:
-        return Decision(stream, (StreamGone(at_ms=now_ms, id=stream.id),))
+        return Decision(stream, (*_queues_gone(catalog, now_ms, stream), StreamGone(at_ms=now_ms, id=stream.id)))
     if stream.gone_ms is not None:
         return Decision(stream)
     return Decision(stream, (StreamDeleted(at_ms=now_ms, id=stream.id, gone_ms=now_ms + delete_ms),))
 
 
 def sweep(catalog: Catalog, now_ms: int) -> Decision[None]:
-    """Forgets the streams whose deletion is over and the closed shards whose records have all aged out."""
-    events: list[AnyEvent] = []
+    """Forgets the streams and queues whose deletion is over and the closed shards whose records have all aged out."""
+    events: list[AnyEvent] = [
+        QueueGone(at_ms=now_ms, id=queue.id) for queue in catalog.queues.values() if queue.gone(now_ms)
+    ]
     for stream in catalog.streams.values():
         if stream.gone(now_ms):
             events.append(StreamGone(at_ms=now_ms, id=stream.id))
@@ -141,6 +146,11 @@ def sweep(catalog: Catalog, now_ms: int) -> Decision[None]:
         if expired:
             events.append(ShardsExpired(at_ms=now_ms, id=stream.id, shards=expired))
     return Decision(None, tuple(events))
+
+
+def _queues_gone(catalog: Catalog, now_ms: int, stream: Stream) -> list[AnyEvent]:
+    """Queues whose deletion is over go before their stream."""
+    return [QueueGone(at_ms=now_ms, id=queue.id) for queue in catalog.queues.values() if queue.stream_id == stream.id]
 
 
 def check_shard_limit(catalog: Catalog, scope: Scope, more: int, shards_max: int) -> None:

@@ -14,6 +14,9 @@ from typing import TypeVar
 
 import msgspec
 
+from streams.control.queue import Position, Queue, QueueAttributes
+from streams.control.stream import Stream
+
 _VERSION = b"\x01"
 
 
@@ -136,6 +139,62 @@ class ConsumerGone(Event, frozen=True, kw_only=True):
     name: str
 
 
+class QueueCreated(Event, frozen=True, kw_only=True):
+    """A queue over the stream of the id `stream`. Becomes ACTIVE at `active_ms`; the other fields as in `Queue`."""
+
+    account: str
+    region: str
+    name: str
+    id: str
+    stream: str
+    position: Position
+    start_ms: int
+    starts: dict[int, int]
+    attributes: QueueAttributes
+    active_ms: int
+    tags: dict[str, str] = {}
+
+    def queue(self, stream: Stream) -> Queue:
+        """The queue that it makes."""
+        return Queue(
+            account=self.account,
+            region=self.region,
+            name=self.name,
+            id=self.id,
+            created_ms=self.at_ms,
+            stream_id=stream.id,
+            stream_name=stream.name,
+            position=self.position,
+            start_ms=self.start_ms,
+            starts=self.starts,
+            attributes=self.attributes,
+            busy_ms=self.active_ms,
+            tags=self.tags,
+        )
+
+
+class QueueChanged(Event, frozen=True, kw_only=True):
+    """What is None stays; `tags` are whole. UPDATING until `active_ms`."""
+
+    id: str
+    attributes: QueueAttributes | None = None
+    tags: dict[str, str] | None = None
+    active_ms: int = 0
+
+
+class QueueDeleted(Event, frozen=True, kw_only=True):
+    """DELETING until `gone_ms`."""
+
+    id: str
+    gone_ms: int
+
+
+class QueueGone(Event, frozen=True, kw_only=True):
+    """Nothing of it is left."""
+
+    id: str
+
+
 class PolicyPut(Event, frozen=True, kw_only=True):
     """The resource of this ARN has this policy; none where it is empty."""
 
@@ -164,6 +223,10 @@ AnyEvent = (
     | ConsumerTagged
     | ConsumerDeregistered
     | ConsumerGone
+    | QueueCreated
+    | QueueChanged
+    | QueueDeleted
+    | QueueGone
     | PolicyPut
     | AccountChanged
 )

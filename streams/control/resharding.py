@@ -164,11 +164,15 @@ def _changeable(catalog: Catalog, now_ms: int, key: Key) -> Stream:
     stream = find_stream(catalog, key, now_ms)
     if stream.status(now_ms) != "ACTIVE":
         raise not_active(stream, now_ms)
+    _check_provisioned(stream)
+    return stream
+
+
+def _check_provisioned(stream: Stream) -> None:
     if stream.on_demand:
         raise ValidationError(
             f"Request is invalid. Stream {stream.name} under account {stream.account} is in On-Demand mode."
         )
-    return stream
 
 
 def _open_shard(stream: Stream, now_ms: int, shard: int | str) -> StreamShard:

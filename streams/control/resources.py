@@ -1,7 +1,8 @@
-"""Resources by their ARN: streams and consumers, what tags and policies hang on.
+"""Resources by their ARN: streams, consumers and queues, what tags and policies hang on.
 
 stream    arn:aws:kinesis:REGION:ACCOUNT:stream/NAME
 consumer  arn:aws:kinesis:REGION:ACCOUNT:stream/NAME/consumer/NAME:SECOND      ; of its creation
+queue     arn:aws:kinesis:REGION:ACCOUNT:queue/ID
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ import re
 
 from streams.control.catalog import Catalog
 from streams.control.decisions import find_stream
+from streams.control.queue import Queue
 from streams.control.stream import Key, Stream, StreamConsumer
 from streams.core.errors import InvalidArgument, ResourceNotFound
 
-Resource = Stream | StreamConsumer
+Resource = Stream | StreamConsumer | Queue
 
 _ARN = re.compile(
     r"arn:[^:]+:kinesis:(?P<region>[^:]*):(?P<account>\d{12}):stream/(?P<stream>[^/]+)(?P<consumer>/consumer/[^/:]+:\d+)?"
 )
+_QUEUE_ARN = re.compile(r"arn:[^:]+:kinesis:(?P<region>[^:]*):(?P<account>\d{12}):queue/(?P<id>\S+)")
 
 
 def find_resource(catalog: Catalog, arn: str, now_ms: int) -> Resource:
     """Raises `InvalidArgument` for what is no such ARN, `ResourceNotFound`."""
+    if ":queue/" in arn:
+        return find_queue(catalog, arn, now_ms)
     parts = _ARN.fullmatch(arn)
     if parts is None:
         raise InvalidArgument(f"{arn} is not the ARN of a stream, a consumer or a queue.")
@@ -41,3 +46,14 @@ def find_consumer(catalog: Catalog, arn: str, now_ms: int) -> tuple[Stream, Stre
             if consumer.arn == arn and not consumer.gone(now_ms):
                 return stream, consumer
     raise ResourceNotFound(f"Consumer {arn} not found.")
+
+
+def find_queue(catalog: Catalog, arn: str, now_ms: int) -> Queue:
+    """Raises `InvalidArgument` for what is no such ARN, `ResourceNotFound`."""
+    parts = _QUEUE_ARN.fullmatch(arn)
+    if parts is None:
+        raise InvalidArgument(f"QueueARN {arn} is not the ARN of a queue.")
+    queue = catalog.queues.get(parts["id"])
+    if queue is None or queue.gone(now_ms) or (queue.account, queue.region) != (parts["account"], parts["region"]):
+        raise ResourceNotFound(f"Queue {arn} not found.")
+    return queue

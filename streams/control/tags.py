@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 
 from streams.control.catalog import Catalog
 from streams.control.decisions import Decision
-from streams.control.events import AnyEvent, ConsumerTagged, StreamChanged
+from streams.control.events import AnyEvent, ConsumerTagged, QueueChanged, StreamChanged
+from streams.control.queue import Queue
 from streams.control.resources import Resource, find_resource
 from streams.control.stream import Stream
 from streams.core.errors import InvalidArgument
@@ -51,11 +52,13 @@ def stream_text(name: str, account: str) -> str:
 def _named(resource: Resource) -> str:
     if isinstance(resource, Stream):
         return stream_text(resource.name, resource.account)
-    return f"consumer {resource.name}"
+    return f"{'queue' if isinstance(resource, Queue) else 'consumer'} {resource.name}"
 
 
 def _tagged(catalog: Catalog, now_ms: int, resource: Resource, tags: dict[str, str]) -> AnyEvent:
     if isinstance(resource, Stream):
         return StreamChanged(at_ms=now_ms, id=resource.id, tags=tags)
+    if isinstance(resource, Queue):
+        return QueueChanged(at_ms=now_ms, id=resource.id, tags=tags)
     stream = next(one for one in catalog.streams.values() if resource in one.consumers)
     return ConsumerTagged(at_ms=now_ms, id=stream.id, name=resource.name, tags=tags)

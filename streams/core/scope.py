@@ -18,6 +18,9 @@ class Scope:
     def stream_arn(self, name: str) -> str:
         return f"arn:aws:kinesis:{self.region}:{self.account}:stream/{name}"
 
+    def queue_arn(self, queue_id: str) -> str:
+        return f"arn:aws:kinesis:{self.region}:{self.account}:queue/{queue_id}"
+
     def delivery_stream_arn(self, name: str) -> str:
         return f"arn:aws:firehose:{self.region}:{self.account}:deliverystream/{name}"
 

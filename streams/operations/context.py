@@ -10,11 +10,13 @@ from streams.control import decisions
 from streams.control.catalog import Catalog
 from streams.control.controller import Controller
 from streams.control.decisions import find_stream
+from streams.control.queue import QUEUES
 from streams.control.stream import ORIGIN, Key, Stream
 from streams.core.clock import Clock
 from streams.core.errors import ShardUnknown
 from streams.core.scope import Scope
 from streams.core.settings import Settings
+from streams.core.waits import first
 from streams.log.log import Log
 from streams.operations.arrivals import Arrivals
 from streams.operations.fanout import Fanout
@@ -24,7 +26,8 @@ from streams.operations.live import Live
 from streams.operations.metrics import Metrics
 from streams.operations.throttles import Throttles
 from streams.operations.tokens import Tokens
-from streams.operations.waits import arrival, first
+from streams.operations.waits import arrival
+from streams.queues.registry import Queues
 
 
 class Context:
@@ -45,6 +48,7 @@ class Context:
         self.metrics = Metrics()
         self.lag = Lag(clock)
         self.fanout = Fanout(self._news)
+        self.queues = Queues(log, clock)
         self._live: dict[str, Live] = {}
 
     def opened(self) -> None:
@@ -111,13 +115,17 @@ class Context:
         await self.drop_orphans()
 
     async def drop_orphans(self) -> None:
-        """Drops the shards of the log that no stream owns: of deleted streams, expired shards, creations cut short.
+        """Drops the shards of the log that no stream or queue owns: of deleted ones, expired shards, creations cut short.
 
         Under the controller's lock, since a creation makes its shards before the stream that owns them.
         """
         async with self.controller.quiet():
+            await self.queues.keep(self.catalog.queues)
             owned = {name for stream in self.catalog.streams.values() for name in stream.logs()}
-            orphans = [name for name in await self.log.shards() if name.startswith(ORIGIN) and name not in owned]
+            owned |= {queue.log for queue in self.catalog.queues.values()}
+            orphans = [
+                name for name in await self.log.shards() if name.startswith((ORIGIN, QUEUES)) and name not in owned
+            ]
             for name in orphans:
                 await self.log.drop(name)
         self.arrivals.forget(orphans)

@@ -8,11 +8,12 @@ from streams.control.stream import Stream, StreamShard
 from streams.core.exchange import Fetch
 from streams.core.records import Batch
 from streams.core.scope import Scope
+from streams.core.waits import first
 from streams.operations.addressing import find_shard, parse_shard_id
 from streams.operations.context import Context
 from streams.operations.native import check_positions
 from streams.operations.reading import read
-from streams.operations.waits import arrival, first
+from streams.operations.waits import arrival
 
 Asked = dict[str, tuple[StreamShard, int]]
 

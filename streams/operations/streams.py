@@ -8,6 +8,7 @@ from typing import Any
 from streams.control import decisions
 from streams.control.changes import check_distribution, check_warm
 from streams.control.decisions import NewStream
+from streams.control.queues import queues_of
 from streams.control.stream import Stream, StreamShard
 from streams.control.tags import check_tags, stream_text
 from streams.core import sequence
@@ -81,6 +82,7 @@ async def describe_stream_summary(context: Context, request: Any, scope: Scope) 
     summary = _description(stream, now_ms) | {
         "OpenShardCount": sum(shard.open for shard in shown_shards(stream, now_ms)),
         "ConsumerCount": sum(not consumer.gone(now_ms) for consumer in stream.consumers),
+        "QueueCount": sum(1 for _ in queues_of(context.catalog, stream.id, now_ms)),
         "ChannelCount": 0,
         "MaxRecordSizeInKiB": stream.record_size_max_kib,
         "StreamId": stream.id,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 import cbor2
 import pytest
 from botocore.config import Config
@@ -25,7 +26,7 @@ from streams.core.errors import LogFull, SettingsError
 from streams.core.settings import Settings
 from streams.service import REFUSED as OPERATIONS_REFUSED
 from streams.service import Service
-from streams.wire.model import load
+from streams.wire.model import SHIPPED, load
 
 JSON = "application/x-amz-json-1.1"
 CBOR = "application/x-amz-cbor-1.1"
@@ -38,7 +39,10 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
 
 
 def client(app: App, service: str = "kinesis", *, secret: str = "secret", key: str = "key", region: str = "us-east-1"):
-    return boto3.client(
+    session = botocore.session.Session()
+    # All operations, whatever botocore this is.
+    session.set_config_variable("data_path", str(SHIPPED))
+    return boto3.Session(botocore_session=session).client(
         service,
         endpoint_url=app.url,
         region_name=region,
@@ -123,6 +127,36 @@ async def test_every_operation_through_boto3(app: App) -> None:
         warm = call("UpdateStreamWarmThroughput", StreamARN=arn, WarmThroughputMiBps=5)
         assert warm["WarmThroughput"] == {"TargetMiBps": 5, "CurrentMiBps": 5}
         assert call("DescribeLimits")["OnDemandStreamCount"] == 1
+        configuration = [{"StreamARN": arn, "StartingPosition": {"Type": "TRIM_HORIZON"}}]
+        queue = call("CreateQueue", QueueName="q", StreamConfigurationList=configuration)
+        queue_arn = queue["QueueDescription"]["QueueARN"]
+        attributes = {"DeadLetterConfiguration": {"TargetType": "BUILT_IN", "MaxReceiveCount": 1}}
+        call("UpdateQueue", QueueARN=queue_arn, QueueAttributes=attributes)
+        assert call("DescribeQueue", QueueARN=queue_arn)["QueueDescription"]["QueueStatus"] == "ACTIVE"
+        assert [one["QueueARN"] for one in call("ListQueues")["QueueSummaries"]] == [queue_arn]
+
+        def take(operation: str, **parameters: Any) -> list[dict[str, Any]]:
+            found = call(operation, QueueARN=queue_arn, **parameters)["QueueRecords"]
+            return [{"ReceiptHandle": one["ReceiptHandle"]} for one in found]
+
+        def change(operation: str, entries: list[dict[str, Any]]) -> None:
+            reply = call(operation, QueueARN=queue_arn, Entries=entries)
+            assert reply["Failed"] == []
+            assert len(reply["Successful"]) == len(entries) > 0
+
+        received = take("ReceiveQueueRecords")
+        assert len(received) == 4
+        change("AcknowledgeQueueRecords", received[:1])
+        now = {"VisibilityTimeoutSeconds": 0}
+        change("UpdateQueueRecordsVisibility", [one | now for one in received[1:]])
+        dead = take("ReceiveDeadLetterQueueRecords", WaitTimeSeconds=20, VisibilityTimeoutSeconds=60)
+        assert len(dead) == 3
+        change("AcknowledgeDeadLetterQueueRecords", dead[:1])
+        change("RestoreDeadLetterQueueRecords", dead[1:2])
+        change("UpdateDeadLetterQueueRecordsVisibility", [one | now for one in dead[2:]])
+        assert len(take("ReceiveQueueRecords")) == 1
+        assert len(take("ReceiveDeadLetterQueueRecords")) == 1
+        call("DeleteQueue", QueueARN=queue_arn)
         call("DeleteStream", StreamName="s")
         assert call("ListStreams")["StreamNames"] == []
 

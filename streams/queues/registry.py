@@ -1,0 +1,71 @@
+"""The queues at work: one dispatcher for each that is in use, opened when it is first asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Container
+
+from streams.control.queue import Queue
+from streams.core.clock import Clock
+from streams.core.errors import ResourceNotFound
+from streams.log.log import Log
+from streams.queues.dispatcher import Dispatcher
+from streams.queues.events import Lost
+from streams.queues.store import Store
+from streams.queues.supply import Source
+
+
+class Queues:
+    def __init__(self, log: Log, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._dispatchers: dict[str, asyncio.Task[Dispatcher]] = {}
+        self._stopped = False
+
+    async def dispatcher(self, queue: Queue, source: Callable[[], Source]) -> Dispatcher:
+        """The queue's only one. Raises `LogError` where its journal cannot be read."""
+        task = self._dispatchers.get(queue.id)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._dispatchers[queue.id] = asyncio.create_task(self._open(queue, source()))
+        return await asyncio.shield(task)
+
+    def stop(self) -> None:
+        """Whoever waits at a queue is answered, with nothing, and so is whoever comes."""
+        self._stopped = True
+        for task in self._dispatchers.values():
+            if task.done() and not task.cancelled() and task.exception() is None:
+                task.result().end_waits()
+
+    async def delete(self, queue: Queue) -> None:
+        """It delivers no more: whoever waits at it gets `ResourceNotFound`."""
+        task = self._dispatchers.pop(queue.id, None)
+        if task is not None:
+            await _close(task, ResourceNotFound(f"Queue {queue.arn} not found."))
+
+    async def keep(self, there: Container[str]) -> None:
+        """Only those of `there`, by id."""
+        for queue_id in [one for one in self._dispatchers if one not in there]:
+            await _close(self._dispatchers.pop(queue_id), ResourceNotFound("The queue was deleted."))
+
+    async def close(self) -> None:
+        self.stop()
+        while self._dispatchers:
+            _, task = self._dispatchers.popitem()
+            await _close(task)
+
+    async def _open(self, queue: Queue, source: Source) -> Dispatcher:
+        store = await Store.open(self._log, queue.log, queue.starts)
+        for shard in source.shards():
+            end, cursor = await source.tip(shard), store.state.cursor(shard.index)
+            if cursor > end:
+                store.record(Lost([(shard.index, end, cursor - end)]))
+        dispatcher = Dispatcher(store, source, self._clock)
+        if self._stopped:
+            dispatcher.end_waits()
+        return dispatcher
+
+
+async def _close(task: asyncio.Task[Dispatcher], error: ResourceNotFound | None = None) -> None:
+    (dispatcher,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(dispatcher, Dispatcher):
+        await dispatcher.close(error)

@@ -1,0 +1,101 @@
+"""The state of one queue made durable: its journal, with commits that share a write."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from streams.control.journal import Journal
+from streams.core.errors import HeadraceError, LogError
+from streams.log.log import Log
+from streams.queues.events import AnyEvent, decode_event, decode_snapshot, encode
+from streams.queues.state import State
+
+_logger = logging.getLogger(__name__)
+
+SNAPSHOT_EVENTS = 20_000
+"""Events after which a snapshot is written: they replay in some 100 ms."""
+
+SNAPSHOT_SHARE = 5
+"""A snapshot costs as much as there are records out: it waits for at least a fifth as many events."""
+
+
+class Store:
+    """What is recorded is so at once in memory, and durable when `durable` returns. Open it with `open`."""
+
+    def __init__(self, journal: Journal, state: State) -> None:
+        self.state = state
+        self._journal = journal
+        self._pending: list[bytes] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._torn = False
+
+    @classmethod
+    async def open(cls, log: Log, name: str, starts: dict[int, int]) -> Store:
+        """`starts` for a queue of which nothing is in its journal. Raises `LogError`, `ValueError`."""
+        journal = Journal(log, name)
+        replay = await journal.open()
+        state = State(starts) if replay.snapshot is None else State.restored(decode_snapshot(replay.snapshot))
+        for data in replay.events:
+            state.apply(decode_event(data))
+        return cls(journal, state)
+
+    def record(self, event: AnyEvent) -> None:
+        self.state.apply(event)
+        self._pending.append(encode(event))
+
+    async def durable(self) -> None:
+        """Returns when all that was recorded before is. Raises `LogError`: then it holds in memory nevertheless, and what
+        the journal lacks is made up for by a snapshot, before anything else is durable."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+        await waiting
+
+    async def close(self) -> None:
+        """Returns when what was recorded is durable, or cannot be."""
+        if self._pending:
+            try:
+                await self.durable()
+            except LogError as error:
+                _logger.warning("a queue's journal: its latest events are not stored: %s", error)
+        if self._writing is not None:
+            await self._writing
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                # All that goes on in this turn of the loop shares the write.
+                await asyncio.sleep(0)
+                events, self._pending = self._pending, []
+                waiting, self._waiting = self._waiting, []
+                error = await self._commit(events)
+                for one in waiting:
+                    if one.done():
+                        continue
+                    if error is None:
+                        one.set_result(None)
+                    else:
+                        one.set_exception(error)
+        finally:
+            self._writing = None
+
+    async def _commit(self, events: list[bytes]) -> HeadraceError | None:
+        due = max(SNAPSHOT_EVENTS, self.state.count // SNAPSHOT_SHARE)
+        snapshot = self._torn or self._journal.events_since_snapshot >= due
+        try:
+            if snapshot:
+                await self._journal.snapshot(encode(self.state.snapshot()))
+            else:
+                await self._journal.append(events)
+        except LogError as error:
+            self._torn = True
+            return error
+        except Exception as error:
+            self._torn = True
+            _logger.exception("a queue's journal")
+            return LogError(f"the queue's journal could not be written: {error!r}")
+        self._torn = False
+        return None
