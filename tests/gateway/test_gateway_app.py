@@ -13,8 +13,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import boto3
-import botocore.session
 import cbor2
 import pytest
 from botocore.config import Config
@@ -26,7 +24,8 @@ from streams.core.errors import LogFull, SettingsError
 from streams.core.settings import Settings
 from streams.service import REFUSED as OPERATIONS_REFUSED
 from streams.service import Service
-from streams.wire.model import SHIPPED, load
+from streams.wire.model import load
+from tests.aws import session
 
 JSON = "application/x-amz-json-1.1"
 CBOR = "application/x-amz-cbor-1.1"
@@ -39,10 +38,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
 
 
 def client(app: App, service: str = "kinesis", *, secret: str = "secret", key: str = "key", region: str = "us-east-1"):
-    session = botocore.session.Session()
-    # All operations, whatever botocore this is.
-    session.set_config_variable("data_path", str(SHIPPED))
-    return boto3.Session(botocore_session=session).client(
+    return session().client(
         service,
         endpoint_url=app.url,
         region_name=region,

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-import boto3
 from botocore.config import Config
+
+from tests.aws import session
 
 READY = re.compile(r"(http://[0-9.]+:\d+)")
 READY_S_MAX = 30.0
@@ -102,9 +103,9 @@ class ServerProcess:
     def tail(self) -> str:
         return self.log.read_text()[-4000:]
 
-    def client(self, service: str, **config: object) -> boto3.client:
+    def client(self, service: str, **config: object) -> Any:
         """A boto3 client of this server that does not retry by itself: a test decides what a failure means."""
-        return boto3.client(
+        return session().client(
             service,
             endpoint_url=self.url,
             region_name="us-east-1",

@@ -1,0 +1,14 @@
+"""boto3 as its users have it, but that it knows all operations whatever botocore is installed."""
+
+from __future__ import annotations
+
+import boto3
+import botocore.session
+
+from streams.wire.model import SHIPPED
+
+
+def session() -> boto3.Session:
+    core = botocore.session.Session()
+    core.set_config_variable("data_path", str(SHIPPED))
+    return boto3.Session(botocore_session=core)
