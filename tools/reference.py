@@ -39,7 +39,7 @@ def operations_page() -> str:
         f"# Operations\n\n{MADE}",
         "What AWS's models know (botocore's, or the newer one that Headrace ships), and what of it works here. The five "
         "channel operations, stream to S3 without Firehose, are refused with a `ValidationException` that says so. An "
-        "operation that is not built yet answers `UnsupportedOperationException` with a sentence.\n",
+        "operation of another service that is not built answers `UnsupportedOperationException` with a sentence.\n",
     ]
     for title, service, built in (
         ("Kinesis Data Streams", "kinesis", Service.implemented),

@@ -10,8 +10,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 
+from streams.wire.model import SHIPPED
 from tests.system.process import ServerProcess
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -38,7 +40,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_examples_of_a_page_run(page: str, server: ServerProcess, tmp_path: Path) -> None:
+def test_the_examples_of_a_page_run(
+    page: str, server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As the pages say to do with an older boto3.
+    monkeypatch.setenv("AWS_DATA_PATH", str(SHIPPED))
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     names: dict[str, object] = {}
     _write_files(page, tmp_path)
     for example in EXAMPLE.finditer((ROOT / page).read_text()):
