@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from dataclasses import dataclass
 from typing import cast
 
 import httptools
+
+from streams.wire.sigv4 import sign
+
+ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
+
+SECRET = "BENCHMARK_SECRET"
+"""The variable of the environment that holds the secret key of `ACCESS_KEY`, where requests are to be signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +83,28 @@ class Connection:
 
 
 def request(host: str, port: int, operation: str, body: bytes, service: str = "Kinesis_20131202") -> bytes:
-    """The bytes of an AWS JSON 1.1 request. It looks signed, as servers without credentials ask of it; nobody checks."""
-    head = (
-        f"POST / HTTP/1.1\r\nHost: {host}:{port}\r\n"
-        f"Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: {service}.{operation}\r\n"
-        "X-Amz-Date: 20260101T000000Z\r\n"
-        "Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260101/us-east-1/kinesis/aws4_request, "
-        f"SignedHeaders=host;x-amz-date;x-amz-target, Signature={'0' * 64}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    """The bytes of an AWS JSON 1.1 request. It looks signed, as servers without credentials ask of it and nobody checks;
+    where `SECRET` is set it is."""
+    headers = {
+        "host": f"{host}:{port}",
+        "content-type": "application/x-amz-json-1.1",
+        "x-amz-target": f"{service}.{operation}",
+        "x-amz-date": "20260101T000000Z",
+        "authorization": f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20260101/us-east-1/kinesis/aws4_request, "
+        f"SignedHeaders=host;x-amz-date;x-amz-target, Signature={'0' * 64}",
+    }
+    secret = os.environ.get(SECRET)
+    if secret:
+        headers = sign(
+            "POST",
+            "/",
+            headers,
+            body,
+            access_key=ACCESS_KEY,
+            secret_key=secret,
+            region="us-east-1",
+            service="kinesis",
+            now_ms=time.time_ns() // 1_000_000,
+        )
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST / HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body

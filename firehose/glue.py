@@ -46,6 +46,13 @@ class Glue:
             raise UnsupportedOperation(f"Headrace does not offer {operation} yet.")
         return await run(request, scope)
 
+    def resource(self, request: Any, scope: Scope) -> str | None:
+        """The ARN of the table or database that a request is about; None where it is about none."""
+        database, name = getattr(request, "database_name", None), getattr(request, "name", None)
+        if database is None:
+            return None if name is None else f"arn:aws:glue:{scope.region}:{scope.account}:database/{name}"
+        return f"arn:aws:glue:{scope.region}:{scope.account}:table/{database}/{name or '*'}"
+
     async def _create_database(self, request: Any, scope: Scope) -> Any:
         given = plain(request.database_input)
         name = given["Name"] = given["Name"].lower()

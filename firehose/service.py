@@ -104,6 +104,11 @@ class Firehose:
             raise UnsupportedOperation(f"Headrace does not offer {operation} yet.")
         return await run(self._context, request, scope)
 
+    def resource(self, request: Any, scope: Scope) -> str | None:
+        """The ARN of the delivery stream that a request is about; None where it is about none."""
+        name = getattr(request, "delivery_stream_name", None)
+        return None if name is None else scope.delivery_stream_arn(name)
+
     def _start(self, stream: DeliveryStream) -> None:
         created, settings = stream.created, self._settings
         destination = Destination.of(created.destination)

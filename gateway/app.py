@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
 from firehose import Firehose
-from gateway import tls
 from gateway.auth import Auth, check_exposed
 from gateway.desk import Desk, Row
+from gateway.renewal import Renewal
 from gateway.server import Server
+from gateway.tls import Tls
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
 from streams.core.settings import Settings
@@ -22,12 +24,12 @@ from streams.service import Service
 class App:
     """A running headrace. `await App.start(settings)`, then `url`, then `stop`; or ``async with await App.start(…)``."""
 
-    def __init__(self, server: Server, service: Service, host: str, secure: bool, parts: AsyncExitStack) -> None:
-        self._server = server
+    def __init__(self, service: Service, url: str, reload: Callable[[], None], parts: AsyncExitStack) -> None:
         self.service = service
-        self._host = host
+        self.url = url
+        self.reload = reload
+        """Reads certificates and the credentials file again. What cannot be used is logged, and what was in force stays."""
         self._parts = parts
-        self.url = _url(host, server.port, secure=secure)
 
     @classmethod
     async def start(cls, settings: Settings, *, clock: Clock | None = None) -> Self:
@@ -35,7 +37,7 @@ class App:
         where the address cannot be listened on; whatever had been opened is closed again."""
         check_exposed(settings)
         clock = clock or SystemClock()
-        ssl = tls.context(settings, clock)
+        tls = Tls(settings, clock)
         async with AsyncExitStack() as opening:
             log = await EmbeddedLog.open(
                 settings.data_path / "log",
@@ -58,6 +60,7 @@ class App:
             )
             opening.push_async_callback(firehose.close)
             await firehose.open()
+            auth = Auth(settings, clock, service.resource_policy)
             desk = Desk(
                 {
                     "Kinesis_20131202": Row("kinesis", service),
@@ -65,7 +68,7 @@ class App:
                     "AWSGlue": Row("glue", firehose.glue),
                 },
                 service,
-                Auth(settings, clock),
+                auth,
             )
             server = Server(
                 desk.handle,
@@ -73,12 +76,16 @@ class App:
                 settings.port,
                 body_size_max=settings.body_size_max,
                 body_timeout_s=settings.body_timeout_s,
-                ssl=ssl,
+                ssl=tls.context,
             )
             opening.push_async_callback(server.stop)
             await server.start()
             opening.push_async_callback(desk.stop)
-            return cls(server, service, settings.host, ssl is not None, opening.pop_all())
+            renewal = Renewal([tls.reload, auth.reload], clock)
+            opening.push_async_callback(renewal.stop)
+            renewal.start()
+            url = _url(settings.host, server.port, secure=tls.context is not None)
+            return cls(service, url, renewal.reload, opening.pop_all())
         raise AssertionError("unreachable")
 
     async def stop(self) -> None:

@@ -1,6 +1,6 @@
 """Certificates for ``tls = "auto"``: an authority of this data directory's own, and a leaf for this machine's names.
 
-DATA/tls/ca.pem           what clients are told to trust; made once
+DATA/tls/ca.pem           what clients are told to trust; renewed for the same key long before it ends
 DATA/tls/ca-key.pem       its key, readable by the owner only
 DATA/tls/server.pem       the leaf and the authority; made anew before it ends, or for other names
 DATA/tls/server-key.pem   its key, readable by the owner only
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -26,7 +27,11 @@ LEAF_DAYS = 397
 """Longer ones are refused by Apple's clients."""
 
 RENEW_DAYS = 30
-"""A leaf that ends sooner than this is made anew at a start."""
+"""A leaf that ends sooner than this is made anew."""
+
+AUTHORITY_RENEW_DAYS = 3 * LEAF_DAYS
+"""An authority that ends sooner than this is renewed: those who trust the old one go on doing so until it ends, since its
+key stays, and have years to be given the new one."""
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -41,7 +46,7 @@ def ensure(folder: Path, names: Sequence[str], now: dt.datetime) -> tuple[Path, 
     wanted = {*LOCAL, *names}
     try:
         authority, authority_key = _authority(folder, now)
-        if not (certificate.exists() and key.exists()) or not _serves(certificate, authority, wanted, now):
+        if not (certificate.exists() and key.exists()) or not _serves(certificate, key, authority, wanted, now):
             leaf, leaf_key = _leaf(authority, authority_key, sorted(wanted), now)
             _write(key, _private(leaf_key), 0o600)
             _write(certificate, _public(leaf) + _public(authority), 0o644)
@@ -58,13 +63,17 @@ def authority_path(folder: Path) -> Path:
 
 
 def _authority(folder: Path, now: dt.datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The key is written first, so a certificate that is missing or another key's is made for the key that is there."""
     certificate, key = authority_path(folder), folder / "ca-key.pem"
-    if certificate.exists() and key.exists():
-        loaded = serialization.load_pem_private_key(key.read_bytes(), None)
-        if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-            raise ValueError(f"{key.name} is no elliptic curve key")
-        return x509.load_pem_x509_certificate(certificate.read_bytes()), loaded
-    private = ec.generate_private_key(ec.SECP256R1())
+    if key.exists():
+        private = _private_key(key)
+        if certificate.exists():
+            held = x509.load_pem_x509_certificate(certificate.read_bytes())
+            if held.public_key() == private.public_key() and not _ends(held, now, AUTHORITY_RENEW_DAYS):
+                return held, private
+    else:
+        private = ec.generate_private_key(ec.SECP256R1())
+        _write(key, _private(private), 0o600)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Headrace local authority")])
     made = (
         _builder(name, name, private.public_key(), now, AUTHORITY_DAYS)
@@ -72,9 +81,20 @@ def _authority(folder: Path, now: dt.datetime) -> tuple[x509.Certificate, ec.Ell
         .add_extension(_usage(authority=True), critical=True)
         .sign(private, hashes.SHA256())
     )
-    _write(key, _private(private), 0o600)
     _write(certificate, _public(made), 0o644)
     return made, private
+
+
+def _private_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    loaded = serialization.load_pem_private_key(path.read_bytes(), None)
+    if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"{path.name} is no elliptic curve key")
+    return loaded
+
+
+def _ends(certificate: x509.Certificate, now: dt.datetime, days: int) -> bool:
+    """Whether it ends within so many days."""
+    return certificate.not_valid_after_utc - now < dt.timedelta(days=days)
 
 
 def _leaf(
@@ -123,9 +143,13 @@ def _usage(*, authority: bool) -> x509.KeyUsage:
     )
 
 
-def _serves(certificate: Path, authority: x509.Certificate, names: set[str], now: dt.datetime) -> bool:
+def _serves(certificate: Path, key: Path, authority: x509.Certificate, names: set[str], now: dt.datetime) -> bool:
     leaf = x509.load_pem_x509_certificate(certificate.read_bytes())
-    if leaf.not_valid_after_utc - now < dt.timedelta(days=RENEW_DAYS) or leaf.issuer != authority.subject:
+    if _ends(leaf, now, RENEW_DAYS) or leaf.public_key() != _private_key(key).public_key():
+        return False
+    try:
+        leaf.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
         return False
     held = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return {str(general.value) for general in held} >= names

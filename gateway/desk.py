@@ -21,7 +21,7 @@ from gateway.events import EventStreams
 from gateway.http import Request, Response
 from gateway.metrics import CONTENT_TYPE as METRICS_TYPE
 from gateway.metrics import MetricsPage, RequestMetrics
-from gateway.native import NativeDoor, failure
+from gateway.native import NativeDoor, failure, question
 from streams.core.errors import InternalFailure, LogClosed, LogFull, RequestError, ServiceUnavailable
 from streams.core.scope import Scope
 from streams.service import Service
@@ -43,6 +43,8 @@ class Target(Protocol):
     """A service as the desk sees it."""
 
     async def call(self, operation: str, request: Any, scope: Scope) -> Any: ...
+
+    def resource(self, request: Any, scope: Scope) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,12 @@ class Desk:
         began = perf_counter()
         code = "ok"
         try:
-            scope = self._auth.scope(request, row.service)
-            reply = await row.target.call(call.operation, call.codec.decode(request.body), scope)
+            caller = self._auth.caller(request, row.service)
+            asked = call.codec.decode(request.body)
+            if caller.principal is not None:
+                resource = row.target.resource(asked, caller.scope)
+                self._auth.permit(caller, f"{row.service}:{call.operation}", resource, request)
+            reply = await row.target.call(call.operation, asked, caller.scope)
         except Exception as error:
             code = error.code if isinstance(error, RequestError) else InternalFailure.code
             raise
@@ -118,9 +124,13 @@ class Desk:
         if self._native is None:
             self._native = NativeDoor(self._streams).handle
         try:
-            scope = self._auth.scope(request)
+            caller = self._auth.caller(request)
+            if caller.principal is not None:
+                action, resource = question(request, caller.scope)
+                self._auth.permit(caller, action, resource, request)
         except RequestError as error:
             return failure(error)
+        scope = caller.scope
         if not request.path.endswith("/fetch"):
             return await self._native(request, scope)
         task = asyncio.get_running_loop().create_task(self._native(request, scope))
@@ -154,7 +164,13 @@ class Desk:
             case _:
                 target = request.headers.get("x-amz-target", "")
                 log.error(
-                    "Request %s failed: %s %s %s", request_id, request.method, request.path, target, exc_info=error
+                    "Request %s failed: %s %s %s",
+                    request_id,
+                    request.method,
+                    request.path,
+                    target,
+                    exc_info=error,
+                    extra={"request_id": request_id},
                 )
                 told = InternalFailure(UNKNOWN_ERROR)
         body, headers = encode_error(request.headers.get("content-type", ""), told)

@@ -13,7 +13,8 @@ TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class JsonFormatter(logging.Formatter):
-    """``{"time", "level", "logger", "message"}``, and ``"error"`` with the stack trace where there is one."""
+    """``{"time", "level", "logger", "message"}``, with ``"request_id"`` and, with the stack trace, ``"error"`` where there is
+    one."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -22,6 +23,9 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        request_id = getattr(record, "request_id", None)
+        if request_id is not None:
+            line["request_id"] = request_id
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line).decode()

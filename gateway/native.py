@@ -120,6 +120,24 @@ _METHODS: dict[tuple[str, str], Method] = {
 }
 
 
+_ACTIONS: dict[Method, str] = {
+    NativeDoor.list_streams: "kinesis:ListStreams",
+    NativeDoor.create_stream: "kinesis:CreateStream",
+    NativeDoor.describe_stream: "kinesis:DescribeStream",
+    NativeDoor.delete_stream: "kinesis:DeleteStream",
+    NativeDoor.put: "kinesis:PutRecords",
+}
+"""What a method needs the permission for, where it is not `_READ`."""
+
+_READ = "kinesis:GetRecords"
+
+
+def question(request: Request, scope: Scope) -> tuple[str, str | None]:
+    """The action that a request is, and the ARN of its stream. Raises `RequestError` for what is no request."""
+    method, stream, _ = _route(request)
+    return _ACTIONS.get(method, _READ), scope.stream_arn(stream) if stream else None
+
+
 def failure(error: RequestError) -> Response:
     return Response(error.status, [("content-type", native.JSON)], native.write_error(error))
 
@@ -134,6 +152,11 @@ def _route(request: Request) -> tuple[Method, str, str]:
         method = _METHODS.get((request.method, "/".join(pattern)))
         if method is not None and all(parts):
             stream, consumer, *_ = (*parts[:1], *parts[2:], "", "")
+            if "/" in stream:
+                raise InvalidArgument(
+                    f"{stream[:200]!r} is no name of a stream that can be reached from outside: a slash marks those that"
+                    " Headrace keeps for itself."
+                )
             return method, stream, consumer
     raise UnknownOperation(f"The native door knows no {request.method} {path[:200]}.")
 

@@ -14,15 +14,33 @@ FOLDER = "tls"
 """In the data directory: what ``tls = "auto"`` makes."""
 
 
-def context(settings: Settings, clock: Clock) -> ssl.SSLContext | None:
-    """What the server listens with; None for plain sockets. Offers HTTP/2 and HTTP/1.1, TLS 1.2 and later.
+class Tls:
+    """`context` is what the server listens with; None for plain sockets. It offers HTTP/2 and HTTP/1.1, TLS 1.2 and later.
 
     Raises `SettingsError`: which file, and what is wrong with it.
     """
-    pair = _pair(settings, clock)
-    if pair is None:
-        return None
-    certificate, key = pair
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        pair = _pair(settings, clock)
+        self.context = None if pair is None else _context(*pair)
+
+    def reload(self) -> None:
+        """Connections from now on are shown the certificate as it is now, a new one where the old is about to end.
+
+        Raises `SettingsError`; then they are shown the one from before.
+        """
+        if self.context is None:
+            return
+        pair = _pair(self._settings, self._clock)
+        assert pair is not None, "the settings do not change"
+        # A pair that does not fit would leave the context without a key: it is tried on another one first.
+        _context(*pair)
+        self.context.load_cert_chain(*pair)
+
+
+def _context(certificate: Path, key: Path) -> ssl.SSLContext:
     made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_alpn_protocols(["h2", "http/1.1"])

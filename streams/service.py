@@ -44,6 +44,7 @@ from streams.operations import (
 from streams.operations.addressing import stream_named
 from streams.operations.context import Context
 from streams.operations.metrics import Counts
+from streams.operations.resource import resource_arn
 from streams.operations.retention import Janitor
 
 Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
@@ -180,6 +181,10 @@ class Service:
     def subscriptions(self) -> int:
         """How many shards are subscribed to now."""
         return len(self._context.fanout)
+
+    def resource(self, request: Any, scope: Scope) -> str | None:
+        """The ARN of what a request is about; None where it is about nothing named. Raises `RequestError`."""
+        return resource_arn(self._context, request, scope)
 
     def resource_policy(self, arn: str) -> str | None:
         """The policy of a stream, a consumer or a queue, as JSON text."""

@@ -63,20 +63,21 @@ class Target:
         import botocore.config
         import botocore.session
 
-        key, secret = aws_credentials() or ("headrace", "headrace")
+        key, secret, token = aws_credentials() or ("headrace", "headrace", "")
         return botocore.session.get_session().create_client(
             service,
             endpoint_url=self.endpoint,
             region_name=self.region,
             aws_access_key_id=key,
             aws_secret_access_key=secret,
+            aws_session_token=token or None,
             verify=self.ca,
             config=botocore.config.Config(retries={"total_max_attempts": 1}, connect_timeout=5),
         )
 
 
-def aws_credentials() -> tuple[str, str] | None:
-    """Access key id and secret key, from where AWS's own tools take them; None where there are none."""
+def aws_credentials() -> tuple[str, str, str] | None:
+    """Access key id, secret key and token (empty for keys that stay), from where AWS's own tools take them; None where there are none."""
     import botocore.session
 
     found = botocore.session.get_session().get_component("credential_provider")
@@ -84,7 +85,7 @@ def aws_credentials() -> tuple[str, str] | None:
         if provider.METHOD in ("env", "shared-credentials-file", "config-file"):
             loaded = provider.load()
             if loaded is not None:
-                return loaded.access_key, loaded.secret_key
+                return loaded.access_key, loaded.secret_key, loaded.token or ""
     return None
 
 

@@ -54,7 +54,8 @@ def setting_options(command: Any) -> Any:
 def serve(file: Path | None, **options: Any) -> None:
     """Serve streams, delivery streams and SQL on one port.
 
-    Prints one line when it is ready. Ends cleanly on SIGTERM and Ctrl-C. Every setting can also stand in the settings
+    Prints one line when it is ready. Ends cleanly on SIGTERM and Ctrl-C, and reads certificates and the credentials file
+    again on SIGHUP. Every setting can also stand in the settings
     file or in the environment (HEADRACE_LOG_SYNC=interval); `headrace config` shows what is in force."""
     tune()
     try:
@@ -76,6 +77,7 @@ async def _serve(chosen: Settings) -> None:
         app = await App.start(chosen)
     except OSError as error:
         raise _explained(error, chosen) from error
+    loop.add_signal_handler(signal.SIGHUP, app.reload)
     try:
         click.echo(f"headrace is listening on {app.url}, data in {_shown(chosen.data)}")
         if chosen.tls == "auto":

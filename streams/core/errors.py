@@ -18,6 +18,7 @@
     │   ├── DryRunOperation                DryRunOperationException
     │   ├── AccessDenied                   AccessDeniedException
     │   ├── UnrecognizedClient             UnrecognizedClientException
+    │   ├── ExpiredToken                   ExpiredTokenException
     │   ├── InvalidSignature               InvalidSignatureException
     │   ├── IncompleteSignature            IncompleteSignatureException
     │   ├── MissingAuthenticationToken     MissingAuthenticationTokenException
@@ -123,6 +124,10 @@ class AccessDenied(RequestError):
 
 class UnrecognizedClient(RequestError):
     code = "UnrecognizedClientException"
+
+
+class ExpiredToken(RequestError):
+    code = "ExpiredTokenException"
 
 
 class InvalidSignature(RequestError):

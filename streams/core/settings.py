@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,6 +39,33 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     records: bool = False
 
 
+class Credential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who signs with an access key, and what that caller may do: what `policies` (names of policies) say, or everything
+    where there is none.
+
+    With a `token` the key is temporary: requests carry the token, until `expires`. `requests_per_s` and `mib_per_s` (of
+    request bodies) are the most that the caller may ask, with a second's worth at once after a pause.
+    """
+
+    secret: Annotated[str, Meta(min_length=1)]
+    user: str = ""
+    account: Annotated[str, Meta(pattern=r"^(\d{12})?$")] = ""
+    policies: tuple[str, ...] | None = None
+    token: str = ""
+    expires: datetime | None = None
+    requests_per_s: Annotated[float, Meta(gt=0)] | None = None
+    mib_per_s: Annotated[float, Meta(gt=0)] | None = None
+
+
+class Permission(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A statement of a policy: `actions` (``kinesis:PutRecord*``) on `resources` (patterns of ARNs) are allowed, or denied,
+    which wins."""
+
+    actions: tuple[str, ...]
+    resources: tuple[str, ...] = ("*",)
+    effect: Literal["allow", "deny"] = "allow"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every setting, typed and bounded. Unit and qualifier stand last in a name."""
 
@@ -49,8 +77,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     )
     region: Annotated[str, Meta(description="Region of callers whose signature names none.")] = DEFAULT_REGION
     credentials: Annotated[
-        dict[str, str], Meta(description="Access key id → secret key. Empty: signatures are not checked.")
+        dict[str, str | Credential],
+        Meta(
+            description="Access key id → secret key of a caller who may do everything, or a table: secret, user, account, policies, token, expires, requests_per_s, mib_per_s. Empty: signatures are not checked."
+        ),
     ] = {}
+    policies: Annotated[
+        dict[str, tuple[Permission, ...]],
+        Meta(
+            description="Policy name → statements, tables of actions, resources (patterns), effect ('allow', 'deny')."
+        ),
+    ] = {}
+    credentials_file: Annotated[
+        str, Meta(description="TOML file of more credentials and policies, read again on SIGHUP and when it changes.")
+    ] = ""
 
     tls: Annotated[
         Literal["off", "files", "auto"],

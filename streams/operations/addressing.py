@@ -100,6 +100,4 @@ def _parse(arn: str, name: str | None, scope: Scope) -> tuple[Scope, str]:
     named = resource.removeprefix("stream/")
     if name is not None and name != named:
         raise InvalidArgument(f"StreamName {name} and StreamARN {arn} name different streams.")
-    if account != scope.account:
-        raise ResourceNotFound(f"Stream {named} under account {account} not found.")
     return Scope(account, region), named

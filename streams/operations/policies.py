@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from streams.control.catalog import Catalog
 from streams.control.decisions import Decision
 from streams.control.events import PolicyPut
 from streams.control.resources import find_resource
 from streams.core.errors import InvalidArgument, ResourceNotFound
+from streams.core.policy import parse
 from streams.core.scope import Scope
 from streams.operations.context import Context
 
@@ -49,8 +48,6 @@ def _check(policy: str) -> None:
     if len(policy) > POLICY_SIZE_MAX:
         raise InvalidArgument(f"The policy has {len(policy)} characters; {POLICY_SIZE_MAX} are the most.")
     try:
-        parsed = msgspec.json.decode(policy)
-    except msgspec.DecodeError as error:
-        raise InvalidArgument(f"The policy is not JSON: {error}") from None
-    if not isinstance(parsed, dict) or not isinstance(parsed.get("Statement"), list | dict):
-        raise InvalidArgument("The policy is not an object with a Statement.")
+        parse(policy)
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from None

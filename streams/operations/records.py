@@ -168,8 +168,11 @@ async def put_records(context: Context, request: Any, scope: Scope) -> PutRecord
 async def get_records(context: Context, request: Any, scope: Scope) -> dict[str, Any]:
     now_ms = context.now_ms()
     iterator = ShardIterator.decode(request.shard_iterator, context.tokens, now_ms)
-    stream = context.stream(scope, iterator.stream_name)
-    if stream.id != iterator.stream_id:
+    stream = context.catalog.by_id(iterator.stream_id)
+    if stream is None or stream.gone(now_ms):
+        context.stream(scope, iterator.stream_name)
+        raise InvalidArgument("Invalid ShardIterator.")
+    if stream.region != scope.region:
         raise InvalidArgument("Invalid ShardIterator.")
     if request.stream_arn is not None and request.stream_arn != stream.arn:
         raise InvalidArgument(f"StreamARN {request.stream_arn} is not the stream of the ShardIterator.")

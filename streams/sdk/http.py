@@ -30,7 +30,7 @@ class HttpClient:
     server that restarts is found again; close the client in the end.
 
     scope          the region to act in; without it the server's own (the account is always the server's)
-    credentials    access key id and secret key, where the server checks signatures
+    credentials    access key id, secret key and, for temporary keys, token, where the server checks signatures
     tls            how to check an https server's certificate, where the system's way will not do
 
     What the server refuses is raised as the error that it raised. A server that cannot be reached, goes away or stays
@@ -43,7 +43,7 @@ class HttpClient:
         url: str,
         *,
         scope: Scope | None = None,
-        credentials: tuple[str, str] | None = None,
+        credentials: tuple[str, str] | tuple[str, str, str] | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         timeout_s: float = TIMEOUT_S,
         tls: ssl.SSLContext | None = None,
@@ -145,7 +145,9 @@ class HttpClient:
     def _head(self, method: str, path: str, headers: dict[str, str], pieces: Sequence[Any]) -> bytes:
         headers["host"] = self._place.authority
         if self._credentials is not None:
-            access_key, secret_key = self._credentials
+            access_key, secret_key, *token = self._credentials
+            if token and token[0]:
+                headers["x-amz-security-token"] = token[0]
             headers = sigv4.sign(
                 method,
                 path,

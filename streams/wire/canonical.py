@@ -16,8 +16,8 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -27,8 +27,10 @@ SIGNING_KEYS_MAX = 1024
 """Derived keys that are remembered: one a day for each key, region and service in use; deriving one costs ten µs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+_BLANKS = re.compile("[ \t]+")
+
+
+class Credential(NamedTuple):
     """Who signed, and the scope that they signed for. `date` is ``20261125``."""
 
     access_key: str
@@ -41,8 +43,12 @@ def canonical_request(
     method: str, path: str, query: str, headers: Mapping[str, str], signed: tuple[str, ...], digest: str
 ) -> bytes:
     lines = [method.upper(), canonical_path(path), query]
-    lines += [f"{name}:{_trimmed(headers.get(name, ''))}" for name in signed]
-    lines += ["", ";".join(signed), digest]
+    for name in signed:
+        value = headers.get(name, "")
+        if "  " in value or "\t" in value:
+            value = _BLANKS.sub(" ", value)
+        lines.append(f"{name}:{value.strip(' ')}")
+    lines += ("", ";".join(signed), digest)
     text = "\n".join(lines)
     try:
         return text.encode("latin-1")
@@ -52,6 +58,8 @@ def canonical_request(
 
 def canonical_path(path: str) -> str:
     """Dot segments and empty segments resolved, then encoded once more than it was sent."""
+    if path == "/":
+        return path
     kept: list[str] = []
     for segment in path.split("/"):
         if segment == "..":
@@ -83,16 +91,16 @@ def _encoded(text: str) -> str:
     return quote(unquote(text, errors="surrogateescape").encode("utf-8", "surrogateescape"), safe="-_.~")
 
 
-def _trimmed(value: str) -> str:
-    return re.sub("[ \t]+", " ", value).strip(" ")
-
-
 def scope(credential: Credential) -> str:
     return f"{credential.date}/{credential.region}/{credential.service}/{TERMINATOR}"
 
 
+def string_to_sign(credential: Credential, time: str, canonical: bytes) -> str:
+    return f"{ALGORITHM}\n{time}\n{scope(credential)}\n{hashlib.sha256(canonical).hexdigest()}"
+
+
 def signature(secret: str, credential: Credential, time: str, canonical: bytes) -> str:
-    text = "\n".join((ALGORITHM, time, scope(credential), hashlib.sha256(canonical).hexdigest()))
+    text = string_to_sign(credential, time, canonical)
     key = signing_key(secret, credential.date, credential.region, credential.service)
     return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
 

@@ -18,9 +18,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from streams.core.errors import (
+    ExpiredToken,
     IncompleteSignature,
     InvalidSignature,
     MissingAuthenticationToken,
@@ -35,6 +38,7 @@ from streams.wire.canonical import (
     canonical_request,
     scope,
     signature,
+    string_to_sign,
 )
 
 SKEW_MS_MAX = 5 * 60 * 1000
@@ -47,14 +51,28 @@ _HEADER_PARTS = ("Credential", "Signature", "SignedHeaders")
 _QUERY_PARTS = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Date")
 _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key "
-    "and signing method. Consult the service documentation for details."
+    "and signing method. Consult the service documentation for details.\n\nThe Canonical String for this request should "
+    "have been\n'{canonical}'\n\nThe String-to-Sign should have been\n'{to_sign}'\n"
 )
+_UNKNOWN = "The security token included in the request is invalid."
+_BASIC = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_REMEMBERED_MAX = 1024
+"""Characters of an Authorization header that is remembered."""
+_PROOF = re.compile("[0-9a-f]{64}")
 _DATE_TIME = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
-    """What a request says of its own signature."""
+class Secret:
+    """What is known of an access key. A temporary one has a `token`, empty for others, and may end."""
+
+    key: str
+    token: str = ""
+    expires_ms: int | None = None
+
+
+class _Claim(NamedTuple):
+    """What a request says of its own signature. `token` is the session token, empty where there is none."""
 
     credential: Credential
     signed_headers: tuple[str, ...]
@@ -62,6 +80,7 @@ class _Claim:
     time: str
     expires_s: int | None
     query: str
+    token: str
 
 
 def scope_of(headers: Mapping[str, str], target: str = "") -> Credential | None:
@@ -79,7 +98,7 @@ def verify(
     target: str,
     headers: Mapping[str, str],
     body: bytes,
-    secret_of: Callable[[str], str | None],
+    secret_of: Callable[[str], Secret | None],
     now_ms: int,
     service: str | None = None,
 ) -> Credential:
@@ -87,26 +106,32 @@ def verify(
 
     `target` is path and query as sent. `secret_of` gives the secret key of an access key id, None for one that is not
     known. With `service`, the signature must be for that service. Raises `MissingAuthenticationToken`,
-    `IncompleteSignature`, `UnrecognizedClient`, `InvalidSignature`.
+    `IncompleteSignature`, `UnrecognizedClient`, `ExpiredToken`, `InvalidSignature`.
     """
     claim = _claim(target, headers)
     secret = secret_of(claim.credential.access_key)
-    if secret is None:
-        raise UnrecognizedClient("The security token included in the request is invalid.")
+    if secret is None or secret.token != claim.token:
+        raise UnrecognizedClient(_UNKNOWN)
+    if secret.expires_ms is not None and secret.expires_ms <= now_ms:
+        raise ExpiredToken("The security token included in the request is expired")
     _check_scope(claim, service)
     _check_time(claim, now_ms)
     _check_signed(claim, headers)
     digest = hashlib.sha256(body).hexdigest()
-    if headers.get("x-amz-content-sha256", digest) != digest:
-        raise InvalidSignature(_MISMATCH)
     path = target.partition("?")[0]
-    queries = dict.fromkeys((canonical_query(claim.query), canonical_query_again(claim.query)))
+    queries: tuple[str, ...] = ("",)
+    if claim.query:
+        queries = tuple(dict.fromkeys((canonical_query(claim.query), canonical_query_again(claim.query))))
     for query in queries:
         canonical = canonical_request(method, path, query, headers, claim.signed_headers, digest)
-        expected = signature(secret, claim.credential, claim.time, canonical)
-        if hmac.compare_digest(expected.encode(), claim.signature.encode("utf-8", "surrogatepass")):
-            return claim.credential
-    raise InvalidSignature(_MISMATCH)
+        expected = signature(secret.key, claim.credential, claim.time, canonical)
+        if claim.signature.isascii() and hmac.compare_digest(expected, claim.signature):
+            if headers.get("x-amz-content-sha256", digest) == digest:
+                return claim.credential
+            break
+    canonical = canonical_request(method, path, queries[0], headers, claim.signed_headers, digest)
+    told = string_to_sign(claim.credential, claim.time, canonical)
+    raise InvalidSignature(_MISMATCH.format(canonical=canonical.decode("latin-1"), to_sign=told))
 
 
 def sign(
@@ -157,9 +182,15 @@ def _claim(target: str, headers: Mapping[str, str]) -> _Claim:
 
 
 def _claim_of_header(query: str, header: str, headers: Mapping[str, str]) -> _Claim:
+    date = headers.get("x-amz-date") or headers.get("date")
+    before, found, proof = header.rpartition("Signature=")
+    if found and date and len(before) < _REMEMBERED_MAX and _PROOF.fullmatch(proof):
+        named = _named(before)
+        if named is not None:
+            token = headers.get("x-amz-security-token", "")
+            return _Claim(*named, proof, _time(date), None, query, token)
     parts = _authorization(header)
     missing = [f"Authorization header requires '{part}' parameter. " for part in _HEADER_PARTS if not parts.get(part)]
-    date = headers.get("x-amz-date") or headers.get("date")
     if not date:
         missing.append(
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ",
@@ -175,7 +206,18 @@ def _claim_of_header(query: str, header: str, headers: Mapping[str, str]) -> _Cl
         _time(date),
         None,
         query,
+        headers.get("x-amz-security-token", ""),
     )
+
+
+@lru_cache(1024)
+def _named(text: str) -> tuple[Credential, tuple[str, ...]] | None:
+    """Credential and signed headers of what stands before the signature, which is the same all day for a caller; None
+    where that is not as it should be."""
+    parts = _authorization(text)
+    if not text.startswith(f"{ALGORITHM} ") or not parts.get("Credential") or not parts.get("SignedHeaders"):
+        return None
+    return _credential(parts["Credential"]), tuple(parts["SignedHeaders"].lower().split(";"))
 
 
 def _claim_of_query(query: str, values: Mapping[str, str]) -> _Claim:
@@ -195,6 +237,7 @@ def _claim_of_query(query: str, values: Mapping[str, str]) -> _Claim:
         _time(values["X-Amz-Date"]),
         int(expires),
         rest,
+        values.get("X-Amz-Security-Token", ""),
     )
 
 
@@ -231,7 +274,7 @@ def _credential(text: str) -> Credential:
 
 def _time(text: str) -> str:
     """The time of signing as ``20261125T103000Z``, from that form or from the form of the header Date."""
-    if re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", text):
+    if _BASIC.fullmatch(text):
         return text
     try:
         return parsedate_to_datetime(text).astimezone(UTC).strftime(_DATE_TIME)
@@ -256,12 +299,7 @@ def _check_scope(claim: _Claim, service: str | None) -> None:
 
 
 def _check_time(claim: _Claim, now_ms: int) -> None:
-    try:
-        signed_ms = int(datetime.strptime(claim.time, _DATE_TIME).replace(tzinfo=UTC).timestamp()) * 1000
-    except ValueError:
-        raise IncompleteSignature(
-            f"Date must be in ISO-8601 'basic format'. Got '{claim.time}'. See http://en.wikipedia.org/wiki/ISO_8601"
-        ) from None
+    signed_ms = _parsed_ms(claim.time)
     good_ms = SKEW_MS_MAX if claim.expires_s is None else claim.expires_s * 1000
     unit = "5 min." if claim.expires_s is None else f"{claim.expires_s} sec."
     if signed_ms + good_ms < now_ms:
@@ -273,6 +311,17 @@ def _check_time(claim: _Claim, now_ms: int) -> None:
             f"Signature not yet current: {claim.time} is still later than {_stamp(now_ms + SKEW_MS_MAX)} "
             f"({_stamp(now_ms)} + 5 min.)"
         )
+
+
+@lru_cache(256)
+def _parsed_ms(text: str) -> int:
+    """Remembered, since callers sign many requests in a second and parsing takes as long as all the rest."""
+    try:
+        return int(datetime.strptime(text, _DATE_TIME).replace(tzinfo=UTC).timestamp()) * 1000
+    except ValueError:
+        raise IncompleteSignature(
+            f"Date must be in ISO-8601 'basic format'. Got '{text}'. See http://en.wikipedia.org/wiki/ISO_8601"
+        ) from None
 
 
 def _check_signed(claim: _Claim, headers: Mapping[str, str]) -> None:

@@ -30,3 +30,9 @@ def test_an_error_brings_its_stack_trace() -> None:
     told = json.loads(JsonFormatter().format(record))
     assert told["error"].startswith("Traceback")
     assert told["error"].endswith("ValueError: no")
+
+
+def test_a_request_id_is_a_field() -> None:
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "failed", (), None)
+    record.request_id = "abc"
+    assert json.loads(JsonFormatter().format(record))["request_id"] == "abc"

@@ -144,15 +144,18 @@ async def test_checkpoints_are_kept_by_any_name(client: HttpClient) -> None:
     assert await client.load_checkpoint("orders", name) == {SHARD: 5, "shardId-000000000001": 6}
 
 
-async def test_hidden_streams_are_reached_by_name_only(client: HttpClient) -> None:
+async def test_hidden_streams_are_out_of_reach_from_outside(client: HttpClient) -> None:
     hidden = delivery_source("to-lake")
-    await client.create_stream(hidden)
-    await client.put(hidden, records(2))
-    await client.save_checkpoint(hidden, "c", {SHARD: 1})
-    assert await client.list_streams() == []
-    assert (await client.describe_stream(hidden)).name == hidden
-    assert len((await client.fetch(hidden, {SHARD: 0})).batches[0]) == 2
-    assert await client.load_checkpoint(hidden, "c") == {SHARD: 1}
+    for attempt in (
+        client.create_stream(hidden),
+        client.put(hidden, records(2)),
+        client.describe_stream(hidden),
+        client.fetch(hidden, {SHARD: 0}),
+        client.save_checkpoint(hidden, "c", {SHARD: 1}),
+        client.delete_stream(hidden),
+    ):
+        with pytest.raises(InvalidArgument, match="a slash marks those that Headrace keeps for itself"):
+            await attempt
 
 
 async def test_refusals_arrive_as_the_errors_that_they_are(client: HttpClient) -> None:
@@ -205,9 +208,7 @@ async def test_where_signatures_are_checked_the_signature_rules(tmp_path: Path) 
     async with await App.start(Settings(port=0, data=str(tmp_path), credentials={"AKID": "secret"})) as app:
         right = HttpClient(app.url, scope=Scope(region="eu-west-1"), credentials=("AKID", "secret"))
         await right.create_stream("orders")
-        hidden = delivery_source("to-lake")
-        await right.create_stream(hidden)
-        await right.put(hidden, records(10), ProducerMark("p", 1))
+        await right.put("orders", records(10), ProducerMark("p", 1))
         assert "eu-west-1" in (await right.describe_stream("orders")).arn
         assert await right.load_checkpoint("orders", "a b/c") == {}
         for credentials, error in (

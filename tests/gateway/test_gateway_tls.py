@@ -15,10 +15,13 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import SSLError
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from gateway_support import Peer
 
 from gateway import certificates
 from gateway.app import App
+from streams.core.clock import ManualClock
 from streams.core.errors import SettingsError
 from streams.core.settings import Settings
 from streams.sdk.http import HttpClient
@@ -127,6 +130,73 @@ def test_certificates_are_kept_renewed_and_made_for_other_names(tmp_path: Path) 
     (tmp_path / "server.pem").write_text("nonsense")
     with pytest.raises(SettingsError, match="no certificate or key of ours"):
         contents()
+
+
+def test_an_authority_is_renewed_for_the_same_key_years_before_it_ends(tmp_path: Path) -> None:
+    certificates.ensure(tmp_path, [], NOW)
+    old = tmp_path / "ca.pem"
+    trusted = x509.load_pem_x509_certificate(old.read_bytes())
+    late = NOW + dt.timedelta(days=certificates.AUTHORITY_DAYS - certificates.AUTHORITY_RENEW_DAYS + 1)
+    leaf_path, _ = certificates.ensure(tmp_path, [], late)
+    renewed = x509.load_pem_x509_certificate(old.read_bytes())
+    assert renewed.not_valid_after_utc > trusted.not_valid_after_utc
+    leaf = x509.load_pem_x509_certificate(leaf_path.read_bytes())
+    for authority in (trusted, renewed):
+        leaf.verify_directly_issued_by(authority)
+    assert leaf.not_valid_after_utc < trusted.not_valid_after_utc, "whoever trusts the old one is not left out"
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "server-key.pem", "server.pem", "ca-key.pem"])
+def test_what_a_crash_left_half_made_is_made_good(tmp_path: Path, name: str) -> None:
+    """Each file in turn is gone, or one of another making."""
+    other, here = tmp_path / "other", tmp_path / "here"
+    certificates.ensure(other, [], NOW)
+    for replacement in (None, (other / name).read_bytes()):
+        certificates.ensure(here, [], NOW)
+        (here / name).unlink()
+        if replacement is not None:
+            (here / name).write_bytes(replacement)
+        certificate, key = certificates.ensure(here, [], NOW)
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+        leaf, authority = (x509.load_pem_x509_certificate(path.read_bytes()) for path in (certificate, here / "ca.pem"))
+        leaf.verify_directly_issued_by(authority)
+        ca_key = serialization.load_pem_private_key((here / "ca-key.pem").read_bytes(), None)
+        assert ca_key.public_key() == authority.public_key()
+
+
+async def test_a_new_certificate_is_shown_without_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    certificate, key = certificates.ensure(tmp_path / "own", [], dt.datetime.now(dt.UTC))
+    brought = {"tls": "files", "tls_certificate": str(certificate), "tls_key": str(key)}
+    async with await App.start(Settings(data=str(tmp_path / "data"), port=0, **brought)) as app:
+
+        async def shown() -> str:
+            address = ("127.0.0.1", int(app.url.rpartition(":")[2]))
+            return await asyncio.to_thread(ssl.get_server_certificate, address)
+
+        first = await shown()
+        other, other_key = certificates.ensure(tmp_path / "other", [], dt.datetime.now(dt.UTC))
+        key.write_bytes(other_key.read_bytes())
+        app.reload()
+        assert "what was in force stays: tls" in caplog.text
+        assert await shown() == first, "a pair that does not fit is not taken"
+        certificate.write_bytes(other.read_bytes())
+        app.reload()
+        second = await shown()
+        assert second != first
+        assert second in other.read_text()
+
+
+async def test_the_server_renews_its_own_certificate_while_it_runs(tmp_path: Path) -> None:
+    clock = ManualClock(round(NOW.timestamp() * 1000))
+    settings = Settings(data=str(tmp_path), port=0, log_sync="os", tls="auto")
+    async with await App.start(settings, clock=clock) as app:
+        address = ("127.0.0.1", int(app.url.rpartition(":")[2]))
+        first = await asyncio.to_thread(ssl.get_server_certificate, address)
+        clock.advance((certificates.LEAF_DAYS - 29) * 24 * 3600)
+        # The hour has passed; the turn of the loop that follows renews.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert await asyncio.to_thread(ssl.get_server_certificate, address) != first
 
 
 async def test_certificates_that_are_brought_along(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.errors import (
+    ExpiredToken,
     IncompleteSignature,
     InvalidSignature,
     MissingAuthenticationToken,
@@ -25,6 +26,7 @@ from streams.wire import canonical, sigv4
 KEYS = {"AKIDEXAMPLE": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "123456789012": "secret é"}
 NOW_MS = 1_795_465_552_532
 TIME = "20261123T202552Z"
+SECRETS = {key: sigv4.Secret(secret) for key, secret in KEYS.items()}
 MISMATCH = "The request signature we calculated does not match"
 
 safe = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), max_size=8)
@@ -69,8 +71,11 @@ def signed(
     return on_the_wire(request)
 
 
-def verified(target: str, seen: dict[str, str], body: bytes = b"{}", now_ms: int = NOW_MS) -> sigv4.Credential:
-    return sigv4.verify("POST", target, seen, body, KEYS.get, now_ms, "kinesis")
+def verified(
+    target: str, seen: dict[str, str], body: bytes = b"{}", now_ms: int = NOW_MS, token: str | None = None
+) -> sigv4.Credential:
+    secrets = {key: sigv4.Secret(secret, token or "") for key, secret in KEYS.items()}
+    return sigv4.verify("POST", target, seen, body, secrets.get, now_ms, "kinesis")
 
 
 @settings(max_examples=300)
@@ -87,7 +92,9 @@ def test_what_botocore_signs_is_verified(
 ) -> None:
     url = f"http://127.0.0.1:4567{path}{'?' if query else ''}{query}"
     target, seen = signed(url=url, body=body, sent=sent, key=key, token=token)
-    assert verified(target, seen, body) == sigv4.Credential(key, "20261123", "eu-west-1", "kinesis")
+    assert verified(target, seen, body, token=token) == sigv4.Credential(key, "20261123", "eu-west-1", "kinesis")
+    with pytest.raises(UnrecognizedClient):
+        verified(target, seen, body, token=f"{token or ''}x")
 
 
 @settings(max_examples=100)
@@ -129,7 +136,7 @@ def test_anything_changed_is_noticed(data: st.DataObject) -> None:
     sent = {"X-Amz-Target": "Kinesis_20131202.PutRecord", "Content-Type": "application/x-amz-json-1.1"}
     target, seen = signed(url="http://127.0.0.1:4567/a?b=c", sent=sent)
     change = data.draw(st.sampled_from(["target", "body", "method", "secret", *sorted(seen)]))
-    body, method, secret_of = b"{}", "POST", KEYS.get
+    body, method, secret_of = b"{}", "POST", SECRETS.get
     match change:
         case "target":
             target = "/a?b=d"
@@ -138,7 +145,7 @@ def test_anything_changed_is_noticed(data: st.DataObject) -> None:
         case "method":
             method = "PUT"
         case "secret":
-            secret_of = {"AKIDEXAMPLE": "another"}.get
+            secret_of = {"AKIDEXAMPLE": sigv4.Secret("another")}.get
         case "authorization":
             seen[change] = seen[change][:-1] + ("0" if seen[change][-1] != "0" else "1")
         case "x-amz-date":
@@ -147,6 +154,29 @@ def test_anything_changed_is_noticed(data: st.DataObject) -> None:
             seen[change] += "x"
     with pytest.raises(InvalidSignature, match=MISMATCH):
         sigv4.verify(method, target, seen, body, secret_of, NOW_MS)
+
+
+@pytest.mark.parametrize("auth", [SigV4Auth, SigV4QueryAuth])
+def test_temporary_keys_end(auth: Any) -> None:
+    body = b"{}" if auth is SigV4Auth else b""
+    target, seen = signed(auth, body=body, token="t/+=")
+    for ends_ms in (NOW_MS, NOW_MS + 1):
+        secrets = {"AKIDEXAMPLE": sigv4.Secret(KEYS["AKIDEXAMPLE"], "t/+=", ends_ms)}
+        if ends_ms > NOW_MS:
+            assert sigv4.verify("POST", target, seen, body, secrets.get, NOW_MS).access_key == "AKIDEXAMPLE"
+        else:
+            with pytest.raises(ExpiredToken, match="token included in the request is expired"):
+                sigv4.verify("POST", target, seen, body, secrets.get, NOW_MS)
+
+
+def test_a_mismatch_tells_what_should_have_been_signed() -> None:
+    target, seen = signed()
+    wrong = {**seen, "authorization": seen["authorization"].replace("Signature=", "Signature=0")}
+    with pytest.raises(InvalidSignature) as raised:
+        verified(target, wrong)
+    canonical_text = raised.value.message.partition("should have been\n'")[2].partition("'\n\nThe String-to-Sign")[0]
+    assert canonical_text.startswith("POST\n/\n\nhost:127.0.0.1:4567\n")
+    assert "AWS4-HMAC-SHA256\n20261123T202552Z\n20261123/eu-west-1/kinesis/aws4_request\n" in raised.value.message
 
 
 @settings(max_examples=200)
