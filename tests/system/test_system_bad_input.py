@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import botocore.exceptions
 import pytest
 
 import firehose.service
@@ -287,7 +286,14 @@ OPERATIONS = {
 @pytest.mark.parametrize("service", OPERATIONS)
 def test_every_operation_without_a_word(caller: Caller, service: str, kind: str) -> None:
     prefix, built = OPERATIONS[service]
-    listing = {"ListStreams", "ListDeliveryStreams", "GetDatabases", "DescribeAccountSettings", "DescribeLimits"}
+    listing = {
+        "ListStreams",
+        "ListQueues",
+        "ListDeliveryStreams",
+        "GetDatabases",
+        "DescribeAccountSettings",
+        "DescribeLimits",
+    }
     for name in load(service).operations:
         answer = caller.call(prefix + name, {}, kind)
         assert answer.status == (200 if name in listing else 400), name
@@ -346,7 +352,7 @@ def test_boto3_raises_the_errors_of_its_model(server: ServerProcess) -> None:
         (client.exceptions.ResourceInUseException, lambda: client.create_stream(StreamName=STREAM, ShardCount=1)),
         (client.exceptions.ValidationException, lambda: client.create_stream(StreamName="a/b", ShardCount=1)),
         (client.exceptions.ValidationException, lambda: client.list_channels()),
-        (botocore.exceptions.ClientError, lambda: client.list_queues()),
+        (missing, lambda: client.describe_queue(QueueARN="arn:aws:kinesis:us-east-1:000000000000:queue/absent")),
     ):
         with pytest.raises(error) as raised:
             call()
