@@ -83,5 +83,5 @@ def test_requests_are_whole_http() -> None:
     sent = request("127.0.0.1", 4567, "PutRecords", b"{}")
     head, _, body = sent.partition(b"\r\n\r\n")
     assert body == b"{}"
-    assert b"X-Amz-Target: Kinesis_20131202.PutRecords" in head
+    assert b"x-amz-target: Kinesis_20131202.PutRecords" in head
     assert b"Content-Length: 2" in head
