@@ -105,6 +105,35 @@ class NativeDoor:
         await client.save_checkpoint(stream, consumer, _decode(request.body, native.Positions))
         return _json({})
 
+    async def describe_groups(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
+        return _json(await client.describe_groups(stream))
+
+    async def sync_group(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
+        asked = _decode(request.body, native.SyncQuestion)
+        leases = await client.sync_group(
+            stream,
+            consumer,
+            asked.member,
+            asked.held,
+            start=native.parse_start(asked.start),
+            lease_ms=asked.lease_ms,
+            wait_ms=min(asked.wait_ms, WAIT_MS_MAX),
+        )
+        return _json(leases)
+
+    async def save_group(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
+        asked = _decode(request.body, native.SaveQuestion)
+        await client.save_group(stream, consumer, asked.member, asked.progress)
+        return _json({})
+
+    async def leave_group(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
+        member = dict(parse_qsl(request.query, keep_blank_values=True)).get("member")
+        if member is None:
+            await client.forget_group(stream, consumer)
+        else:
+            await client.leave_group(stream, consumer, member)
+        return _json({})
+
 
 _METHODS: dict[tuple[str, str], Method] = {
     ("GET", ""): NativeDoor.list_streams,
@@ -117,6 +146,10 @@ _METHODS: dict[tuple[str, str], Method] = {
     ("POST", "NAME/fetch"): NativeDoor.fetch,
     ("GET", "NAME/checkpoints/CONSUMER"): NativeDoor.load_checkpoint,
     ("PUT", "NAME/checkpoints/CONSUMER"): NativeDoor.save_checkpoint,
+    ("GET", "NAME/groups"): NativeDoor.describe_groups,
+    ("POST", "NAME/groups/CONSUMER"): NativeDoor.sync_group,
+    ("PUT", "NAME/groups/CONSUMER"): NativeDoor.save_group,
+    ("DELETE", "NAME/groups/CONSUMER"): NativeDoor.leave_group,
 }
 
 

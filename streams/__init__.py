@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from streams.core.records import Batch, ProducerMark, Records
     from streams.core.scope import Scope
     from streams.core.shards import Shard
-    from streams.sdk.blocking import BlockingClient, BlockingConsumer, BlockingProducer
+    from streams.sdk.blocking import BlockingClient, BlockingConsumer, BlockingGroupConsumer, BlockingProducer
     from streams.sdk.client import LATEST, TRIM_HORIZON, Client, Fetch, Receipt, Start, StreamDescription, at_timestamp
     from streams.sdk.consumer import Consumer
     from streams.sdk.delivery import Sent, Ticket
+    from streams.sdk.group import GroupConsumer
     from streams.sdk.http import HttpClient
     from streams.sdk.local import LocalClient
+    from streams.sdk.metrics import ProducerMetrics
     from streams.sdk.packing import UnpackedBatch
     from streams.sdk.producer import Producer
     from streams.sdk.tables import read_table
@@ -39,14 +41,17 @@ __all__ = [
     "Batch",
     "BlockingClient",
     "BlockingConsumer",
+    "BlockingGroupConsumer",
     "BlockingProducer",
     "Client",
     "Consumer",
     "Fetch",
+    "GroupConsumer",
     "HttpClient",
     "LocalClient",
     "Producer",
     "ProducerMark",
+    "ProducerMetrics",
     "Receipt",
     "Records",
     "Scope",
@@ -67,14 +72,16 @@ _HOMES = {
     "streams.core.records": ("Batch", "ProducerMark", "Records"),
     "streams.core.scope": ("Scope",),
     "streams.core.shards": ("Shard",),
-    "streams.sdk.blocking": ("BlockingClient", "BlockingConsumer", "BlockingProducer"),
+    "streams.sdk.blocking": ("BlockingClient", "BlockingConsumer", "BlockingGroupConsumer", "BlockingProducer"),
     "streams.sdk.client": (
         *("LATEST", "TRIM_HORIZON", "Client", "Fetch", "Receipt", "Start", "StreamDescription", "at_timestamp"),
     ),
     "streams.sdk.consumer": ("Consumer",),
     "streams.sdk.delivery": ("Sent", "Ticket"),
+    "streams.sdk.group": ("GroupConsumer",),
     "streams.sdk.http": ("HttpClient",),
     "streams.sdk.local": ("LocalClient",),
+    "streams.sdk.metrics": ("ProducerMetrics",),
     "streams.sdk.packing": ("UnpackedBatch",),
     "streams.sdk.producer": ("Producer",),
     "streams.sdk.tables": ("read_table",),

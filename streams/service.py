@@ -19,7 +19,16 @@ from streams.core.errors import (
     ShardUnknown,
     UnsupportedOperation,
 )
-from streams.core.exchange import FETCH_SIZE_MAX, Fetch, Receipt, Start, StreamDescription
+from streams.core.exchange import (
+    FETCH_SIZE_MAX,
+    Fetch,
+    GroupDescription,
+    Lease,
+    Progress,
+    Receipt,
+    Start,
+    StreamDescription,
+)
 from streams.core.records import ProducerMark, Records
 from streams.core.scope import Scope
 from streams.core.settings import Settings
@@ -30,6 +39,7 @@ from streams.operations import (
     channels,
     consumers,
     fetching,
+    groups,
     iterators,
     native,
     policies,
@@ -136,7 +146,7 @@ class Service:
         """Replays what exists, drops what nobody owns, and begins to watch the retention."""
         await self._controller.open()
         await self._checkpoints.open()
-        self._context.opened()
+        await self._context.opened()
         await self._context.drop_orphans()
         self._janitor.start()
 
@@ -144,11 +154,13 @@ class Service:
         """Whoever is subscribed to a shard or waits at a queue comes to a clean end, and nobody else is or does any more."""
         self._context.fanout.stop()
         self._context.queues.stop()
+        self._context.groups.stop()
 
     async def close(self) -> None:
         """Returns when what was begun has ended. The log stays open. Closing twice does nothing."""
         await self._janitor.stop()
         await self._context.queues.close()
+        await self._context.groups.close()
         await self._controller.close()
         await self._checkpoints.close()
 
@@ -229,6 +241,35 @@ class Service:
         native.check_positions(positions)
         found = self._context.stream(scope, stream)
         await _translated(self._checkpoints.save(found.id, consumer, positions))
+
+    async def sync_group(
+        self,
+        scope: Scope,
+        stream: str,
+        group: str,
+        member: str,
+        held: Mapping[str, int],
+        *,
+        start: Start,
+        lease_ms: int,
+        wait_ms: int = 0,
+    ) -> dict[str, Lease]:
+        asked = (stream, group, member, held, start, lease_ms, wait_ms)
+        return await _translated(groups.sync_group(self._context, scope, *asked))
+
+    async def leave_group(self, scope: Scope, stream: str, group: str, member: str) -> None:
+        await _translated(groups.leave_group(self._context, scope, stream, group, member))
+
+    async def save_group(
+        self, scope: Scope, stream: str, group: str, member: str, progress: Mapping[str, Progress]
+    ) -> None:
+        await _translated(groups.save_group(self._context, scope, stream, group, member, progress))
+
+    async def forget_group(self, scope: Scope, stream: str, group: str) -> None:
+        await _translated(groups.forget_group(self._context, scope, stream, group))
+
+    async def describe_groups(self, scope: Scope, stream: str) -> list[GroupDescription]:
+        return await _translated(groups.describe_groups(self._context, scope, stream))
 
 
 async def _translated(answer: Awaitable[Any]) -> Any:

@@ -23,7 +23,10 @@ RULES: dict[str, frozenset[str]] = {
     "streams.wire": frozenset({"streams.core"}),
     "streams.control": frozenset({"streams.core", "streams.log"}),
     "streams.queues": frozenset({"streams.core", "streams.log", "streams.control"}),
-    "streams.operations": frozenset({"streams.core", "streams.log", "streams.control", "streams.queues"}),
+    "streams.groups": frozenset({"streams.core", "streams.log", "streams.control"}),
+    "streams.operations": frozenset(
+        {"streams.core", "streams.log", "streams.control", "streams.queues", "streams.groups"}
+    ),
     "streams.sdk": frozenset({"streams.core", "streams.wire"}),
     "streams": frozenset({"streams.core", "streams.log", "streams.operations", "streams.sdk"}),
     "connectors": frozenset({"streams.core", "streams.sdk"}),

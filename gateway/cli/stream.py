@@ -1,4 +1,4 @@
-"""``headrace stream``: make, list, describe and delete streams; `transfer` adds export and replay."""
+"""``headrace stream``: make, list, describe and delete streams; `transfer` adds export and replay, `groups` the consumer groups."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from gateway.cli import output
 from gateway.cli.connection import Target, connected, find_stream
 from gateway.cli.failure import Failure
+from gateway.cli.groups import groups
 from gateway.cli.running import run
 from gateway.cli.transfer import export, replay
 from streams.sdk.client import StreamDescription
@@ -140,6 +141,7 @@ def delete(target: Target, name: str, yes: bool) -> None:
 
 stream.add_command(export)
 stream.add_command(replay)
+stream.add_command(groups)
 
 
 def _open(found: StreamDescription) -> int:

@@ -65,3 +65,42 @@ class Fetch:
     batches: tuple[Batch, ...]
     ended: tuple[str, ...] = ()
     tips: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A shard that a member of a consumer group reads, alone, from `position` on, until it is told otherwise. Where
+    `intent` is not None, the batch up to it was begun by somebody before: it is repeated first, and as one."""
+
+    generation: int
+    position: int
+    intent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a member has done of a shard: all before `position`. `intent` is the end of the batch that it works on now."""
+
+    generation: int
+    position: int
+    intent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupShard:
+    """Where a consumer group stands in a shard: who reads it (None: nobody now), what is next, and the offset after the
+    newest record."""
+
+    id: str
+    member: str | None
+    position: int
+    tip: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDescription:
+    """A consumer group: its members, and the shards that it has not finished."""
+
+    name: str
+    members: tuple[str, ...]
+    shards: tuple[GroupShard, ...]

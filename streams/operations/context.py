@@ -17,6 +17,7 @@ from streams.core.errors import ShardUnknown
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.core.waits import first
+from streams.groups.coordinator import Coordinator
 from streams.log.log import Log
 from streams.operations.arrivals import Arrivals
 from streams.operations.fanout import Fanout
@@ -51,9 +52,10 @@ class Context:
         self.queues = Queues(log, clock)
         self._live: dict[str, Live] = {}
 
-    def opened(self) -> None:
-        """The controller has its catalog, and with it the key of our tokens."""
+    async def opened(self) -> None:
+        """The controller has its catalog, and with it the key of our tokens and the streams that consumer groups read."""
         self.tokens = Tokens(self.catalog.key)
+        self.groups = await Coordinator.open(self.log, self.clock)
 
     @property
     def catalog(self) -> Catalog:
@@ -121,6 +123,7 @@ class Context:
         """
         async with self.controller.quiet():
             await self.queues.keep(self.catalog.queues)
+            self.groups.keep({stream.id for stream in self.catalog.streams.values()})
             owned = {name for stream in self.catalog.streams.values() for name in stream.logs()}
             owned |= {queue.log for queue in self.catalog.queues.values()}
             orphans = [

@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from streams.control.store import Store
 from streams.core.clock import Clock
 from streams.core.errors import HeadraceError, ResourceNotFound, Throttling
 from streams.core.waits import first
 from streams.queues.events import Postponed, Restored, Settled, runs_of
-from streams.queues.store import Store
+from streams.queues.state import State
 from streams.queues.supply import Given, Source, Supply
 
 _logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class _Waiter:
 
 
 class Dispatcher:
-    def __init__(self, store: Store, source: Source, clock: Clock) -> None:
+    def __init__(self, store: Store[State], source: Source, clock: Clock) -> None:
         self._store = store
         self._state = store.state
         self._source = source

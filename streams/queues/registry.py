@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable, Container
 
 from streams.control.queue import Queue
+from streams.control.store import Store
 from streams.core.clock import Clock
 from streams.core.errors import ResourceNotFound
 from streams.log.log import Log
 from streams.queues.dispatcher import Dispatcher
-from streams.queues.events import Lost
-from streams.queues.store import Store
+from streams.queues.events import Lost, decode_event, decode_snapshot, encode
+from streams.queues.state import State
 from streams.queues.supply import Source
 
 
@@ -54,7 +55,14 @@ class Queues:
             await _close(task)
 
     async def _open(self, queue: Queue, source: Source) -> Dispatcher:
-        store = await Store.open(self._log, queue.log, queue.starts)
+        store = await Store.open(
+            self._log,
+            queue.log,
+            fresh=lambda: State(queue.starts),
+            restored=lambda data: State.restored(decode_snapshot(data)),
+            decode=decode_event,
+            encode=encode,
+        )
         for shard in source.shards():
             end, cursor = await source.tip(shard), store.state.cursor(shard.index)
             if cursor > end:

@@ -14,12 +14,12 @@ from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from streams.control.queue import QueueAttributes
+from streams.control.store import Store
 from streams.core.clock import Clock
 from streams.core.errors import ShardUnknown
 from streams.core.records import Batch
 from streams.queues.events import Died, Passed, Received, Run, Settled, runs_of
-from streams.queues.state import Out
-from streams.queues.store import Store
+from streams.queues.state import Out, State
 
 _logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class _Ahead:
 class Supply:
     """`full` while no new records are given, because so many are out."""
 
-    def __init__(self, store: Store, source: Source, clock: Clock) -> None:
+    def __init__(self, store: Store[State], source: Source, clock: Clock) -> None:
         self.full = False
         self._store = store
         self._state = store.state

@@ -19,6 +19,8 @@ from streams.core.records import Batch
 from streams.sdk.client import TRIM_HORIZON, Client, Start
 from streams.sdk.consumer import Consumer
 from streams.sdk.delivery import Sent, Ticket
+from streams.sdk.group import GroupConsumer
+from streams.sdk.metrics import ProducerMetrics
 from streams.sdk.producer import Producer
 from streams.sdk.tables import read_table
 
@@ -110,6 +112,11 @@ class BlockingProducer(Face[Producer]):
     flush = _waits(Producer.flush)
     close = _waits(Producer.close)
 
+    @property
+    def metrics(self) -> ProducerMetrics:
+        """See `Producer.metrics`."""
+        return self._behind.metrics
+
     def put(
         self, data: bytes | str, partition_key: str | None = None, explicit_hash_key: int | str | None = None
     ) -> BlockingTicket:
@@ -139,13 +146,33 @@ class BlockingConsumer(Face[Consumer]):
         return self
 
     def __next__(self) -> Batch:
-        async def after() -> Batch | None:
-            return await anext(self._behind, None)
+        return _next(self._behind, self._thread)
 
-        batch = self._thread.run(after())
-        if batch is None:
-            raise StopIteration
-        return batch
+
+class BlockingGroupConsumer(Face[GroupConsumer]):
+    """A `GroupConsumer` as an iterator."""
+
+    commit = _waits(GroupConsumer.commit)
+    put = _waits(GroupConsumer.put)
+    close = _waits(GroupConsumer.close)
+
+    @property
+    def member(self) -> str:
+        return self._behind.member
+
+    @property
+    def shards(self) -> list[str]:
+        return self._behind.shards
+
+    def stop(self) -> None:
+        """The iteration ends before its next batch. May be called from any thread."""
+        self._thread.loop.call_soon_threadsafe(self._behind.stop)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        return _next(self._behind, self._thread)
 
 
 class BlockingClient(Face[Client]):
@@ -160,6 +187,8 @@ class BlockingClient(Face[Client]):
     fetch = _waits(Client.fetch)
     load_checkpoint = _waits(Client.load_checkpoint)
     save_checkpoint = _waits(Client.save_checkpoint)
+    forget_group = _waits(Client.forget_group)
+    describe_groups = _waits(Client.describe_groups)
 
     def __init__(self, opening: AbstractAsyncContextManager[Client]) -> None:
         thread = LoopThread()
@@ -178,6 +207,10 @@ class BlockingClient(Face[Client]):
         """A `Consumer` with these options."""
         return BlockingConsumer(Consumer(self._behind, stream, **options), self._thread)
 
+    def group_consumer(self, stream: str, group: str, **options: Any) -> BlockingGroupConsumer:
+        """A `GroupConsumer` with these options."""
+        return BlockingGroupConsumer(GroupConsumer(self._behind, stream, group, **options), self._thread)
+
     def read_table(self, stream: str, *, start: Start = TRIM_HORIZON, limit: int | None = None) -> pa.Table:
         """See `streams.sdk.tables.read_table`."""
         return self._thread.run(read_table(self._behind, stream, start=start, limit=limit))
@@ -189,6 +222,16 @@ class BlockingClient(Face[Client]):
                 self._thread.run(_leave(self._opening))
             finally:
                 self._thread.stop()
+
+
+def _next(behind: Consumer | GroupConsumer, thread: LoopThread) -> Batch:
+    async def after() -> Batch | None:
+        return await anext(behind, None)
+
+    batch = thread.run(after())
+    if batch is None:
+        raise StopIteration
+    return batch
 
 
 async def _enter(opening: AbstractAsyncContextManager[Client]) -> Client:

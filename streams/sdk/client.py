@@ -15,6 +15,9 @@ from streams.core.exchange import (
     LATEST,
     TRIM_HORIZON,
     Fetch,
+    GroupDescription,
+    Lease,
+    Progress,
     Receipt,
     Start,
     StreamDescription,
@@ -28,6 +31,9 @@ __all__ = [
     "TRIM_HORIZON",
     "Client",
     "Fetch",
+    "GroupDescription",
+    "Lease",
+    "Progress",
     "Receipt",
     "Start",
     "StreamDescription",
@@ -77,5 +83,34 @@ class Client(Protocol):
     async def save_checkpoint(self, stream: str, consumer: str, positions: Mapping[str, int]) -> None:
         """Durable when it returns. Shards that are not named keep what they had."""
         ...
+
+    async def sync_group(
+        self,
+        stream: str,
+        group: str,
+        member: str,
+        held: Mapping[str, int],
+        *,
+        start: Start = TRIM_HORIZON,
+        lease_ms: int,
+        wait_ms: int = 0,
+    ) -> dict[str, Lease]:
+        """Says that the member of the consumer group lives and reads `held` (generations by shard); gives what it is to
+        read from now on, as soon as that is something else, or after `wait_ms`. A group that is new begins at `start`."""
+        ...
+
+    async def leave_group(self, stream: str, group: str, member: str) -> None:
+        """The member's shards are free at once."""
+        ...
+
+    async def save_group(self, stream: str, group: str, member: str, progress: Mapping[str, Progress]) -> None:
+        """Durable when it returns. `ResourceInUse` where a shard is not the member's any more."""
+        ...
+
+    async def forget_group(self, stream: str, group: str) -> None:
+        """The group is gone, with its positions."""
+        ...
+
+    async def describe_groups(self, stream: str) -> list[GroupDescription]: ...
 
     async def close(self) -> None: ...

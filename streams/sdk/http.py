@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -13,7 +14,17 @@ from streams.core.clock import Clock, SystemClock
 from streams.core.errors import InternalFailure, ServiceUnavailable
 from streams.core.records import ProducerMark, Records
 from streams.core.scope import DEFAULT_REGION, Scope
-from streams.sdk.client import FETCH_SIZE_MAX, Fetch, Receipt, Start, StreamDescription
+from streams.sdk.client import (
+    FETCH_SIZE_MAX,
+    TRIM_HORIZON,
+    Fetch,
+    GroupDescription,
+    Lease,
+    Progress,
+    Receipt,
+    Start,
+    StreamDescription,
+)
 from streams.sdk.connections import Answer, Connection, Lost, Place, Pool
 from streams.wire import arrow, native, sigv4
 
@@ -97,6 +108,37 @@ class HttpClient:
     async def save_checkpoint(self, stream: str, consumer: str, positions: Mapping[str, int]) -> None:
         body = msgspec.json.encode(dict(positions))
         await self._json("PUT", native.stream_path(stream, "checkpoints", consumer), body, Any)
+
+    async def sync_group(
+        self,
+        stream: str,
+        group: str,
+        member: str,
+        held: Mapping[str, int],
+        *,
+        start: Start = TRIM_HORIZON,
+        lease_ms: int,
+        wait_ms: int = 0,
+    ) -> dict[str, Lease]:
+        asked = native.SyncQuestion(member, dict(held), native.start_text(start), lease_ms, wait_ms)
+        path = native.stream_path(stream, "groups", group)
+        timeout_s = self._timeout_s + wait_ms / 1000
+        body = [msgspec.json.encode(asked)]
+        answer = await self._ask("POST", path, {"content-type": native.JSON}, body, timeout_s, question=True)
+        return self._read(lambda text: msgspec.json.decode(text, type=dict[str, Lease]), answer)
+
+    async def leave_group(self, stream: str, group: str, member: str) -> None:
+        await self._json("DELETE", native.stream_path(stream, "groups", group) + f"?member={quote(member)}", b"", Any)
+
+    async def save_group(self, stream: str, group: str, member: str, progress: Mapping[str, Progress]) -> None:
+        body = msgspec.json.encode(native.SaveQuestion(member, dict(progress)))
+        await self._json("PUT", native.stream_path(stream, "groups", group), body, Any)
+
+    async def forget_group(self, stream: str, group: str) -> None:
+        await self._json("DELETE", native.stream_path(stream, "groups", group), b"", Any)
+
+    async def describe_groups(self, stream: str) -> list[GroupDescription]:
+        return await self._json("GET", native.stream_path(stream, "groups"), b"", list[GroupDescription])
 
     async def close(self) -> None:
         """Closes the connections. Closing twice does nothing."""

@@ -7,7 +7,17 @@ from typing import Protocol
 
 from streams.core.records import ProducerMark, Records
 from streams.core.scope import Scope
-from streams.sdk.client import FETCH_SIZE_MAX, Fetch, Receipt, Start, StreamDescription
+from streams.sdk.client import (
+    FETCH_SIZE_MAX,
+    TRIM_HORIZON,
+    Fetch,
+    GroupDescription,
+    Lease,
+    Progress,
+    Receipt,
+    Start,
+    StreamDescription,
+)
 
 
 class NativeService(Protocol):
@@ -40,6 +50,29 @@ class NativeService(Protocol):
     async def load_checkpoint(self, scope: Scope, stream: str, consumer: str) -> dict[str, int]: ...
 
     async def save_checkpoint(self, scope: Scope, stream: str, consumer: str, positions: Mapping[str, int]) -> None: ...
+
+    async def sync_group(
+        self,
+        scope: Scope,
+        stream: str,
+        group: str,
+        member: str,
+        held: Mapping[str, int],
+        *,
+        start: Start,
+        lease_ms: int,
+        wait_ms: int = 0,
+    ) -> dict[str, Lease]: ...
+
+    async def leave_group(self, scope: Scope, stream: str, group: str, member: str) -> None: ...
+
+    async def save_group(
+        self, scope: Scope, stream: str, group: str, member: str, progress: Mapping[str, Progress]
+    ) -> None: ...
+
+    async def forget_group(self, scope: Scope, stream: str, group: str) -> None: ...
+
+    async def describe_groups(self, scope: Scope, stream: str) -> list[GroupDescription]: ...
 
 
 class LocalClient:
@@ -77,6 +110,33 @@ class LocalClient:
 
     async def save_checkpoint(self, stream: str, consumer: str, positions: Mapping[str, int]) -> None:
         await self._service.save_checkpoint(self._scope, stream, consumer, positions)
+
+    async def sync_group(
+        self,
+        stream: str,
+        group: str,
+        member: str,
+        held: Mapping[str, int],
+        *,
+        start: Start = TRIM_HORIZON,
+        lease_ms: int,
+        wait_ms: int = 0,
+    ) -> dict[str, Lease]:
+        return await self._service.sync_group(
+            self._scope, stream, group, member, held, start=start, lease_ms=lease_ms, wait_ms=wait_ms
+        )
+
+    async def leave_group(self, stream: str, group: str, member: str) -> None:
+        await self._service.leave_group(self._scope, stream, group, member)
+
+    async def save_group(self, stream: str, group: str, member: str, progress: Mapping[str, Progress]) -> None:
+        await self._service.save_group(self._scope, stream, group, member, progress)
+
+    async def forget_group(self, stream: str, group: str) -> None:
+        await self._service.forget_group(self._scope, stream, group)
+
+    async def describe_groups(self, stream: str) -> list[GroupDescription]:
+        return await self._service.describe_groups(self._scope, stream)
 
     async def close(self) -> None:
         """The service stays open."""

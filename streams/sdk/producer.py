@@ -8,6 +8,7 @@ import random
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -19,6 +20,7 @@ from streams.sdk.batching import Batcher, Draft
 from streams.sdk.buffer import Room
 from streams.sdk.client import Client, Receipt
 from streams.sdk.delivery import Outcome, Tally, Ticket
+from streams.sdk.metrics import ProducerMetrics
 from streams.sdk.packing import Packing
 from streams.sdk.retry import pauses, retriable
 from streams.sdk.tables import PARTITION_KEY_MAX, records_of
@@ -100,6 +102,7 @@ class Producer:
         self._id = f"{name}-{uuid.uuid4().hex}" if name else uuid.uuid4().hex
         self._sequence = 0
         self._tally = Tally()
+        self._metrics = ProducerMetrics()
         self._news = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
         self._last: Outcome | None = None
@@ -109,6 +112,11 @@ class Producer:
     def buffered(self) -> int:
         """Bytes that wait or are under way, with the overhead of their objects."""
         return self._room.held
+
+    @property
+    def metrics(self) -> ProducerMetrics:
+        """What it has done so far: a copy, to be looked at."""
+        return replace(self._metrics, buffered_bytes=self._room.held)
 
     async def put(
         self, data: bytes | str, partition_key: str | None = None, explicit_hash_key: int | str | None = None
@@ -238,11 +246,13 @@ class Producer:
         """Settles the draft's outcome, well or not, and gives its room back."""
         try:
             records = draft.records()
+            began_ms = self._clock.now_ms()
             receipt = (
                 await self._put(records)
                 if self._packing is None
                 else await self._packing.put(records, self._put, self._asked)
             )
+            self._metrics.put(len(records), records.size, self._clock.now_ms() - began_ms)
             draft.outcome.succeed(receipt)
             self._room.give(draft.room)
         except Exception as error:
@@ -267,11 +277,13 @@ class Producer:
             except Exception as error:
                 if not retriable(error) or self._clock.now_ms() - started_ms >= self._deadline_ms:
                     raise
+                self._metrics.retries += 1
                 log.warning("put to stream %s fails, again in %.2f s: %s", self._stream, pause, error)
             await self._clock.sleep(pause)
         raise AssertionError("pauses never end")
 
     def _fail(self, draft: Draft, error: Exception) -> None:
+        self._metrics.failed_records += len(draft)
         draft.outcome.fail(error, len(draft), self._tally)
         self._room.give(draft.room)
 

@@ -10,8 +10,12 @@
     POST    /native/v1/streams/NAME/fetch                  `FetchQuestion` → Arrow: partition_key, data, arrival, hash_key?
     GET     /native/v1/streams/NAME/checkpoints/CONSUMER   → {"shardId-…": 17}
     PUT     /native/v1/streams/NAME/checkpoints/CONSUMER   {"shardId-…": 17}
+    GET     /native/v1/streams/NAME/groups                 → [`GroupDescription`]
+    POST    /native/v1/streams/NAME/groups/GROUP           `SyncQuestion` → {"shardId-…": `Lease`}
+    PUT     /native/v1/streams/NAME/groups/GROUP           `SaveQuestion`
+    DELETE  /native/v1/streams/NAME/groups/GROUP?member=   without a member the group is forgotten
 
-NAME and CONSUMER are percent-encoded, slashes too. What is not JSON is an Arrow IPC stream, which any Arrow tool reads.
+NAME, CONSUMER and GROUP are percent-encoded, slashes too. What is not JSON is an Arrow IPC stream, which any Arrow tool reads.
 What such an answer says beside its records is JSON under the key ``headrace`` of the schema's metadata:
 
     put     {"shards": ["shardId-…0", "shardId-…1"]}        what the numbers in the column `shard` stand for
@@ -34,7 +38,7 @@ import pyarrow as pa
 from msgspec import Meta
 
 from streams.core.errors import InvalidArgument, RequestError, ServiceUnavailable, request_errors
-from streams.core.exchange import FETCH_SIZE_MAX, Fetch, Receipt, Start, StreamDescription
+from streams.core.exchange import FETCH_SIZE_MAX, Fetch, Progress, Receipt, Start, StreamDescription
 from streams.core.records import ARRIVAL, HASH_KEY, Batch, ProducerMark, Records
 from streams.core.shards import HashRange, Shard
 from streams.wire.arrow import PUT_SCHEMA, read_stream, write_stream
@@ -85,6 +89,23 @@ class FetchQuestion(msgspec.Struct, forbid_unknown_fields=True):
     positions: Positions
     size_max: Position = FETCH_SIZE_MAX
     wait_ms: Position = 0
+
+
+class SyncQuestion(msgspec.Struct, forbid_unknown_fields=True):
+    """A member of a consumer group says that it lives, and what it reads: generations by shard."""
+
+    member: str
+    held: dict[str, Position] = {}
+    start: str = "trim_horizon"
+    lease_ms: Position = 10_000
+    wait_ms: Position = 0
+
+
+class SaveQuestion(msgspec.Struct, forbid_unknown_fields=True):
+    """What a member has done."""
+
+    member: str
+    progress: dict[str, Progress]
 
 
 class ShardDescription(msgspec.Struct):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streams.control import resharding
+from streams.control import resharding, store
 from streams.core.errors import (
     ExpiredNextToken,
     HeadraceError,
@@ -20,7 +20,7 @@ from streams.core.errors import (
     ValidationError,
 )
 from streams.core.scope import Scope
-from streams.queues import dispatcher, store, supply
+from streams.queues import dispatcher, supply
 
 ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/s"
 

@@ -319,3 +319,20 @@ async def test_what_no_stream_would_take_is_refused_at_once(
 async def test_a_name_that_is_too_long_for_a_mark(client: Client) -> None:
     with pytest.raises(ValidationError):
         Producer(client, "s", name="n" * 40)
+
+
+async def test_metrics_count_what_was_done_tried_again_and_given_up(client: Client) -> None:
+    await client.create_stream("s")
+    failing = Failing(client, ServiceUnavailable("down"), 3)
+    async with Producer(failing, "s", clock=HastyClock()) as producer:
+        await (await producer.put("12345", "key"))
+        failing._error, failing.left = ResourceNotFound("gone"), 1
+        ticket = await producer.put("x", "k")
+        assert producer.metrics.buffered_bytes == 2 + RECORD_OVERHEAD
+        with pytest.raises(ResourceNotFound):
+            await ticket
+        metrics = producer.metrics
+    assert (metrics.records, metrics.bytes, metrics.puts) == (1, 8, 1)
+    assert (metrics.retries, metrics.failed_records) == (3, 1)
+    assert metrics.put_ms == metrics.put_ms_max > 0
+    assert producer.metrics.buffered_bytes == 0

@@ -1,15 +1,15 @@
-"""The state of one queue made durable: its journal, with commits that share a write."""
+"""A state made durable: events in a journal of its own, with commits that share a write."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
 
 from streams.control.journal import Journal
 from streams.core.errors import HeadraceError, LogError
 from streams.log.log import Log
-from streams.queues.events import AnyEvent, decode_event, decode_snapshot, encode
-from streams.queues.state import State
 
 _logger = logging.getLogger(__name__)
 
@@ -17,14 +17,30 @@ SNAPSHOT_EVENTS = 20_000
 """Events after which a snapshot is written: they replay in some 100 ms."""
 
 SNAPSHOT_SHARE = 5
-"""A snapshot costs as much as there are records out: it waits for at least a fifth as many events."""
+"""A snapshot costs as much as what the state holds: it waits for at least a fifth as many events."""
 
 
-class Store:
+class Kept(Protocol):
+    """A state that events make. `count` is how much of it a snapshot writes down."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def apply(self) -> Any: ...
+
+    def snapshot(self) -> Any: ...
+
+
+S = TypeVar("S", bound=Kept)
+
+
+class Store(Generic[S]):
     """What is recorded is so at once in memory, and durable when `durable` returns. Open it with `open`."""
 
-    def __init__(self, journal: Journal, state: State) -> None:
+    def __init__(self, journal: Journal, state: S, encode: Callable[[Any], bytes]) -> None:
         self.state = state
+        self._encode = encode
         self._journal = journal
         self._pending: list[bytes] = []
         self._waiting: list[asyncio.Future[None]] = []
@@ -32,18 +48,28 @@ class Store:
         self._torn = False
 
     @classmethod
-    async def open(cls, log: Log, name: str, starts: dict[int, int]) -> Store:
-        """`starts` for a queue of which nothing is in its journal. Raises `LogError`, `ValueError`."""
+    async def open(
+        cls,
+        log: Log,
+        name: str,
+        *,
+        fresh: Callable[[], S],
+        restored: Callable[[bytes], S],
+        decode: Callable[[bytes], Any],
+        encode: Callable[[Any], bytes],
+    ) -> Store[S]:
+        """`fresh` makes the state where the journal has no snapshot, `restored` from one; `decode` reads an event. Raises
+        `LogError`, `ValueError`."""
         journal = Journal(log, name)
         replay = await journal.open()
-        state = State(starts) if replay.snapshot is None else State.restored(decode_snapshot(replay.snapshot))
+        state = fresh() if replay.snapshot is None else restored(replay.snapshot)
         for data in replay.events:
-            state.apply(decode_event(data))
-        return cls(journal, state)
+            state.apply(decode(data))
+        return cls(journal, state, encode)
 
-    def record(self, event: AnyEvent) -> None:
+    def record(self, event: Any) -> None:
         self.state.apply(event)
-        self._pending.append(encode(event))
+        self._pending.append(self._encode(event))
 
     async def durable(self) -> None:
         """Returns when all that was recorded before is. Raises `LogError`: then it holds in memory nevertheless, and what
@@ -60,7 +86,7 @@ class Store:
             try:
                 await self.durable()
             except LogError as error:
-                _logger.warning("a queue's journal: its latest events are not stored: %s", error)
+                _logger.warning("a journal: its latest events are not stored: %s", error)
         if self._writing is not None:
             await self._writing
 
@@ -87,7 +113,7 @@ class Store:
         snapshot = self._torn or self._journal.events_since_snapshot >= due
         try:
             if snapshot:
-                await self._journal.snapshot(encode(self.state.snapshot()))
+                await self._journal.snapshot(self._encode(self.state.snapshot()))
             else:
                 await self._journal.append(events)
         except LogError as error:
@@ -95,7 +121,7 @@ class Store:
             return error
         except Exception as error:
             self._torn = True
-            _logger.exception("a queue's journal")
-            return LogError(f"the queue's journal could not be written: {error!r}")
+            _logger.exception("a journal")
+            return LogError(f"the journal could not be written: {error!r}")
         self._torn = False
         return None
