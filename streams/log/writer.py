@@ -35,6 +35,12 @@ COMMIT_SIZE_MAX = 64 << 20
 SYNCS_MAX = 4
 """Files synced side by side: a commit over many shards waits for a few syncs, not for all of them in turn."""
 
+SYNC_WORTH = 32 << 10
+"""Bytes that are written again in the time of a sync of one more file."""
+
+COMMIT_LOGGED_MANY_MAX = 2 << 20
+"""Bytes of a commit over many shards that goes through the commit log: several fit into one round."""
+
 OPEN_FILES_MAX = 256
 """Tails whose file stays open between appends, the least recently written closed first: a fourth of the usual limit."""
 
@@ -261,7 +267,7 @@ class Writer:
         size = sum(len(piece) for _, frame in frames for piece in frame)
         if not frames:
             return
-        if size > COMMIT_LOGGED_MAX:
+        if not self._worth_logging(size, len(outcomes)):
             self._sync_each(outcomes)
             return
         if not self._commits.fits(frames):
@@ -274,6 +280,11 @@ class Writer:
                 if outcome.written is not None and outcome.written.frames:
                     self._undo(outcome, error)
 
+    @staticmethod
+    def _worth_logging(size: int, shards: int) -> bool:
+        """Whether to write a commit twice and sync once, and not to sync the segments of all its shards."""
+        return size <= COMMIT_LOGGED_MAX or size <= min(shards * SYNC_WORTH, COMMIT_LOGGED_MANY_MAX)
+
     def _next_round(self) -> None:
         """Syncs all segments, so that the commit log may begin anew. If one fails, it may not: it holds what that lacks."""
         if self._sync_dirty():
@@ -283,14 +294,17 @@ class Writer:
         """Syncs what the outcomes wrote, side by side; those whose sync fails are undone."""
         wrote = [outcome for outcome in outcomes if outcome.written is not None and outcome.written.frames]
         tails = [outcome.appends[0].tail for outcome in wrote]
-        errors = (
-            [_try(tails[0].sync)] if len(tails) == 1 else list(self._syncs.map(lambda tail: _try(tail.sync), tails))
-        )
-        for outcome, tail, error in zip(wrote, tails, errors, strict=True):
+        for outcome, tail, error in zip(wrote, tails, self._synced(tails), strict=True):
             if error is None:
                 self._dirty.pop(tail, None)
                 continue
             self._undo(outcome, error)
+
+    def _synced(self, tails: Sequence[Tail]) -> list[Exception | None]:
+        """Syncs them, side by side; what went wrong with each."""
+        if len(tails) == 1:
+            return [_try(tails[0].sync)]
+        return list(self._syncs.map(lambda tail: _try(tail.sync), tails))
 
     def _undo(self, outcome: Outcome, error: Exception) -> None:
         undone = _try(outcome.appends[0].tail.undo)
@@ -304,8 +318,8 @@ class Writer:
 
     def _sync_dirty(self) -> bool:
         """Syncs all segments that need it; whether all could be."""
-        for tail in list(self._dirty):
-            error = _try(tail.sync)
+        tails = list(self._dirty)
+        for tail, error in zip(tails, self._synced(tails), strict=True):
             if error is None:
                 del self._dirty[tail]
                 self._vouch(tail)
