@@ -16,7 +16,7 @@ from gateway.tls import Tls
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
 from streams.core.settings import Settings
-from streams.log.embedded import EmbeddedLog
+from streams.log.opening import open_log
 from streams.sdk.local import LocalClient
 from streams.service import Service
 
@@ -39,15 +39,7 @@ class App:
         clock = clock or SystemClock()
         tls = Tls(settings, clock)
         async with AsyncExitStack() as opening:
-            log = await EmbeddedLog.open(
-                settings.data_path / "log",
-                clock=clock,
-                sync=settings.log_sync,
-                sync_interval_ms=settings.log_sync_interval_ms,
-                segment_size_max=settings.log_segment_size_max,
-                pending_size_max=settings.log_pending_size_max,
-                compress=settings.log_compress,
-            )
+            log = await open_log(settings, settings.data_path / "log", clock)
             opening.push_async_callback(log.close)
             service = Service(log, clock=clock, settings=settings)
             opening.push_async_callback(service.close)

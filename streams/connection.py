@@ -52,18 +52,11 @@ def connect(place: str | Path, *, settings: Settings | None = None, **options: A
 
 @asynccontextmanager
 async def _embedded(path: Path, settings: Settings, clock: Clock) -> AsyncIterator[Client]:
-    from streams.log.embedded import EmbeddedLog
+    from streams.log.opening import open_log
     from streams.sdk.local import LocalClient
     from streams.service import Service
 
-    log = await EmbeddedLog.open(
-        path / "log",
-        clock=clock,
-        sync=settings.log_sync,
-        sync_interval_ms=settings.log_sync_interval_ms,
-        segment_size_max=settings.log_segment_size_max,
-        pending_size_max=settings.log_pending_size_max,
-    )
+    log = await open_log(settings, path / "log", clock)
     try:
         service = Service(log, clock=clock, settings=settings)
         await service.open()

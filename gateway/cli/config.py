@@ -15,8 +15,7 @@ from gateway.cli.failure import Failure
 from gateway.cli.serve import setting_options
 from streams.core import settings
 from streams.core.errors import SettingsError
-
-_SECRET = "credentials"
+from streams.core.settings import Settings
 
 
 @click.command()
@@ -30,7 +29,7 @@ def config(file: Path | None, as_json: bool, **options: Any) -> None:
         chosen = settings.load(file, options=options)
     except SettingsError as error:
         raise Failure(error.message) from error
-    values = msgspec.to_builtins(chosen) | {_SECRET: dict.fromkeys(chosen.credentials, "…")}
+    values = msgspec.to_builtins(chosen) | _hidden(chosen)
     sources = {name: _source(name, file, options) for name in values}
     if as_json:
         output.json_line({name: {"value": value, "source": sources[name]} for name, value in values.items()})
@@ -38,6 +37,19 @@ def config(file: Path | None, as_json: bool, **options: Any) -> None:
     output.table(
         ["setting", "value", "source"], [(name, _shown(value), sources[name]) for name, value in values.items()]
     )
+
+
+def _hidden(chosen: Settings) -> dict[str, Any]:
+    """The settings that are secret, as they are shown: that they are set, and where a key is a file, which."""
+
+    def key(text: str) -> str:
+        return text if text.startswith("file:") or not text else "…"
+
+    return {
+        "credentials": dict.fromkeys(chosen.credentials, "…"),
+        "encryption_key": key(chosen.encryption_key),
+        "encryption_keys_old": [key(one) for one in chosen.encryption_keys_old],
+    }
 
 
 def _source(name: str, file: Path | None, options: dict[str, Any]) -> str:

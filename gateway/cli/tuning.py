@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import resource
 import sys
 
 _M_TRIM_THRESHOLD = -1
@@ -15,9 +16,15 @@ SWITCH_INTERVAL_S = 0.0002
 """How long a busy thread may keep the interpreter: with Python's 5 ms the log's writer waits for it after each sync."""
 
 
+OPEN_FILES = 65_536
+"""Files and connections that the process may have open, where the system lets it: shells give 1,024."""
+
+
 def tune() -> None:
     """Does what it can: a C library without mallopt is left as it is."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, OPEN_FILES)), hard))
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD)

@@ -133,6 +133,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_compress: Annotated[
         bool, Meta(description="Whether segment files are compressed, in the background, once they grow no more.")
     ] = True
+    encryption_key: Annotated[
+        str,
+        Meta(
+            description="What the log is encrypted with on disk: 32 bytes in base64, or file:PATH of a file that holds them. Empty: not at all."
+        ),
+    ] = ""
+    encryption_keys_old: Annotated[
+        tuple[str, ...], Meta(description="Keys that were encryption_key before: what they sealed is read with them.")
+    ] = ()
     retention_check_s: Annotated[
         float, Meta(gt=0, description="How often expired records are looked for, seconds.")
     ] = 60.0

@@ -5,7 +5,8 @@ LOCK      := empty, locked (flock) while a process has the log open
 FORMAT    := "headrace-log 2\\n"
 
 What format 2 adds to format 1 are packed segments. A directory of format 1 is read as it is and becomes one of format 2
-when it is opened: from then on a version that does not know packed segments refuses it, and loses nothing in it.
+when it is opened: from then on a version that does not know packed segments refuses it, and loses nothing in it. What
+format 3 adds are sealed frames; a directory becomes one when it is opened with a key.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from crc32c import crc32c
 
 from streams.core.errors import LogCorrupt, LogError
 from streams.log.disk import Disk
+from streams.log.sealing import Keyring
 
 FORMAT = b"headrace-log 2\n"
 FORMATS_READ = (b"headrace-log 1\n",)
 """Older ones that hold nothing this one does not."""
+FORMAT_SEALED = b"headrace-log 3\n"
 
 FIRST = "first"
 
@@ -34,7 +37,7 @@ class Directory:
     """An opened directory; `close` gives it up. Raises `LogError` where another process has it open, or its format is
     not this one's."""
 
-    def __init__(self, path: Path, disk: Disk) -> None:
+    def __init__(self, path: Path, disk: Disk, keyring: Keyring | None = None) -> None:
         self.path = path
         self.shards = path / "shards"
         self._disk = disk
@@ -42,6 +45,7 @@ class Directory:
         self._lock = os.open(path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             self._take()
+            self._check_keys(keyring)
         except BaseException:
             os.close(self._lock)
             raise
@@ -107,10 +111,28 @@ class Directory:
         found = marker.read_bytes() if marker.exists() else None
         if found is None or found in FORMATS_READ:
             self._disk.replace(marker, FORMAT)
-        elif found != FORMAT:
+        elif found not in (FORMAT, FORMAT_SEALED):
             raise LogError(
                 f"{self.path} has the format {found[:40].decode(errors='replace').strip()!r}; this version reads "
                 f"{FORMAT.decode().strip()!r}: open it with the version of Headrace that wrote it"
             )
         for grave in self.path.glob("dropped-*"):
             shutil.rmtree(grave, ignore_errors=True)
+
+    def _check_keys(self, keyring: Keyring | None) -> None:
+        """Raises `LogError` where frames may be sealed with a key that is not there. A key that is new is noted before any
+        frame is sealed with it."""
+        noted = self.path / "KEYS"
+        held = noted.read_text().split() if noted.exists() else []
+        known = [] if keyring is None else [f"{one:08x}" for one in keyring.ids]
+        for one in held:
+            if one not in known:
+                raise LogError(
+                    f"{self.path} is encrypted with the key {one}"
+                    + (f", and the settings have {', '.join(known)}" if known else ", and the settings have none")
+                    + ": set encryption_key, or encryption_keys_old for one that was in use before"
+                )
+        if keyring is not None and f"{keyring.key_id:08x}" not in held:
+            ids = [*held, f"{keyring.key_id:08x}"]
+            self._disk.replace(noted, "".join(f"{one}\n" for one in ids).encode())
+            self._disk.replace(self.path / "FORMAT", FORMAT_SEALED)

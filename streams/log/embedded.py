@@ -21,6 +21,7 @@ from streams.log.directory import Directory
 from streams.log.disk import Disk
 from streams.log.names import check_name
 from streams.log.packer import Packer
+from streams.log.sealing import Keyring
 from streams.log.segments import Segment
 from streams.log.shard import Shard
 from streams.log.tail import Tail
@@ -51,6 +52,7 @@ class EmbeddedLog:
         pending_max: int,
         *,
         compress: bool,
+        keyring: Keyring | None,
     ) -> None:
         self._directory = directory
         self._disk = disk
@@ -66,6 +68,7 @@ class EmbeddedLog:
         self._writer = Writer(clock, sync, interval_ms, self._commits, self._committed)
         self._unpacked = Unpacked()
         self._packer = Packer(disk, self._replace) if compress else None
+        self._keyring = keyring
 
     @classmethod
     async def open(
@@ -78,22 +81,26 @@ class EmbeddedLog:
         segment_size_max: int = 128 << 20,
         pending_size_max: int = 256 << 20,
         compress: bool = False,
+        keyring: Keyring | None = None,
         disk: Disk | None = None,
     ) -> Self:
         """The log in the directory `path`, which is made if there is none; a torn tail of an earlier crash is cut. If
-        `compress`, segments are packed in the background once they grow no more.
+        `compress`, segments are packed in the background once they grow no more. With a `keyring` frames are sealed.
 
         Raises `LogError` where another process has it open or its format is another version's.
         """
         disk = disk or Disk()
-        directory = await asyncio.to_thread(Directory, Path(path), disk)
+        directory = await asyncio.to_thread(Directory, Path(path), disk, keyring)
         try:
             log = cls(
                 *(directory, disk, clock or SystemClock(), sync, sync_interval_ms, pending_size_max),
                 compress=compress,
+                keyring=keyring,
             )
             log._segment_size_max = segment_size_max
-            log._shards = await asyncio.to_thread(loading.load, disk, directory, log._commits, segment_size_max)
+            log._shards = await asyncio.to_thread(
+                loading.load, disk, directory, log._commits, segment_size_max, keyring
+            )
         except BaseException:
             directory.close()
             raise
@@ -326,7 +333,7 @@ class EmbeddedLog:
         self._directory.create(shards)
         return {
             shard: loading.load_shard(
-                self._disk, self._directory, shard, self._directory.folder(shard), self._segment_size_max
+                self._disk, self._directory, shard, self._directory.folder(shard), self._segment_size_max, self._keyring
             )
             for shard in shards
         }

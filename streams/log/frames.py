@@ -6,7 +6,7 @@ Grammar (little-endian; every part is padded with zeros to 8 bytes):
     frame      := header body
     header     := magic        4  "HRF1"
                   flags        u16  1: hash keys   2: marks   4: the append goes on in the next frame   8: times
-                                    16: compressed
+                                    16: compressed   32: sealed
                   reserved     u16  0
                   body_size    u32  bytes of the body, a multiple of 8
                   body_crc     u32  crc32c of the body
@@ -17,9 +17,9 @@ Grammar (little-endian; every part is padded with zeros to 8 bytes):
                   arrival_ms   u64  arrival of all records; with times, of the last one
                   synced       u64  bytes of this segment that were known to be on disk when the frame was written
                   mark_size    u32  bytes of the marks, before padding
-                  reserved     u32  0
+                  key_id       u32  of the key that the body is sealed with; 0 where it is not
                   header_crc   u32  crc32c of the 60 bytes before
-    body       := columns | compressed, by the flag
+    body       := columns | compressed | sealed columns or compressed (see `sealing`), by the flags
     compressed := plain_size   u32  bytes of the columns
                   size         u32  bytes of zstd, before padding
                   zstd         a Zstandard frame that holds the columns
@@ -61,6 +61,7 @@ from crc32c import crc32c
 
 from streams.core.errors import LogCorrupt
 from streams.core.records import ARRIVAL, HASH_KEY, ProducerMark, Records
+from streams.log.sealing import Identity, Seal
 
 MAGIC = b"HRF1"
 HEADER_SIZE = 64
@@ -84,6 +85,7 @@ _MARKS = 2
 _CONTINUED = 4
 _TIMES = 8
 _COMPRESSED = 16
+_SEALED = 32
 _SIZES = struct.Struct("<II")
 
 assert _HEADER.size == HEADER_SIZE
@@ -103,6 +105,17 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     arrival_ms: int
     synced: int
     mark_size: int
+    key_id: int
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(
+            *(self.flags, self.base, self.count, self.key_size, self.data_size, self.arrival_ms, self.mark_size)
+        )
+
+    @property
+    def sealed(self) -> bool:
+        return bool(self.flags & _SEALED)
 
     @property
     def continued(self) -> bool:
@@ -141,9 +154,10 @@ def encode(
     *,
     continued: bool = False,
     packed: bool = False,
+    seal: Seal | None = None,
 ) -> list[bytes]:
     """The frame as pieces to be written one after the other; at least one record. If `packed`, with the records' own
-    arrival times, the last of which is `arrival_ms`, and compressed if that is worth it."""
+    arrival times, the last of which is `arrival_ms`, and compressed if that is worth it; with `seal`, sealed."""
     count = len(records)
     key_offsets, keys = _column(records.partition_key)
     data_offsets, data = _column(records.data)
@@ -169,7 +183,14 @@ def encode(
     if packed and (smaller := _compressed(body, size)) is not None:
         flags |= _COMPRESSED
         body, size = [smaller], len(smaller)
-    if size <= JOIN_SIZE_MAX:
+    key_id = 0
+    if seal is not None:
+        flags |= _SEALED
+        key_id = seal.keyring.key_id
+        identity = Identity(flags, base, count, len(keys), len(data), arrival_ms, mark_size)
+        body = [seal.seal(identity, b"".join(body))]
+        size = len(body[0])
+    elif size <= JOIN_SIZE_MAX:
         body = [b"".join(body)]
     crc = 0
     for piece in body:
@@ -188,7 +209,7 @@ def encode(
             arrival_ms,
             synced,
             mark_size,
-            0,
+            key_id,
             0,
         )
     )[:-4]
@@ -203,18 +224,26 @@ def decode_header(buffer: memoryview, at: int, position: int) -> Header | None:
     fields = _HEADER.unpack(raw)
     if crc32c(raw[:-4]) != fields[-1] or fields[3] > BODY_SIZE_MAX:
         return None
-    _, flags, _, body_size, body_crc, base, count, key_size, data_size, arrival_ms, synced, mark_size, _, _ = fields
+    _, flags, _, body_size, body_crc, base, count, key_size, data_size, arrival_ms, synced, mark_size, key_id, _ = (
+        fields
+    )
     if synced > position:
         return None  # no frame is written before what it says is on disk: these are bytes of a record
-    return Header(position, flags, body_size, body_crc, base, count, key_size, data_size, arrival_ms, synced, mark_size)
+    return Header(
+        *(position, flags, body_size, body_crc, base, count, key_size, data_size, arrival_ms, synced, mark_size, key_id)
+    )
 
 
 def body_is_whole(header: Header, body: memoryview) -> bool:
     return len(body) == header.body_size and crc32c(body) == header.body_crc
 
 
-def columns(header: Header, body: memoryview) -> memoryview:
+def columns(header: Header, body: memoryview, seal: Seal | None = None) -> memoryview:
     """What `decode_records` and `decode_marks` take, of a whole body. Raises `LogCorrupt` where it is none."""
+    if header.sealed:
+        if seal is None:
+            raise LogCorrupt(f"it is sealed with the key {header.key_id:08x}, and there is none in the settings")
+        body = memoryview(seal.open(header.identity, header.key_id, body))
     if not header.compressed:
         return body
     try:

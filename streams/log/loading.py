@@ -12,6 +12,7 @@ from streams.log.directory import Directory
 from streams.log.disk import Disk
 from streams.log.marks import Marks
 from streams.log.recovery import recover
+from streams.log.sealing import Keyring, Seal
 from streams.log.segments import PACKED, PLAIN, Segment, sidecar_path
 from streams.log.shard import Shard
 from streams.log.tail import Tail
@@ -19,10 +20,12 @@ from streams.log.tail import Tail
 log = logging.getLogger(__name__)
 
 
-def load(disk: Disk, directory: Directory, commits: CommitLog, segment_size_max: int) -> dict[str, Shard]:
+def load(
+    disk: Disk, directory: Directory, commits: CommitLog, segment_size_max: int, keyring: Keyring | None = None
+) -> dict[str, Shard]:
     """All shards by name, with what only the commit log had; the commit log is open then. Raises `OSError`, `LogError`."""
     shards = {
-        name: load_shard(disk, directory, name, folder, segment_size_max)
+        name: load_shard(disk, directory, name, folder, segment_size_max, keyring)
         for name, folder in directory.folders().items()
     }
     kept: dict[str, list[bytes]] = {}
@@ -39,15 +42,18 @@ def load(disk: Disk, directory: Directory, commits: CommitLog, segment_size_max:
     return shards
 
 
-def load_shard(disk: Disk, directory: Directory, name: str, folder: Path, segment_size_max: int) -> Shard:
+def load_shard(
+    disk: Disk, directory: Directory, name: str, folder: Path, segment_size_max: int, keyring: Keyring | None = None
+) -> Shard:
     """Sealed segments by their sidecars, unread; the last one is scanned behind what its sidecar vouches for."""
+    seal = None if keyring is None else Seal(keyring, name)
     first = directory.read_first(folder)
     packing.sweep(disk, folder)
     paths = sorted((path for path in folder.iterdir() if path.suffix in (PLAIN, PACKED)), key=lambda path: path.stem)
     segments: list[Segment] = []
     marks, next_, file_size = Marks(), first, 0
     for path in paths:
-        segment, marks, file_size = recover(disk, path, next_, marks)
+        segment, marks, file_size = recover(disk, path, next_, marks, seal)
         next_ = segment.next
         segments.append(segment)
     growing = None
@@ -64,7 +70,7 @@ def load_shard(disk: Disk, directory: Directory, name: str, folder: Path, segmen
         if growing.size == 0:
             segments.pop()
             growing = None
-    tail = Tail(disk, folder, max(next_, first), growing, marks, segment_size_max)
+    tail = Tail(disk, folder, max(next_, first), growing, marks, segment_size_max, seal)
     if segments:
         tail.arrival_ms = segments[-1].arrival_ms
     trimmed = [segment for segment in segments if segment.next <= first and segment is not growing]

@@ -70,7 +70,7 @@ def pack(disk: Disk, segment: Segment, paused: Callable[[], bool]) -> Segment | 
     if there is damage. Raises `OSError`. Holds about two frames in memory."""
     path = packed_path(segment.path)
     fresh = _fresh(path)
-    packed = Segment(path, segment.base, segment.base, 0, segment.arrival_ms)
+    packed = Segment(path, segment.base, segment.base, 0, segment.arrival_ms, seal=segment.seal)
     gathered = _Gathered()
     disk.remove(fresh)
     fd = disk.open(fresh)
@@ -83,7 +83,9 @@ def pack(disk: Disk, segment: Segment, paused: Callable[[], bool]) -> Segment | 
                 # All before this frame will be on disk before any of it may be read.
                 position = packed.size
                 arrival_ms = int(records.arrival_ms()[-1])
-                pieces = encode(records, gathered.base, arrival_ms, position, gathered.marks, packed=True)
+                pieces = encode(
+                    *(records, gathered.base, arrival_ms, position, gathered.marks), packed=True, seal=segment.seal
+                )
                 header = decode_header(memoryview(pieces[0]), 0, position)
                 assert header is not None, "what was just encoded"
                 disk.write(fd, pieces, position)

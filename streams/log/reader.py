@@ -104,8 +104,8 @@ def _arrived(records: Records, header: Header) -> Records:
 def frames(
     disk: Disk, segment: Segment, position: int, chunk: int, unpacked: Unpacked | None = None
 ) -> Iterator[tuple[Header, memoryview | None]]:
-    """Frames from `position` to the segment's end with their columns; None for a frame that is damaged. Compressed ones
-    are kept in `unpacked`, and what is there already is not read again.
+    """Frames from `position` to the segment's end with their columns; None for a frame that is damaged. Those of packed
+    segments are kept in `unpacked`, and what is there already is not read again.
 
     A frame whose header is damaged is passed over without a word from here: the next whole one follows.
     """
@@ -141,7 +141,7 @@ def frames(
                 *(segment.path, position, header.base, header.next - 1),
             )
             yield header, None
-        elif header.compressed:
+        elif header.compressed or header.sealed:
             yield header, _unpack(segment, header, body, lately)
         else:
             yield header, body
@@ -150,7 +150,7 @@ def frames(
 
 def _unpack(segment: Segment, header: Header, body: memoryview, lately: Unpacked | None) -> memoryview | None:
     try:
-        plain = columns(header, body)
+        plain = columns(header, body, segment.seal)
     except LogCorrupt as error:
         log.error("%s: the frame at byte %d is passed over: %s", segment.path, header.position, error)
         return None

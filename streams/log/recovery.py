@@ -19,6 +19,7 @@ from streams.log.frames import (
     has_marks,
 )
 from streams.log.marks import Marks
+from streams.log.sealing import Seal
 from streams.log.segments import Segment, read_sidecar
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class Scan:
     end: int
 
 
-def scan(content: memoryview, position: int, offset: int, name: str = "") -> Scan:
+def scan(content: memoryview, position: int, offset: int, name: str = "", seal: Seal | None = None) -> Scan:
     """Of bytes that lie at `position` of a segment; no frame is older than `offset`. See `frames` on damage."""
     frames: list[tuple[Header, list[MarkAt]]] = []
     at = 0
@@ -46,7 +47,7 @@ def scan(content: memoryview, position: int, offset: int, name: str = "") -> Sca
                 "%s: bytes %d to %d are damaged and passed over; records before offset %d are missing",
                 *(name, position + at, found.position - 1, found.base),
             )
-        frames.append((found, _marks(found, _body(content, found, position))))
+        frames.append((found, _marks(found, _body(content, found, position), seal)))
         at, offset = found.end - position, found.next
     while frames and frames[-1][0].continued:
         at = frames.pop()[0].position - position
@@ -64,7 +65,7 @@ def next_frame(content: memoryview, at: int, position: int, offset: int) -> Head
     return None
 
 
-def recover(disk: Disk, path: Path, offset: int, before: Marks) -> tuple[Segment, Marks, int]:
+def recover(disk: Disk, path: Path, offset: int, before: Marks, seal: Seal | None = None) -> tuple[Segment, Marks, int]:
     """The segment at `path` as far as it is whole, the producers' marks at its end, and the size of its file.
 
     `offset` is where the segment before it ends, `before` the marks there. Nothing on disk is changed.
@@ -75,10 +76,11 @@ def recover(disk: Disk, path: Path, offset: int, before: Marks) -> tuple[Segment
         segment, marks = Segment(path, base, max(base, offset), 0, 0), Marks(before.copy())
     else:
         segment, marks = vouched[0], Marks(vouched[1])
+    segment.seal = seal
     size = disk.size(path)
     if size > segment.size:
         content = memoryview(disk.read(path, segment.size, size - segment.size))
-        for header, found in scan(content, segment.size, segment.next, str(path)).frames:
+        for header, found in scan(content, segment.size, segment.next, str(path), seal).frames:
             segment.index.add(header)
             segment.extend(header)
             for at in found:
@@ -86,8 +88,8 @@ def recover(disk: Disk, path: Path, offset: int, before: Marks) -> tuple[Segment
     return segment, marks, size
 
 
-def _marks(header: Header, body: memoryview) -> list[MarkAt]:
-    return decode_marks(header, columns(header, body)) if has_marks(header) else []
+def _marks(header: Header, body: memoryview, seal: Seal | None) -> list[MarkAt]:
+    return decode_marks(header, columns(header, body, seal)) if has_marks(header) else []
 
 
 def _whole_frame(content: memoryview, at: int, position: int, offset: int) -> Header | None:

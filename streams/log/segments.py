@@ -25,6 +25,7 @@ from crc32c import crc32c
 
 from streams.log.disk import Disk
 from streams.log.frames import Header
+from streams.log.sealing import Seal
 
 INDEX_EVERY = 64 << 10
 """Bytes between index entries: a read scans the headers of at most this much before it finds its frame."""
@@ -63,7 +64,8 @@ class Index:
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """One segment as readers see it: `size` bytes and the offsets [base, next) are there to be read."""
+    """One segment as readers see it: `size` bytes and the offsets [base, next) are there to be read. `seal` opens what is
+    sealed in it, and seals what comes."""
 
     path: Path
     base: int
@@ -71,6 +73,7 @@ class Segment:
     size: int
     arrival_ms: int
     index: Index = field(default_factory=Index)
+    seal: Seal | None = None
     packed: bool = field(init=False)
 
     def __post_init__(self) -> None:

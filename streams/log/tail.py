@@ -15,8 +15,9 @@ from typing import Protocol
 
 from streams.core.records import ProducerMark, Records
 from streams.log.disk import Disk
-from streams.log.frames import HEADER_SIZE, Header, MarkAt, decode_header, decode_marks, encode
+from streams.log.frames import HEADER_SIZE, Header, MarkAt, columns, decode_header, decode_marks, encode
 from streams.log.marks import Changed, Marks
+from streams.log.sealing import Seal
 from streams.log.segments import Segment, segment_path, write_sidecar
 
 FRAME_SIZE_MAX = 1 << 20
@@ -53,7 +54,14 @@ class Tail:
     """`next` is the offset of the next record, `segment` the file that grows (None before the first append)."""
 
     def __init__(
-        self, disk: Disk, folder: Path, next_: int, segment: Segment | None, marks: Marks, size_max: int
+        self,
+        disk: Disk,
+        folder: Path,
+        next_: int,
+        segment: Segment | None,
+        marks: Marks,
+        size_max: int,
+        seal: Seal | None = None,
     ) -> None:
         self.folder = folder
         self.next = next_
@@ -63,6 +71,7 @@ class Tail:
         self.arrival_ms = 0 if segment is None else segment.arrival_ms
         self._disk = disk
         self._size_max = size_max
+        self._seal = seal
         self._position = 0 if segment is None else segment.size
         self._synced = self._position
         self._vouched = self._position
@@ -84,7 +93,7 @@ class Tail:
         written = Written()
         next_, position = self.next, self._position
         base = next_ if self.segment is None else self.segment.base
-        segment = self.segment or Segment(segment_path(self.folder, base), base, next_, 0, 0)
+        segment = self.segment or self._segment(base, next_)
         noted: list[tuple[ProducerMark, int]] = []
         fresh: dict[str, tuple[int, int]] = {}
         parts: list[Records] = []
@@ -95,7 +104,9 @@ class Tail:
             nonlocal position, next_, size, count
             if not parts:
                 return
-            frame = encode(Records.concat(parts), next_, arrival_ms, self._synced, marks, continued=continued)
+            frame = encode(
+                *(Records.concat(parts), next_, arrival_ms, self._synced, marks), continued=continued, seal=self._seal
+            )
             header = decode_header(memoryview(frame[0]), 0, position)
             assert header is not None, "what was just encoded"
             written.frames.append((segment, header))
@@ -209,11 +220,11 @@ class Tail:
         header = decode_header(memoryview(frame), 0, self._position)
         if header is None or header.base != self.next:
             return None
-        segment = self.segment or Segment(segment_path(self.folder, header.base), header.base, header.base, 0, 0)
+        segment = self.segment or self._segment(header.base, header.base)
         self._open(segment)
         assert self.fd is not None
         self._disk.write(self.fd, [frame], self._position)
-        for at in decode_marks(header, memoryview(frame)[HEADER_SIZE:]):
+        for at in decode_marks(header, columns(header, memoryview(frame)[HEADER_SIZE:], self._seal)):
             self.marks.note(at.mark, at.first)
         self.segment, self.next, self._position, self.arrival_ms = segment, header.next, header.end, header.arrival_ms
         segment.index.add(header)
@@ -240,6 +251,10 @@ class Tail:
         if self.fd is not None:
             fd, self.fd = self.fd, None
             self._disk.close(fd)
+
+    def _segment(self, base: int, next_: int) -> Segment:
+        """A new one."""
+        return Segment(segment_path(self.folder, base), base, next_, 0, 0, seal=self._seal)
 
     def _open(self, segment: Segment) -> None:
         if self.fd is None:

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import logging
 import queue
+import resource
 import threading
 import time
 from collections import OrderedDict, deque
@@ -41,8 +42,9 @@ SYNC_WORTH = 32 << 10
 COMMIT_LOGGED_MANY_MAX = 2 << 20
 """Bytes of a commit over many shards that goes through the commit log: several fit into one round."""
 
-OPEN_FILES_MAX = 256
-"""Tails whose file stays open between appends, the least recently written closed first: a fourth of the usual limit."""
+OPEN_FILES_SHARE, OPEN_FILES_MAX = 4, 4096
+"""Tails whose file stays open between appends, the least recently written closed first: a fourth of what the process may
+open, at most so many."""
 
 
 @dataclass(slots=True, eq=False)
@@ -95,6 +97,7 @@ class Writer:
         self._gathered: list[Append | Call | None] = []
         self._loop = asyncio.get_running_loop()
         self._syncs = ThreadPoolExecutor(SYNCS_MAX, "log-sync")
+        self._open_max = min(OPEN_FILES_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // OPEN_FILES_SHARE)
         self._open: OrderedDict[Tail, None] = OrderedDict()
         self._dirty: dict[Tail, None] = {}
         self._hand: list[Append] = []
@@ -335,7 +338,7 @@ class Writer:
         if tail.fd is not None:
             self._open[tail] = None
             self._open.move_to_end(tail)
-            if len(self._open) > OPEN_FILES_MAX:
+            if len(self._open) > self._open_max:
                 self._open.popitem(last=False)[0].release()
 
     def _vouch(self, tail: Tail, *, always: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import nsmallest
 from typing import Any
 
 from streams.control import decisions
@@ -101,12 +102,12 @@ async def list_streams(context: Context, request: Any, scope: Scope) -> dict[str
         if after is not None:
             raise InvalidArgument("NextToken and ExclusiveStartStreamName cannot be provided together.")
         after = context.tokens.open_page(_PURPOSE, request.next_token, now_ms).decode()
-    streams = sorted(
-        (stream for stream in context.catalog.of_scope(scope) if not stream.hidden and not stream.gone(now_ms)),
-        key=lambda stream: stream.name,
-    )
-    rest = [stream for stream in streams if after is None or stream.name > after]
-    page = rest[: min(request.limit or PAGE_MAX, PAGE_MAX)]
+    rest = [
+        stream
+        for stream in context.catalog.of_scope(scope)
+        if (after is None or stream.name > after) and not stream.hidden and not stream.gone(now_ms)
+    ]
+    page = nsmallest(min(request.limit or PAGE_MAX, PAGE_MAX), rest, key=lambda stream: stream.name)
     more = len(page) < len(rest)
     reply: dict[str, Any] = {
         "StreamNames": [stream.name for stream in page],

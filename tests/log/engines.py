@@ -13,8 +13,12 @@ from streams.log.disk import Disk
 from streams.log.embedded import EmbeddedLog
 from streams.log.log import Log
 from streams.log.memory import MemoryLog
+from streams.log.sealing import Keyring
 
 Row = tuple[str, bytes]
+
+KEY = bytes(range(32))
+"""That the engine "sealed" seals with."""
 
 
 async def open_engine(name: str, path: Path, clock: Clock) -> Log:
@@ -22,6 +26,8 @@ async def open_engine(name: str, path: Path, clock: Clock) -> Log:
         return MemoryLog(clock)
     if name == "packed":
         return await EmbeddedLog.open(path, clock=clock, segment_size_max=256, compress=True)
+    if name == "sealed":
+        return await EmbeddedLog.open(path, clock=clock, segment_size_max=256, compress=True, keyring=Keyring([KEY]))
     return await EmbeddedLog.open(path, clock=clock, segment_size_max=4096)
 
 

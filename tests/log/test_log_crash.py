@@ -13,7 +13,8 @@ from streams.core.clock import ManualClock
 from streams.core.errors import HeadraceError, LogError, LogFull
 from streams.core.records import ProducerMark
 from streams.log.embedded import EmbeddedLog
-from tests.log.engines import FaultyDisk, read_all, records
+from streams.log.sealing import Keyring
+from tests.log.engines import KEY, FaultyDisk, read_all, records
 
 SHARDS = ("a", "b", "c")
 
@@ -28,10 +29,12 @@ async def abandon(log: EmbeddedLog) -> None:
     log._directory.close()
 
 
-async def test_what_was_acknowledged_survives_crashes(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("sealed", [False, True])
+async def test_what_was_acknowledged_survives_crashes(tmp_path: Path, seed: int, sealed: bool) -> None:
     randomness = random.Random(seed)
     disk = FaultyDisk()
-    log = await reopen(tmp_path / "log", disk)
+    options = {"keyring": Keyring([KEY])} if sealed else {}
+    log = await reopen(tmp_path / "log", disk, **options)
     for shard in SHARDS:
         await log.create(shard)
     acknowledged: dict[str, list[str]] = {shard: [] for shard in SHARDS}
@@ -59,7 +62,7 @@ async def test_what_was_acknowledged_survives_crashes(tmp_path: Path, seed: int)
             disk.sync_error = None
         await abandon(log)
         disk.crash(randomness)
-        log = await reopen(tmp_path / "log", disk)
+        log = await reopen(tmp_path / "log", disk, **options)
         for shard in SHARDS:
             found = [key for key, _ in await read_all(log, shard)]
             assert found == acknowledged[shard], f"{shard} after a crash"

@@ -16,9 +16,8 @@ import pytest
 from streams.core.clock import ManualClock
 from streams.core.errors import HeadraceError, LogError, LogFull
 from streams.core.records import ProducerMark
-from streams.log import commits
+from streams.log import commits, writer
 from streams.log.embedded import EmbeddedLog
-from streams.log.writer import OPEN_FILES_MAX
 from tests.log.engines import FaultyDisk, read_all, records
 
 TRIES_MAX = 20
@@ -229,15 +228,16 @@ async def test_nobody_waits_for_a_writer_that_is_no_more(tmp_path: Path) -> None
     await log.close()
 
 
-async def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
+async def test_more_shards_than_files_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "OPEN_FILES_MAX", open_max := 50)
     log = await EmbeddedLog.open(tmp_path / "log", clock=ManualClock())
     before = len(os.listdir("/proc/self/fd"))
-    shards = [f"s{number}" for number in range(OPEN_FILES_MAX + 100)]
+    shards = [f"s{number}" for number in range(open_max + 100)]
     await asyncio.gather(*(log.create(shard) for shard in shards))
     for shard in shards:
         await log.append(shard, records([(shard, b"x" * 100)]))
     await log.drop(shards.pop())  # which syncs all
-    assert len(os.listdir("/proc/self/fd")) <= before + OPEN_FILES_MAX + 1
+    assert len(os.listdir("/proc/self/fd")) <= before + open_max + 1
     crashed = Path(shutil.copytree(tmp_path / "log", tmp_path / "crashed"))
     await log.close()
     log = await EmbeddedLog.open(crashed, clock=ManualClock())
