@@ -13,6 +13,7 @@ from gateway.cli.failure import Failure
 from gateway.cli.groups import groups
 from gateway.cli.running import run
 from gateway.cli.transfer import export, replay
+from gateway.cli.verify import verify
 from streams.sdk.client import StreamDescription
 
 SHARDS_MAX = 10_000
@@ -142,6 +143,7 @@ def delete(target: Target, name: str, yes: bool) -> None:
 stream.add_command(export)
 stream.add_command(replay)
 stream.add_command(groups)
+stream.add_command(verify)
 
 
 def _open(found: StreamDescription) -> int:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from streams.control.catalog import Catalog, Snapshot
 from streams.control.decisions import Decision, T
 from streams.control.events import Founded, decode_as, decode_event, encode
-from streams.control.journal import Journal
+from streams.control.journal import Journal, Replay
 from streams.core.clock import Clock
 from streams.core.errors import LogFull
 from streams.log.log import Log
@@ -40,10 +40,7 @@ class Controller:
     async def open(self) -> None:
         """Replays the journal; founds the catalog where there is none."""
         replay = await self._journal.open()
-        if replay.snapshot is not None:
-            self.catalog.restore(decode_as(Snapshot, replay.snapshot))
-        for data in replay.events:
-            self.catalog.apply(decode_event(data))
+        self.catalog = catalog_of(replay)
         if not self.catalog.key:
             founded = Founded(at_ms=self._clock.now_ms(), key=self._random(32))
             await self._journal.append([encode(founded)])
@@ -88,6 +85,16 @@ class Controller:
             if self._journal.events_since_snapshot >= SNAPSHOT_EVENTS:
                 await write_snapshot(self._journal, encode(self.catalog.snapshot()))
             return decision.reply
+
+
+def catalog_of(replay: Replay) -> Catalog:
+    """The catalog that a journal tells of."""
+    catalog = Catalog()
+    if replay.snapshot is not None:
+        catalog.restore(decode_as(Snapshot, replay.snapshot))
+    for data in replay.events:
+        catalog.apply(decode_event(data))
+    return catalog
 
 
 async def write_snapshot(journal: Journal, state: bytes) -> None:

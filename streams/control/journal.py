@@ -27,6 +27,14 @@ class Replay:
     snapshot: bytes | None
     events: list[bytes]
 
+    def followed_by(self, records: Records) -> Replay:
+        """What the journal held with these records at its end. Takes the events over."""
+        marks = pc.indices_nonzero(pc.equal(records.partition_key, _SNAPSHOT)).to_pylist()
+        if marks:
+            return Replay(records.data[marks[-1]].as_py(), records.data.slice(marks[-1] + 1).to_pylist())
+        self.events.extend(records.data.to_pylist())
+        return self
+
 
 class Journal:
     """The journal `name` (a shard of `log`, by convention ``control/…``). One owner appends to it."""
@@ -44,21 +52,14 @@ class Journal:
     async def open(self) -> Replay:
         """Creates the journal where it does not exist; reads it."""
         await self._log.create(self._name)
+        replay = Replay(None, [])
         offset, end = await self._log.bounds(self._name)
-        snapshot: bytes | None = None
-        events: list[bytes] = []
         while offset < end:
             batch = await self._log.read(self._name, offset, _READ_SIZE)
-            data = batch.records.data
-            marks = pc.indices_nonzero(pc.equal(batch.records.partition_key, _SNAPSHOT)).to_pylist()
-            if marks:
-                snapshot = data[marks[-1]].as_py()
-                events = data.slice(marks[-1] + 1).to_pylist()
-            else:
-                events += data.to_pylist()
+            replay = replay.followed_by(batch.records)
             offset = batch.next
-        self._events_since_snapshot = len(events)
-        return Replay(snapshot, events)
+        self._events_since_snapshot = len(replay.events)
+        return replay
 
     async def append(self, events: Sequence[bytes]) -> None:
         """All of them or none, durable when it returns. Raises `LogFull`."""

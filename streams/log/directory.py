@@ -34,14 +34,18 @@ FIRST = "first"
 
 
 class Directory:
-    """An opened directory; `close` gives it up. Raises `LogError` where another process has it open, or its format is
-    not this one's."""
+    """An opened directory; `close` gives it up. It is put in order, unless it is only `read`. Raises `LogError` where
+    another process has it open, or its format is not this one's."""
 
-    def __init__(self, path: Path, disk: Disk, keyring: Keyring | None = None) -> None:
+    def __init__(self, path: Path, disk: Disk, keyring: Keyring | None = None, *, read: bool = False) -> None:
         self.path = path
         self.shards = path / "shards"
         self._disk = disk
-        disk.make_folders([self.shards])
+        self._changes = not read
+        if self._changes:
+            disk.make_folders([self.shards])
+        elif not (path / "FORMAT").exists():
+            raise LogError(f"{path} holds no log")
         self._lock = os.open(path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             self._take()
@@ -110,13 +114,14 @@ class Directory:
         marker = self.path / "FORMAT"
         found = marker.read_bytes() if marker.exists() else None
         if found is None or found in FORMATS_READ:
-            self._disk.replace(marker, FORMAT)
+            if self._changes:
+                self._disk.replace(marker, FORMAT)
         elif found not in (FORMAT, FORMAT_SEALED):
             raise LogError(
                 f"{self.path} has the format {found[:40].decode(errors='replace').strip()!r}; this version reads "
                 f"{FORMAT.decode().strip()!r}: open it with the version of Headrace that wrote it"
             )
-        for grave in self.path.glob("dropped-*"):
+        for grave in self.path.glob("dropped-*") if self._changes else ():
             shutil.rmtree(grave, ignore_errors=True)
 
     def _check_keys(self, keyring: Keyring | None) -> None:
@@ -132,7 +137,7 @@ class Directory:
                     + (f", and the settings have {', '.join(known)}" if known else ", and the settings have none")
                     + ": set encryption_key, or encryption_keys_old for one that was in use before"
                 )
-        if keyring is not None and f"{keyring.key_id:08x}" not in held:
+        if self._changes and keyring is not None and f"{keyring.key_id:08x}" not in held:
             ids = [*held, f"{keyring.key_id:08x}"]
             self._disk.replace(noted, "".join(f"{one}\n" for one in ids).encode())
             self._disk.replace(self.path / "FORMAT", FORMAT_SEALED)
