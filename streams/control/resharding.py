@@ -110,7 +110,11 @@ def update_shard_count(
     scaling = _Scaling(stream, _closing_ms(now_ms, *before), busy_until(now_ms, update_ms), ends)
     if target > count:
         for shard in before:
-            scaling.split(shard)
+            if shard.first_key < shard.last_key:
+                scaling.split(shard)
+        # A shard of one hash key cannot be split: the widest others are split once more.
+        while len(shards := scaling.stream.open_shards()) < target:
+            scaling.split(max(shards, key=lambda shard: shard.hash_range.last - shard.hash_range.first))
     while (over := len(shards := scaling.stream.open_shards()) - target) > 0:
         for one, other in itertools.islice(zip(shards[::2], shards[1::2], strict=False), over):
             scaling.merge(one, other)

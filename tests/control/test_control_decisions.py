@@ -106,6 +106,16 @@ def test_open_shards_cover_the_key_space_and_replay_gives_the_live_state(
     assert [shard.index for shard in world.stream.shards] == sorted({s.index for s in world.stream.shards})
 
 
+def test_a_shard_of_one_hash_key_does_not_stand_in_the_way_of_scaling() -> None:
+    world = World(1)
+    world.split(0, 2)
+    while (first := world.stream.open_shards()[0]).hash_range.last > 0:
+        world.scale(2 * len(world.stream.open_shards()))
+    assert first.hash_range.first == first.hash_range.last == 0
+    world.scale(2 * len(world.stream.open_shards()))
+    assert covers(world.stream.open_shards())
+
+
 @given(st.integers(0, 40), st.randoms(use_true_random=False))
 def test_sequence_numbers_of_children_lie_above_those_of_their_parents(steps: int, dice: random.Random) -> None:
     world = World()
