@@ -18,6 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".clients"
 NODE = ROOT / "tests" / "clients" / "node"
+LIFION = ROOT / "tests" / "clients" / "lifion"
+GO = ROOT / "tests" / "clients" / "go"
 
 KCL = "kclpy-ext==3.1.3.post4"
 """Carries the jars of the Kinesis Client Library 3.1.3, with the AWS SDK for Java 2.33, and the Python side of both."""
@@ -37,10 +39,16 @@ def install_kcl(folder: Path) -> None:
 
 
 def install_node(folder: Path) -> None:
+    _npm(folder, NODE)
+
+
+def install_lifion(folder: Path) -> None:
+    _npm(folder, LIFION)
+
+
+def install_go(folder: Path) -> None:
     folder.mkdir(parents=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(NODE / name, folder)
-    run("npm", "ci", "--silent", "--no-audit", "--no-fund", cwd=folder)
+    run("go", "build", "-o", str(folder / "client"), ".", cwd=GO)
 
 
 def install_current(folder: Path) -> None:
@@ -54,6 +62,8 @@ def install_aio(folder: Path) -> None:
 CLIENTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
     "kcl": (install_kcl, ("java",), KCL),
     "node": (install_node, ("node", "npm"), "package-lock.json"),
+    "lifion": (install_lifion, ("node", "npm"), "package-lock.json"),
+    "go": (install_go, ("go",), "go.sum"),
     "current": (install_current, (), " ".join(CURRENT)),
     "aio": (install_aio, (), " ".join(AIO)),
 }
@@ -79,7 +89,17 @@ def main() -> None:
 
 def _version(name: str) -> str:
     version = CLIENTS[name][2]
-    return (NODE / version).read_text() if name == "node" else version
+    lock = {"node": NODE, "lifion": LIFION}.get(name)
+    if name == "go":
+        return "".join((GO / file).read_text() for file in ("go.sum", "main.go"))
+    return version if lock is None else (lock / version).read_text()
+
+
+def _npm(folder: Path, locked: Path) -> None:
+    folder.mkdir(parents=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(locked / name, folder)
+    run("npm", "ci", "--silent", "--no-audit", "--no-fund", cwd=folder)
 
 
 def _venv(folder: Path, *packages: str) -> None:
