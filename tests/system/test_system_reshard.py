@@ -85,7 +85,7 @@ async def test_scaling_up_and_down_under_load(tmp_path: Path) -> None:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         await client.close()
-        assert wanted > 1000 * len(COUNTS), "there was a load"
+        assert wanted > 100 * len(COUNTS), "there was a load"
         assert read == put
 
 
