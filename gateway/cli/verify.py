@@ -68,9 +68,9 @@ def _verify(found: Verification, names: tuple[str, ...], *, as_json: bool) -> in
             output.json_line(_plain(report, title))
             continue
         state = "whole" if report.whole else "DAMAGED"
+        held = f"records {report.first} to {report.next - 1} ({report.records})" if report.records else "no records"
         click.echo(
-            f"{title}: {state}, records {report.first} to {report.next - 1} ({report.records}) in {report.frames} frames,"
-            f" {report.segments} segments, {report.bytes} bytes"
+            f"{title}: {state}, {held} in {report.frames} frames, {report.segments} segments, {report.bytes} bytes"
         )
         for finding in report.findings:
             click.echo(f"  {finding.kind}: {finding.path}, byte {finding.position}: {finding.what}")
