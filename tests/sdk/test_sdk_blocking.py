@@ -96,3 +96,27 @@ async def test_the_same_directory_from_an_event_loop(tmp_path: Path) -> None:
         async with streams.Producer(client, "s") as producer:
             await producer.put("x")
         assert len(await streams.read_table(client, "s")) == 1
+
+
+def test_a_group_shares_and_puts_once(client: BlockingClient) -> None:
+    for stream in ("s", "out"):
+        client.create_stream(stream, shards=2)
+    with client.producer("s") as producer:
+        producer.put_many((f"k{number}", f"{number}") for number in range(20))
+        producer.flush()
+        assert producer.metrics.records == 20
+    seen: list[bytes] = []
+    with client.group_consumer("s", "g", member="one") as group:
+        assert group.member == "one"
+        for batch in group:
+            seen += batch.records.data.to_pylist()
+            group.put("out", Records(batch.records.data, batch.records.partition_key))
+            group.commit()
+            if len(seen) == 20:
+                break
+        assert len(group.shards) == 2
+        (described,) = client.describe_groups("s")
+        assert {shard.member for shard in described.shards} == {"one"}
+    assert sorted(seen) == sorted(client.read_table("out")["data"].to_pylist()) == sorted(b"%d" % n for n in range(20))
+    client.forget_group("s", "g")
+    assert client.describe_groups("s") == []
