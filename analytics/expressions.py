@@ -221,6 +221,10 @@ def _substring(self: Expressions, node: exp.Expr) -> str:
     return f"substring({text}, greatest({first}, 1), greatest({count} + least({first}, 1) - 1, 0))"
 
 
+def _escape(self: Expressions, node: exp.Expr) -> str:
+    return f"({self.write(node.this).removeprefix('(').removesuffix(')')} ESCAPE {self.write(node.expression)})"
+
+
 def _interval(self: Expressions, node: exp.Expr) -> str:
     amount, unit = interval(node)
     return f"INTERVAL '{amount} {unit}'"
@@ -266,7 +270,7 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.NullSafeEQ: _binary("IS NOT DISTINCT FROM"),
     exp.NullSafeNEQ: _binary("IS DISTINCT FROM"),
     exp.Like: _binary("LIKE"),
-    exp.Escape: _binary("ESCAPE"),
+    exp.Escape: _escape,
     exp.Between: lambda self, node: (
         f"({self.write(node.this)} BETWEEN {self.write(node.args['low'])} AND {self.write(node.args['high'])})"
     ),

@@ -12,6 +12,7 @@ from firehose.service import OPERATIONS as FIREHOSE
 from streams.core.settings import ENVIRONMENT_PREFIX, Settings
 from streams.service import Service
 from streams.wire.protocol import protocol
+from tools import language
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MADE = "<!-- Made by `python -m tools.reference --write`. -->\n"
@@ -54,7 +55,11 @@ def operations_page() -> str:
     return "\n".join(lines)
 
 
-PAGES: dict[str, Callable[[], str]] = {"settings.md": settings_page, "operations.md": operations_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "operations.md": operations_page,
+    "sql-coverage.md": language.page,
+}
 
 
 def _glue() -> frozenset[str]:

@@ -1,0 +1,83 @@
+"""The language item by item: what the list claims is proven, and expressions have the values that are written down.
+
+``values.txt`` holds expressions over the columns of `ROW`, each with its value as JSON, or ``!`` and the error that its
+row becomes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from analytics_support import NOW_MS
+
+from analytics import SqlError, parse
+from analytics.compiler import RESULT, compile_program
+from analytics.engine import END, Engine
+from analytics.state import State
+from connectors.formats.json import encode_json
+from connectors.formats.schema import Column
+from tools import language
+
+ROW: dict[str, tuple[pa.DataType, Any]] = {
+    "N": (pa.int32(), 7),
+    "ZERO": (pa.int32(), 0),
+    "X": (pa.float64(), 2.5),
+    "S": (pa.string(), "123456789"),
+    "TS": (pa.timestamp("ms"), dt.datetime(2004, 9, 27, 15, 4, 5, 678_000)),
+    "D": (pa.date32(), dt.date(2004, 9, 27)),
+    "B": (pa.bool_(), True),
+    "NOTHING": (pa.int32(), None),
+    "NOTEXT": (pa.string(), None),
+}
+VALUES = language.values()
+
+
+def computed(expressions: Sequence[str]) -> tuple[list[Any], list[tuple[str, str]]]:
+    """The values of expressions over the one row, and the faults that it became instead."""
+    listed = ", ".join(f"{expression} AS x{number}" for number, expression in enumerate(expressions))
+    columns = [Column(name, kind) for name, (kind, _) in ROW.items()]
+    plan = compile_program(parse(f"SELECT STREAM {listed} FROM s"), {"S": columns}, {})
+    state = State(None, "values")
+    try:
+        Engine.create(plan, state.connection)
+        arrays = {f"c{number}": pa.array([value], kind) for number, (kind, value) in enumerate(ROW.values())}
+        table = pa.table({"rt": pa.array([NOW_MS]).cast(pa.timestamp("ms")), **arrays})
+        source = plan.inputs["S"].physical
+        step = Engine(plan, state.connection).step({source: table}, {source: END}, NOW_MS)
+        faults = [(row["c2"], row["c3"]) for faulty in step.faulty for row in faulty.to_pylist()]
+        made = step.rows.get(plan.streams[RESULT].physical)
+        if made is None or not len(made):
+            return [], faults
+        rows = made.drop_columns(["rt"]).combine_chunks().to_batches()[0]
+        return list(json.loads(encode_json(rows)[0].as_py()).values()), faults
+    finally:
+        state.close()
+
+
+@pytest.mark.parametrize("name", sorted(VALUES))
+def test_expressions_have_their_values(name: str) -> None:
+    good = [(expression, json.loads(value)) for expression, value in VALUES[name] if value[:2] not in ("! ", "? ")]
+    values, faults = computed([expression for expression, _ in good])
+    assert faults == []
+    assert list(zip([expression for expression, _ in good], values, strict=True)) == good
+    for expression, value in VALUES[name]:
+        if value.startswith("! "):
+            values, faults = computed([expression])
+            assert (expression, values, [f"{kind}: {message}" for kind, message in faults]) == (
+                expression,
+                [],
+                [value[2:]],
+            )
+        elif value.startswith("? "):
+            with pytest.raises(SqlError) as caught:
+                computed([expression])
+            assert (expression, caught.value.message.partition(": ")[2]) == (expression, value[2:])
+
+
+def test_the_list_claims_what_is_proven() -> None:
+    assert list(language.unproven()) == []
