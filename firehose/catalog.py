@@ -3,74 +3,36 @@ mutator; restart is replay."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+
+import msgspec
 
 from firehose.events import (
+    BACKUP,
+    MAIN,
+    BackedUp,
     Created,
     DatabaseCreated,
     Deleted,
     Deleting,
     Delivered,
+    EncryptionSet,
     Event,
+    LaneEvent,
+    LaneSnapshot,
     Lost,
-    Plan,
     Planned,
     Rebased,
     Snapshot,
-    SourceSpec,
     StreamEvent,
     StreamSnapshot,
     TableCreated,
+    Tagged,
+    Updated,
 )
-from firehose.ledger import Ledger
+from firehose.ledger import Coverage, Ledger
+from firehose.stream import DeliveryStream, Lane
 from streams.core.scope import Scope
-
-FIRST_VERSION = "1"
-
-
-@dataclass(slots=True, eq=False)
-class DeliveryStream:
-    """One delivery stream. `ledgers` say per shard what is settled; `plans` are the open ones, in order."""
-
-    created: Created
-    source: SourceSpec
-    ledgers: dict[str, Ledger]
-    plans: dict[str, Plan] = field(default_factory=dict)
-    deleting_ms: int | None = None
-
-    @property
-    def number(self) -> int:
-        return self.created.number
-
-    @property
-    def name(self) -> str:
-        return self.created.name
-
-    @property
-    def scope(self) -> Scope:
-        return Scope(self.created.account, self.created.region)
-
-    @property
-    def arn(self) -> str:
-        return self.scope.delivery_stream_arn(self.name)
-
-    @property
-    def version(self) -> str:
-        return FIRST_VERSION
-
-    def ledger(self, shard: str) -> Ledger:
-        """Of a shard that a resharding made since: from its beginning."""
-        return self.ledgers.setdefault(shard, Ledger(0))
-
-    def settle(self, plan: Plan, missing: Collection[str]) -> None:
-        delivered = [part for one in plan.objects if one.key not in missing for part in one.coverage]
-        for coverage in (*delivered, *plan.dropped):
-            self.ledger(coverage.shard).settle(coverage)
-
-    def positions(self) -> dict[str, int]:
-        """Where reading begins again."""
-        return {shard: ledger.low for shard, ledger in self.ledgers.items()}
 
 
 class Catalog:
@@ -111,37 +73,43 @@ class Catalog:
     def apply(self, event: Event) -> None:
         match event:
             case Created():
+                stream = DeliveryStream(event)
                 ledgers = {shard: Ledger(position) for shard, position in event.positions.items()}
-                self._add(DeliveryStream(event, event.source, ledgers))
+                stream.lanes[MAIN] = Lane(stream, MAIN, event.source, ledgers)
+                self._add(stream)
                 self.next_number = event.number + 1
             case DatabaseCreated():
                 self._databases[event.account, event.region, event.name] = event
             case TableCreated():
                 self._tables[event.account, event.region, event.database, event.name] = event
             case _:
-                stream = self._by_number.get(event.number)
-                if stream is not None:  # what a deleted stream was still doing changes nothing
-                    self._apply(stream, event)
+                found = self._by_number.get(event.number)
+                if found is not None:  # what a deleted stream was still doing changes nothing
+                    self._apply(found, event)
 
     def _apply(self, stream: DeliveryStream, event: StreamEvent) -> None:
         match event:
+            case Updated():
+                stream.created = msgspec.structs.replace(
+                    stream.created, kind=event.kind, destination=event.destination, columns=event.columns
+                )
+                stream.updates += 1
+                stream.updated_ms = event.at_ms
+            case Tagged():
+                stream.created = msgspec.structs.replace(stream.created, tags=event.tags)
+            case EncryptionSet():
+                stream.encrypt(event.encryption)
+            case BackedUp():
+                stream.lanes[BACKUP] = stream.main.fork(BACKUP)
             case Deleting():
                 stream.deleting_ms = event.at_ms
-                stream.plans.clear()
+                for lane in stream.lanes.values():
+                    lane.plans.clear()
             case Deleted():
                 created = self._by_number.pop(event.number).created
                 del self._streams[created.account, created.region, created.name]
-            case Planned():
-                stream.plans[event.plan.id] = event.plan
-            case Delivered():
-                plan = stream.plans.pop(event.plan, None)
-                if plan is not None:
-                    stream.settle(plan, event.missing)
-            case Lost():
-                stream.ledger(event.shard).skip_to(event.before)
-            case Rebased():
-                stream.source = event.source
-                stream.ledgers = {shard: Ledger(position) for shard, position in event.positions.items()}
+            case _:
+                _apply_to(stream.lanes[event.lane], event)
 
     def snapshot(self) -> Snapshot:
         return Snapshot(
@@ -157,12 +125,16 @@ class Catalog:
         for table in snapshot.tables:
             self.apply(table)
         for kept in snapshot.streams:
-            ledgers = {shard: Ledger(position) for shard, position in kept.positions.items()}
             stream = DeliveryStream(
-                kept.created, kept.source, ledgers, {plan.id: plan for plan in kept.plans}, kept.deleting_ms
+                kept.created,
+                updates=kept.version - 1,
+                updated_ms=kept.updated_ms,
+                encryption_changes_ms=kept.encryption_changes_ms,
+                deleting_ms=kept.deleting_ms,
             )
-            for coverage in kept.ahead:
-                stream.ledger(coverage.shard).settle(coverage)
+            stream.lanes[MAIN] = _lane(stream, MAIN, LaneSnapshot(kept.source, kept.positions, kept.ahead, kept.plans))
+            if kept.backup is not None:
+                stream.lanes[BACKUP] = _lane(stream, BACKUP, kept.backup)
             self._add(stream)
         self.next_number = snapshot.next_number
 
@@ -172,13 +144,46 @@ class Catalog:
         self._by_number[created.number] = stream
 
 
+def _apply_to(lane: Lane, event: LaneEvent) -> None:
+    match event:
+        case Planned():
+            lane.plans[event.plan.id] = event.plan
+        case Delivered():
+            plan = lane.plans.pop(event.plan, None)
+            if plan is not None:
+                lane.settle(plan, event.missing)
+        case Lost():
+            lane.ledger(event.shard).skip_to(event.before)
+        case Rebased():
+            lane.rebase(event.source, event.positions)
+
+
 def _snapshot(stream: DeliveryStream) -> StreamSnapshot:
-    ahead = (ledger.ahead(shard) for shard, ledger in stream.ledgers.items())
+    main, backup = stream.main, stream.lanes.get(BACKUP)
     return StreamSnapshot(
         stream.created,
-        stream.source,
-        stream.positions(),
-        tuple(coverage for coverage in ahead if coverage is not None),
-        tuple(stream.plans.values()),
+        main.source,
+        main.positions(),
+        _ahead(main),
+        tuple(main.plans.values()),
         stream.deleting_ms,
+        1 + stream.updates,
+        stream.updated_ms,
+        stream.encryption_changes_ms,
+        None
+        if backup is None
+        else LaneSnapshot(backup.source, backup.positions(), _ahead(backup), tuple(backup.plans.values())),
     )
+
+
+def _ahead(lane: Lane) -> tuple[Coverage, ...]:
+    ahead = (ledger.ahead(shard) for shard, ledger in lane.ledgers.items())
+    return tuple(coverage for coverage in ahead if coverage is not None)
+
+
+def _lane(stream: DeliveryStream, id: str, kept: LaneSnapshot) -> Lane:
+    ledgers = {shard: Ledger(position) for shard, position in kept.positions.items()}
+    lane = Lane(stream, id, kept.source, ledgers, {plan.id: plan for plan in kept.plans})
+    for coverage in kept.ahead:
+        lane.ledger(coverage.shard).settle(coverage)
+    return lane

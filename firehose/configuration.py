@@ -7,6 +7,7 @@ delivers. What is not built is refused by name: nothing that a caller asks for i
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class Destination:
 
 def complete(configuration: dict[str, Any], compat: Literal["aws", "emulator"]) -> dict[str, Any]:
     """The configuration with AWS's defaults. Raises `InvalidArgument` in AWS's words, or saying what is not built."""
-    done = dict(configuration)
+    done = copy.deepcopy(configuration)
     bucket_name(done["BucketARN"])
     done.setdefault("CompressionFormat", "UNCOMPRESSED")
     done.setdefault("EncryptionConfiguration", {"NoEncryptionConfig": "NoEncryption"})
@@ -240,7 +241,8 @@ def _check_prefixes(configuration: Mapping[str, Any], partitioned: bool) -> None
     if not partitioned:
         if prefix.keys:
             raise InvalidArgument(
-                "Prefix can contain partition key expressions only when Dynamic Partitioning is enabled."
+                "Dynamic Partitioning Namespaces can only be part of a prefix expression when Dynamic Partitioning is "
+                "enabled."
             )
         if "MetadataExtraction" in kinds:
             raise InvalidArgument("Processor MetadataExtraction needs Dynamic Partitioning to be enabled.")

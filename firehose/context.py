@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from firehose.book import Book
-from firehose.catalog import DeliveryStream
+from firehose.stream import DeliveryStream
 from streams.core.clock import Clock
-from streams.core.errors import ResourceNotFound
+from streams.core.errors import ResourceInUse, ResourceNotFound
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.sdk.client import Client
 
+DESTINATION_ID = "destinationId-000000000001"
+"""A delivery stream has one destination, and AWS numbers it so."""
+
+DIRECT_PUT, KINESIS = "DirectPut", "KinesisStreamAsSource"
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`started` begins to deliver a stream that was created, `stopped` ends it."""
+    """`started` begins to deliver a stream that was created, `stopped` ends it; `restarted` makes a change while nothing
+    of the stream runs, and begins again with what the change made of it."""
 
     book: Book
     client_for: Callable[[Scope], Client]
@@ -24,6 +31,7 @@ class Context:
     clock: Clock
     started: Callable[[DeliveryStream], None]
     stopped: Callable[[DeliveryStream], Awaitable[None]]
+    restarted: Callable[[DeliveryStream, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
     def stream(self, scope: Scope, name: str) -> DeliveryStream:
         """Raises `ResourceNotFound`."""
@@ -32,9 +40,29 @@ class Context:
             raise ResourceNotFound(f"Firehose {name} under account {scope.account} not found.")
         return stream
 
+    def active(self, scope: Scope, name: str) -> DeliveryStream:
+        """One that may be changed. Raises `ResourceNotFound`, `ResourceInUse`."""
+        stream = self.stream(scope, name)
+        if self.status(stream) != "ACTIVE":
+            raise ResourceInUse(f"Firehose {stream.name} is not active in {scope.account} account.")
+        return stream
+
     def status(self, stream: DeliveryStream) -> str:
         """As AWS spells it."""
         if stream.deleting_ms is not None:
             return "DELETING"
-        age_ms = self.clock.now_ms() - stream.created.at_ms
-        return "CREATING" if age_ms < self.settings.create_ms else "ACTIVE"
+        return "CREATING" if self._recent(stream.created.at_ms) else "ACTIVE"
+
+    def encryption_status(self, stream: DeliveryStream) -> str:
+        """As AWS spells it."""
+        encryption = stream.created.encryption
+        if encryption is None:
+            return "DISABLED"
+        recent = self._recent(encryption.at_ms)
+        if encryption.on:
+            return "ENABLING" if recent else "ENABLED"
+        return "DISABLING" if recent else "DISABLED"
+
+    def _recent(self, at_ms: int) -> bool:
+        """Whether what began then is still shown as going on."""
+        return self.clock.now_ms() - at_ms < self.settings.create_ms

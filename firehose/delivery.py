@@ -27,12 +27,12 @@ from connectors.formats.lines import write_lines
 from connectors.formats.parquet import write_parquet
 from firehose.book import Book
 from firehose.buffer import DATA, DROPPED, Chunk
-from firehose.catalog import DeliveryStream
 from firehose.configuration import Destination
 from firehose.events import Delivered, Plan, Planned, StagedObject
 from firehose.ledger import Coverage
 from firehose.names import moment, object_id, object_suffix, random_string, random_strings
 from firehose.partitions import keys_of
+from firehose.stream import Lane
 from streams.core.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -47,11 +47,11 @@ PUBLISH_MAX = 8
 
 
 class Delivery:
-    """Delivers for one stream, into the store that `open_store` answers for a bucket's name."""
+    """Delivers for one lane, into the store that `open_store` answers for a bucket's name."""
 
     def __init__(
         self,
-        stream: DeliveryStream,
+        lane: Lane,
         destination: Destination,
         open_store: Callable[[str], Store],
         staging: Path,
@@ -59,7 +59,7 @@ class Delivery:
         clock: Clock,
         retry_s: float,
     ) -> None:
-        self._stream = stream
+        self._lane = lane
         self._destination = destination
         self._open_store = open_store
         self._staging = staging
@@ -71,14 +71,14 @@ class Delivery:
     async def resume(self) -> None:
         """Finishes the plans that were open at the last stop, and removes what no plan refers to."""
         await asyncio.to_thread(self._sweep)
-        for plan in list(self._stream.plans.values()):
+        for plan in list(self._lane.plans.values()):
             await self._finish(plan)
 
     async def deliver(self, chunks: Sequence[Chunk]) -> bool:
         """The chunks' records are settled when it returns, however long the store takes to answer. False: some of their
         staged bytes vanished, and the records have to be read again."""
         plan = await self._again("staging", lambda: asyncio.to_thread(self._stage, chunks))
-        await self._again("planning", lambda: self._book.commit(Planned(self._stream.number, plan)))
+        await self._again("planning", lambda: self._book.commit(Planned(self._lane.number, plan, self._lane.id)))
         return await self._finish(plan)
 
     async def _finish(self, plan: Plan) -> bool:
@@ -90,7 +90,7 @@ class Delivery:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(publish(one)) for one in plan.objects]
         missing = tuple(key for key in (task.result() for task in tasks) if key is not None)
-        done = Delivered(self._stream.number, plan.id, missing)
+        done = Delivered(self._lane.number, plan.id, missing, self._lane.id)
         await self._again("committing", lambda: self._book.commit(done))
         for one in plan.objects:
             (self._staging / one.staged).unlink(missing_ok=True)
@@ -104,7 +104,7 @@ class Delivery:
             return True
         if store.has(one.key, one.size):
             return True
-        log.error("%s: the staged bytes of %s are gone; its records are read again", self._stream.arn, one.key)
+        log.error("%s: the staged bytes of %s are gone; its records are read again", self._lane.title, one.key)
         return False
 
     def _stage(self, chunks: Sequence[Chunk]) -> Plan:
@@ -122,12 +122,12 @@ class Delivery:
             os.fsync(directory)
         finally:
             os.close(directory)
-        identity = object_id(self._stream, chunks[0], _coverage(chunks[0]))
+        identity = object_id(self._lane, chunks[0], _coverage(chunks[0]))
         return Plan(str(identity), tuple(objects), tuple(dropped))
 
     def _stage_object(self, chunk: Chunk, coverage: tuple[Coverage, ...]) -> StagedObject:
         destination, partition = self._destination, chunk.partition
-        identity = object_id(self._stream, chunk, coverage)
+        identity = object_id(self._lane, chunk, coverage)
         at = moment(chunk.oldest_ms, destination.zone)
         randomness = random_strings(identity)
         prefix = destination.prefix if partition.kind == DATA else destination.error_prefix
@@ -135,7 +135,7 @@ class Delivery:
             at, lambda: random_string(randomness), keys_of(destination.prefix.keys, partition), partition.kind
         )
         extension = destination.extension if partition.kind == DATA else ""
-        key += object_suffix(self._stream, at, identity, extension)
+        key += object_suffix(self._lane, at, identity, extension)
         # A name of its own for each attempt: one that was cancelled may still be writing in its thread.
         path = self._staging / f"{identity}.{uuid.uuid4().hex}"
         with path.open("wb") as file:
@@ -159,7 +159,7 @@ class Delivery:
         """Removes staged files that no open plan refers to: their plan was never made, or is done."""
         if not self._staging.is_dir():
             return
-        wanted = {one.staged for plan in self._stream.plans.values() for one in plan.objects}
+        wanted = {one.staged for plan in self._lane.plans.values() for one in plan.objects}
         for path in self._staging.iterdir():
             if path.name not in wanted:
                 path.unlink()
@@ -171,7 +171,7 @@ class Delivery:
             try:
                 return await attempt()
             except Exception as error:
-                log.warning("%s: %s failed, again in %.1f s: %s", self._stream.arn, what, pause_s, error)
+                log.warning("%s: %s failed, again in %.1f s: %s", self._lane.title, what, pause_s, error)
             await self._clock.sleep(pause_s)
             pause_s = min(pause_s * 2, max(PAUSE_S_MAX, self._retry_s))
 

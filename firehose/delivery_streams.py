@@ -1,23 +1,23 @@
-"""CreateDeliveryStream, DescribeDeliveryStream, ListDeliveryStreams, DeleteDeliveryStream."""
+"""CreateDeliveryStream, DeleteDeliveryStream."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from firehose.catalog import Catalog, DeliveryStream
-from firehose.configuration import Destination, complete, plain
-from firehose.context import Context
-from firehose.events import ColumnSpec, Created, Deleted, Deleting, Event, SourceSpec
-from firehose.query import check_query
-from firehose.schemas import arrow_type
-from streams.core.errors import InvalidArgument, ResourceInUse, ResourceNotFound
+from firehose.catalog import Catalog
+from firehose.configuration import complete, plain
+from firehose.context import DIRECT_PUT, KINESIS, Context
+from firehose.encryption import key_of
+from firehose.events import Created, Deleted, Deleting, Encryption, Event, SourceSpec
+from firehose.resources import check_resources
+from firehose.stream import DeliveryStream
+from firehose.tags import given_tags
+from streams.core.errors import InvalidArgument, LimitExceeded, ResourceInUse, ResourceNotFound
 from streams.core.scope import Scope, delivery_source
 from streams.sdk.client import LATEST
 
-DESTINATION_ID = "destinationId-000000000001"
-LIST_LIMIT = 10
-
-DIRECT_PUT, KINESIS = "DirectPut", "KinesisStreamAsSource"
+DELIVERY_STREAMS_MAX = 5_000
+"""Delivery streams of one account and region: AWS's quota."""
 
 _UNBUILT_DESTINATIONS = {
     "redshift_destination_configuration": "Redshift",
@@ -35,18 +35,22 @@ _UNBUILT_SOURCES = {"msk_source_configuration": "MSK", "database_source_configur
 async def create_delivery_stream(context: Context, request: Any, scope: Scope) -> Any:
     name, kind = request.delivery_stream_name, request.delivery_stream_type or DIRECT_PUT
     destination = complete(_destination(request), context.settings.firehose_compat)
-    _refuse_unbuilt(request, kind)
-    columns = _checked(context, scope, destination)
+    _check_source(request, kind)
+    columns = check_resources(context, scope, destination)
     if context.book.catalog.get(scope, name) is not None:
         raise _exists(scope, name)
     source, positions = await _source(context, request, scope, kind)
-    tags = {tag.key: tag.value or "" for tag in request.tags or ()}
+    tags = given_tags(request.tags or ())
+    asked = request.delivery_stream_encryption_configuration_input
+    key = None if asked is None else key_of(asked)
     hint = request.direct_put_source_configuration
     throughput = None if hint is None else hint.throughput_hint_in_mbs
 
     def decide(catalog: Catalog, now_ms: int) -> tuple[DeliveryStream | None, list[Event]]:
         if catalog.get(scope, name) is not None:
             raise _exists(scope, name)
+        if len(catalog.names(scope)) >= DELIVERY_STREAMS_MAX:
+            raise LimitExceeded(f"You have already consumed your firehose quota of {DELIVERY_STREAMS_MAX} hoses.")
         return None, [
             Created(
                 number=catalog.next_number,
@@ -61,28 +65,13 @@ async def create_delivery_stream(context: Context, request: Any, scope: Scope) -
                 columns=columns,
                 tags=tags,
                 throughput_hint_mbs=throughput,
+                encryption=None if key is None else Encryption(True, now_ms, *key),
             )
         ]
 
     await context.book.execute(decide)
     context.started(context.stream(scope, name))
     return {"DeliveryStreamARN": scope.delivery_stream_arn(name)}
-
-
-async def describe_delivery_stream(context: Context, request: Any, scope: Scope) -> Any:
-    stream = context.stream(scope, request.delivery_stream_name)
-    return {"DeliveryStreamDescription": _description(context, stream)}
-
-
-async def list_delivery_streams(context: Context, request: Any, scope: Scope) -> Any:
-    names = [
-        name
-        for name in context.book.catalog.names(scope)
-        if name > (request.exclusive_start_delivery_stream_name or "")
-        and request.delivery_stream_type in (None, context.stream(scope, name).created.type)
-    ]
-    limit = request.limit or LIST_LIMIT
-    return {"DeliveryStreamNames": names[:limit], "HasMoreDeliveryStreams": len(names) > limit}
 
 
 async def delete_delivery_stream(context: Context, request: Any, scope: Scope) -> Any:
@@ -125,46 +114,20 @@ def _destination(request: Any) -> dict[str, Any]:
     return configuration
 
 
-def _refuse_unbuilt(request: Any, kind: str) -> None:
+def _check_source(request: Any, kind: str) -> None:
     for member, label in _UNBUILT_SOURCES.items():
         if getattr(request, member) is not None:
             raise InvalidArgument(f"Source {label} is not supported by this server yet.")
     if kind not in (DIRECT_PUT, KINESIS):
         raise InvalidArgument(f"DeliveryStreamType {kind} is not supported by this server yet.")
-    if request.delivery_stream_encryption_configuration_input is not None:
-        raise InvalidArgument("DeliveryStreamEncryptionConfigurationInput is not supported by this server yet.")
+    if kind != DIRECT_PUT and request.delivery_stream_encryption_configuration_input is not None:
+        raise InvalidArgument(f"Server-side encryption is only applicable for {DIRECT_PUT} stream type.")
     if kind == DIRECT_PUT and request.kinesis_stream_source_configuration is not None:
         raise InvalidArgument("KinesisSourceStreamConfig is only applicable for KinesisStreamAsSource stream type.")
     if kind == KINESIS and request.kinesis_stream_source_configuration is None:
         raise InvalidArgument("KinesisStreamSourceConfiguration is needed for KinesisStreamAsSource stream type.")
     if kind == KINESIS and request.direct_put_source_configuration is not None:
         raise InvalidArgument("DirectPutSourceConfig is only applicable for DirectPut stream type.")
-
-
-def _checked(context: Context, scope: Scope, configuration: dict[str, Any]) -> tuple[ColumnSpec, ...]:
-    """The schema's columns where rows are written. Raises `InvalidArgument` for what delivery could not use."""
-    destination = Destination.of(configuration)
-    if destination.function is not None and destination.function.name not in context.settings.functions:
-        raise InvalidArgument(
-            f"Function {destination.function.name} is not configured: name it in the setting 'functions'."
-        )
-    if destination.query is not None:
-        check_query(destination.query)
-    if destination.table is None:
-        return ()
-    table = context.book.catalog.table(scope, *destination.table)
-    if table is None:
-        raise InvalidArgument(f"Table {'.'.join(destination.table)} was not found in the data catalog.")
-    storage = table.input.get("StorageDescriptor", {})
-    columns = tuple(ColumnSpec(column["Name"], column.get("Type", "string")) for column in storage.get("Columns", ()))
-    if not columns:
-        raise InvalidArgument(f"Table {'.'.join(destination.table)} has no columns.")
-    for column in columns:
-        try:
-            arrow_type(column.type)
-        except ValueError as error:
-            raise InvalidArgument(f"Column {column.name} of table {'.'.join(destination.table)}: {error}.") from error
-    return columns
 
 
 async def _source(context: Context, request: Any, scope: Scope, kind: str) -> tuple[SourceSpec, dict[str, int]]:
@@ -188,50 +151,3 @@ async def _source(context: Context, request: Any, scope: Scope, kind: str) -> tu
         return SourceSpec(stream, description.id, arn, role_arn), await client.find(stream, LATEST)
     except ResourceNotFound as error:
         raise InvalidArgument(f"Kinesis stream {arn} was not found.") from error
-
-
-def _description(context: Context, stream: DeliveryStream) -> dict[str, Any]:
-    created = stream.created
-    description: dict[str, Any] = {
-        "DeliveryStreamName": stream.name,
-        "DeliveryStreamARN": stream.arn,
-        "DeliveryStreamStatus": context.status(stream),
-        "DeliveryStreamType": created.type,
-        "VersionId": stream.version,
-        "CreateTimestamp": created.at_ms / 1000,
-        "Destinations": [
-            {
-                "DestinationId": DESTINATION_ID,
-                "S3DestinationDescription": {
-                    member: created.destination[member] for member in _S3_MEMBERS if member in created.destination
-                },
-                "ExtendedS3DestinationDescription": created.destination,
-            }
-        ],
-        "HasMoreDestinations": False,
-    }
-    if created.type == KINESIS:
-        description["Source"] = {
-            "KinesisStreamSourceDescription": {
-                "KinesisStreamARN": stream.source.arn,
-                "RoleARN": stream.source.role_arn,
-                "DeliveryStartTimestamp": created.at_ms / 1000,
-            }
-        }
-    else:
-        description["DeliveryStreamEncryptionConfiguration"] = {"Status": "DISABLED"}
-        if created.throughput_hint_mbs is not None:
-            description["Source"] = {"DirectPutSourceDescription": {"ThroughputHintInMBs": created.throughput_hint_mbs}}
-    return description
-
-
-_S3_MEMBERS = (
-    "RoleARN",
-    "BucketARN",
-    "Prefix",
-    "ErrorOutputPrefix",
-    "BufferingHints",
-    "CompressionFormat",
-    "EncryptionConfiguration",
-    "CloudWatchLoggingOptions",
-)

@@ -1,4 +1,4 @@
-"""Runs one delivery stream: reads its source, processes, buffers, and hands what is due to the delivery.
+"""Runs one lane of a delivery stream: reads its source, processes, buffers, and hands what is due to the delivery.
 
 Reading goes on while a delivery is under way. A delivery that is slow or fails lets the buffer grow up to the process's
 bound on memory; then reading waits, and the backlog stays in the log. Whatever goes wrong in between, the driver begins
@@ -16,12 +16,12 @@ from typing import Any
 
 from firehose.book import Book
 from firehose.buffer import Buffer, Piece
-from firehose.catalog import DeliveryStream
 from firehose.configuration import Destination
 from firehose.delivery import PAUSE_S_MAX, Delivery
 from firehose.memory import Memory
 from firehose.pipeline import Pipeline
 from firehose.source import Source, Unsettled
+from firehose.stream import Lane
 from streams.core.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Driver:
 
     def __init__(
         self,
-        stream: DeliveryStream,
+        lane: Lane,
         destination: Destination,
         source: Source,
         pipeline: Pipeline,
@@ -46,7 +46,7 @@ class Driver:
         clock: Clock,
         retry_s: float,
     ) -> None:
-        self._stream = stream
+        self._lane = lane
         self._destination = destination
         self._source = source
         self._pipeline = pipeline
@@ -62,7 +62,7 @@ class Driver:
 
     def start(self) -> None:
         self._memory.register(self)
-        self._task = asyncio.create_task(self._run(), name=f"delivery stream {self._stream.name}")
+        self._task = asyncio.create_task(self._run(), name=f"delivery stream {self._lane.name}")
 
     async def stop(self, drain_s: float = 0.0) -> None:
         """Stops reading; a delivery that is under way gets `drain_s` to end. What is buffered is read again at the next
@@ -87,7 +87,7 @@ class Driver:
             try:
                 await self._deliver_forever()
             except Exception as error:
-                log.exception("%s: delivery starts again in %.1f s: %s", self._stream.arn, pause_s, error)
+                log.exception("%s: delivery starts again in %.1f s: %s", self._lane.title, pause_s, error)
             if self._clock.now_ms() - began_ms > PAUSE_S_MAX * 1000:
                 pause_s = self._retry_s
             await self._clock.sleep(pause_s)

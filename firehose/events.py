@@ -1,6 +1,10 @@
 """The journal of deliveries: events as msgpack maps with their kind under ``event``, and the snapshot of them all.
 
     Created      a delivery stream exists, with the positions that it starts from
+    Updated      its destination is another, under the next version
+    Tagged       its tags are these
+    EncryptionSet   server-side encryption was started or stopped
+    BackedUp     from where it has come to, a copy of the original records is kept
     Deleting     it takes no more records and delivers nothing more
     Deleted      it is gone
     Planned      these objects, staged on disk byte for byte, cover these offsets
@@ -20,6 +24,12 @@ from typing import Any, TypeAlias
 import msgspec
 
 from firehose.ledger import Coverage
+
+MAIN, BACKUP = "main", "backup"
+"""The lanes of a delivery stream: see `firehose.stream`."""
+
+EXTENDED_S3, HTTP_ENDPOINT = "ExtendedS3", "HttpEndpoint"
+"""Types of destination, as AWS's members spell them."""
 
 
 class StagedObject(msgspec.Struct, frozen=True):
@@ -62,9 +72,19 @@ class _Event(msgspec.Struct, frozen=True, tag_field="event"):
     pass
 
 
+class Encryption(msgspec.Struct, frozen=True):
+    """Server-side encryption as it was last asked for. A flag: keys are the storage's, see the setting
+    `encryption_key`."""
+
+    on: bool
+    at_ms: int
+    key_type: str | None = None
+    key_arn: str | None = None
+
+
 class Created(_Event, frozen=True):
     """`number` is never used again, so a stream created under an old name shares nothing with its predecessor.
-    `destination` is AWS's ExtendedS3DestinationConfiguration with its defaults filled in."""
+    `destination` is AWS's configuration of the destination type `kind`, with its defaults filled in."""
 
     number: int
     account: str
@@ -78,6 +98,32 @@ class Created(_Event, frozen=True):
     columns: tuple[ColumnSpec, ...] = ()
     tags: dict[str, str] = {}
     throughput_hint_mbs: int | None = None
+    kind: str = EXTENDED_S3
+    encryption: Encryption | None = None
+
+
+class Updated(_Event, frozen=True):
+    number: int
+    at_ms: int
+    kind: str
+    destination: dict[str, Any]
+    columns: tuple[ColumnSpec, ...] = ()
+
+
+class Tagged(_Event, frozen=True):
+    """`tags` are all of them."""
+
+    number: int
+    tags: dict[str, str]
+
+
+class EncryptionSet(_Event, frozen=True):
+    number: int
+    encryption: Encryption
+
+
+class BackedUp(_Event, frozen=True):
+    number: int
 
 
 class Deleting(_Event, frozen=True):
@@ -92,6 +138,7 @@ class Deleted(_Event, frozen=True):
 class Planned(_Event, frozen=True):
     number: int
     plan: Plan
+    lane: str = MAIN
 
 
 class Delivered(_Event, frozen=True):
@@ -100,18 +147,21 @@ class Delivered(_Event, frozen=True):
     number: int
     plan: str
     missing: tuple[str, ...] = ()
+    lane: str = MAIN
 
 
 class Lost(_Event, frozen=True):
     number: int
     shard: str
     before: int
+    lane: str = MAIN
 
 
 class Rebased(_Event, frozen=True):
     number: int
     source: SourceSpec
     positions: dict[str, int]
+    lane: str = MAIN
 
 
 class DatabaseCreated(_Event, frozen=True):
@@ -133,14 +183,24 @@ class TableCreated(_Event, frozen=True):
     input: dict[str, Any]
 
 
-StreamEvent: TypeAlias = Deleting | Deleted | Planned | Delivered | Lost | Rebased
+LaneEvent: TypeAlias = Planned | Delivered | Lost | Rebased
+"""What happens to one lane of a delivery stream."""
+
+StreamEvent: TypeAlias = Updated | Tagged | EncryptionSet | BackedUp | Deleting | Deleted | LaneEvent
 """What happens to a delivery stream that exists."""
 
 Event: TypeAlias = Created | StreamEvent | DatabaseCreated | TableCreated
 
 
+class LaneSnapshot(msgspec.Struct, frozen=True):
+    source: SourceSpec
+    positions: dict[str, int]
+    ahead: tuple[Coverage, ...]
+    plans: tuple[Plan, ...]
+
+
 class StreamSnapshot(msgspec.Struct, frozen=True):
-    """One delivery stream: how it was created, and what has happened since."""
+    """One delivery stream: `created` with what updates have changed of it since, and where each lane has come to."""
 
     created: Created
     source: SourceSpec
@@ -148,6 +208,10 @@ class StreamSnapshot(msgspec.Struct, frozen=True):
     ahead: tuple[Coverage, ...]
     plans: tuple[Plan, ...]
     deleting_ms: int | None
+    version: int = 1
+    updated_ms: int | None = None
+    encryption_changes_ms: tuple[int, ...] = ()
+    backup: LaneSnapshot | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True):

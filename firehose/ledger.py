@@ -60,6 +60,11 @@ class Ledger:
         self.low = low
         self._settled = np.zeros(0, np.bool_)
 
+    def copy(self) -> Ledger:
+        other = Ledger(self.low)
+        other._settled = self._settled.copy()
+        return other
+
     def settle(self, coverage: Coverage) -> None:
         """Settling what is settled already changes nothing."""
         if coverage.next <= self.low:

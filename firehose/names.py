@@ -1,6 +1,6 @@
 """Names of objects, made from what is in them: ``<prefix><stream>-<version>-<yyyy-MM-dd-HH-mm-ss>-<uuid><extension>``.
 
-The UUID is version 5 over the delivery stream's incarnation, its version, the partition and the source's offset ranges,
+The UUID is version 5 over the delivery stream's incarnation, its version, its lane, the partition and the source's offset ranges,
 so the same records get the same name, and others another.
 """
 
@@ -14,9 +14,10 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from firehose.buffer import Chunk
-from firehose.catalog import DeliveryStream
+from firehose.events import MAIN
 from firehose.javatime import format_time
 from firehose.ledger import Coverage
+from firehose.stream import Lane
 
 KEY_SIZE_MAX = 1024
 """Bytes of a key, in S3."""
@@ -36,16 +37,18 @@ def time_zone(name: str | None) -> tzinfo:
     return UTC if name in (None, "UTC") else ZoneInfo(name or "UTC")
 
 
-def object_id(stream: DeliveryStream, chunk: Chunk, coverage: Iterable[Coverage]) -> uuid.UUID:
-    created = stream.created
-    parts = [stream.arn, str(created.number), str(created.at_ms), stream.source.id, stream.version]
+def object_id(lane: Lane, chunk: Chunk, coverage: Iterable[Coverage]) -> uuid.UUID:
+    created = lane.stream.created
+    parts = [lane.arn, str(created.number), str(created.at_ms), lane.source.id, lane.version]
+    if lane.id != MAIN:
+        parts.append(lane.id)
     parts += [chunk.partition.kind, *chunk.partition.values]
     parts += [f"{part.shard}:{part.first}-{part.next}:{chunk.records}" for part in coverage]
     return uuid.uuid5(_NAMESPACE, "\0".join(parts))
 
 
-def object_suffix(stream: DeliveryStream, at: datetime, identity: uuid.UUID, extension: str) -> str:
-    return f"{stream.name}-{stream.version}-{format_time('yyyy-MM-dd-HH-mm-ss', at)}-{identity}{extension}"
+def object_suffix(lane: Lane, at: datetime, identity: uuid.UUID, extension: str) -> str:
+    return f"{lane.name}-{lane.version}-{format_time('yyyy-MM-dd-HH-mm-ss', at)}-{identity}{extension}"
 
 
 def random_strings(identity: uuid.UUID) -> random.Random:

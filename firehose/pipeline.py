@@ -18,11 +18,11 @@ import pyarrow as pa
 from connectors.formats.json import decode_json
 from connectors.formats.schema import Column
 from firehose.buffer import DROPPED, Partition, Piece
-from firehose.catalog import DeliveryStream
 from firehose.configuration import Destination
 from firehose.errors import CONVERSION, PROCESSING, CatalogTable, Fault, conversion_line, processing_line
 from firehose.partitions import Partitioner
 from firehose.query import Keys, Query
+from firehose.stream import Lane
 from firehose.transform import Transform, Transformed, binary
 from streams.core import sequence
 from streams.core.clock import Clock
@@ -49,7 +49,7 @@ class Pipeline:
 
     def __init__(
         self,
-        stream: DeliveryStream,
+        lane: Lane,
         destination: Destination,
         clock: Clock,
         *,
@@ -57,7 +57,7 @@ class Pipeline:
         query: Query | None = None,
         columns: Sequence[Column] | None = None,
     ) -> None:
-        self._stream = stream
+        self._lane = lane
         self._destination = destination
         self._clock = clock
         self._transform = transform
@@ -197,7 +197,7 @@ class Pipeline:
         return processing_line(fault, arrival_ms, now_ms, raw, arn)
 
     def _catalog_table(self) -> CatalogTable:
-        scope = self._stream.scope
+        scope = self._lane.scope
         assert self._destination.table is not None
         database, table = self._destination.table
         arn = f"arn:aws:glue:{scope.region}:{scope.account}:catalog"

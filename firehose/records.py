@@ -6,9 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from firehose.catalog import DeliveryStream
-from firehose.context import Context
-from firehose.delivery_streams import DIRECT_PUT
+from firehose.context import DIRECT_PUT, Context
+from firehose.stream import DeliveryStream
 from firehose.transform import record_ids
 from streams.core.errors import (
     HeadraceError,
@@ -28,12 +27,13 @@ SLOW_DOWN = "Slow down."
 async def put_record(context: Context, request: Any, scope: Scope) -> Any:
     stream = _direct(context, request, scope)
     (identity,) = await _put(context, stream, [request.record.data])
-    return {"RecordId": identity, "Encrypted": False}
+    return {"RecordId": identity, "Encrypted": _encrypted(context, stream)}
 
 
 async def put_record_batch(context: Context, request: Any, scope: Scope) -> Any:
     """A batch that cannot be taken now fails entry by entry, as producers expect it."""
     stream = _direct(context, request, scope)
+    encrypted = _encrypted(context, stream)
     data = [record.data for record in request.records]
     size = sum(map(len, data))
     if size > BATCH_SIZE_MAX:
@@ -42,9 +42,9 @@ async def put_record_batch(context: Context, request: Any, scope: Scope) -> Any:
         identities = await _put(context, stream, data)
     except ServiceUnavailable as error:
         entry = {"ErrorCode": error.code, "ErrorMessage": error.message}
-        return {"FailedPutCount": len(data), "Encrypted": False, "RequestResponses": [entry] * len(data)}
+        return {"FailedPutCount": len(data), "Encrypted": encrypted, "RequestResponses": [entry] * len(data)}
     responses = [{"RecordId": identity} for identity in identities]
-    return {"FailedPutCount": 0, "Encrypted": False, "RequestResponses": responses}
+    return {"FailedPutCount": 0, "Encrypted": encrypted, "RequestResponses": responses}
 
 
 def _direct(context: Context, request: Any, scope: Scope) -> DeliveryStream:
@@ -55,6 +55,10 @@ def _direct(context: Context, request: Any, scope: Scope) -> DeliveryStream:
     if stream.created.type != DIRECT_PUT:
         raise InvalidArgument(f"This operation is not permitted on {stream.created.type} delivery stream type.")
     return stream
+
+
+def _encrypted(context: Context, stream: DeliveryStream) -> bool:
+    return context.encryption_status(stream) == "ENABLED"
 
 
 async def _put(context: Context, stream: DeliveryStream, data: Sequence[bytes]) -> list[str]:

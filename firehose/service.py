@@ -12,9 +12,8 @@ from typing import Any
 from connectors.files import Store, open_store
 from connectors.functions.pool import FunctionPool, Functions
 from connectors.functions.query import REFERENCE
-from firehose import delivery_streams, records
+from firehose import delivery_streams, descriptions, encryption, records, tags, updates
 from firehose.book import Book
-from firehose.catalog import DeliveryStream
 from firehose.configuration import Destination
 from firehose.context import Context
 from firehose.delivery import Delivery
@@ -26,6 +25,7 @@ from firehose.processors import MIB
 from firehose.query import TIMEOUT_S, Query
 from firehose.schemas import columns_of
 from firehose.source import Source
+from firehose.stream import DeliveryStream, Lane
 from firehose.transform import Transform
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
@@ -39,10 +39,16 @@ Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
 OPERATIONS: dict[str, Operation] = {
     "CreateDeliveryStream": delivery_streams.create_delivery_stream,
     "DeleteDeliveryStream": delivery_streams.delete_delivery_stream,
-    "DescribeDeliveryStream": delivery_streams.describe_delivery_stream,
-    "ListDeliveryStreams": delivery_streams.list_delivery_streams,
+    "DescribeDeliveryStream": descriptions.describe_delivery_stream,
+    "ListDeliveryStreams": descriptions.list_delivery_streams,
+    "UpdateDestination": updates.update_destination,
     "PutRecord": records.put_record,
     "PutRecordBatch": records.put_record_batch,
+    "StartDeliveryStreamEncryption": encryption.start_delivery_stream_encryption,
+    "StopDeliveryStreamEncryption": encryption.stop_delivery_stream_encryption,
+    "TagDeliveryStream": tags.tag_delivery_stream,
+    "UntagDeliveryStream": tags.untag_delivery_stream,
+    "ListTagsForDeliveryStream": tags.list_tags_for_delivery_stream,
 }
 
 DRAIN_S = 5.0
@@ -74,8 +80,11 @@ class Firehose:
         self._functions = Functions(self._settings.functions, timeout_s=self._settings.function_timeout_s)
         self._queries = FunctionPool("MetadataExtraction", REFERENCE, timeout_s=TIMEOUT_S)
         self._memory = Memory(self._settings.firehose_memory_max)
-        self._drivers: dict[int, Driver] = {}
-        self._context = Context(self._book, client_for, self._settings, self._clock, self._start, self._stop)
+        self._drivers: dict[tuple[int, str], Driver] = {}
+        self._changing = asyncio.Lock()
+        self._context = Context(
+            self._book, client_for, self._settings, self._clock, self._start, self._stop, self._restart
+        )
         self.glue = Glue(self._book)
 
     async def open(self) -> None:
@@ -110,47 +119,64 @@ class Firehose:
         return None if name is None else scope.delivery_stream_arn(name)
 
     def _start(self, stream: DeliveryStream) -> None:
-        created, settings = stream.created, self._settings
+        for lane in stream.lanes.values():
+            driver = self._driver(lane)
+            self._drivers[stream.number, lane.id] = driver
+            driver.start()
+
+    def _driver(self, lane: Lane) -> Driver:
+        created, settings = lane.stream.created, self._settings
         destination = Destination.of(created.destination)
         transform = None
         if destination.function is not None:
             transform = Transform(
                 self._functions.invoke,
                 destination.function,
-                stream_arn=stream.arn,
+                stream_arn=lane.arn,
                 region=created.region,
-                source_arn=stream.source.arn,
+                source_arn=lane.source.arn,
             )
         query = None if destination.query is None else Query(destination.query, self._queries.invoke)
         columns = columns_of(created.columns, destination.column_paths) if destination.table else None
         delivery = Delivery(
-            stream,
+            lane,
             destination,
             self._open_store,
-            self._staging(stream),
+            self._staging(lane.stream) / lane.id,
             self._book,
             self._clock,
             settings.firehose_retry_s,
         )
-        driver = Driver(
-            stream,
+        return Driver(
+            lane,
             destination,
-            Source(self._client_for(stream.scope), stream, self._book, self._clock, _read_size(destination)),
-            Pipeline(stream, destination, self._clock, transform=transform, query=query, columns=columns),
+            Source(self._client_for(lane.scope), lane, self._book, self._clock, _read_size(destination)),
+            Pipeline(lane, destination, self._clock, transform=transform, query=query, columns=columns),
             delivery,
             self._book,
             self._memory,
             self._clock,
             settings.firehose_retry_s,
         )
-        self._drivers[stream.number] = driver
-        driver.start()
 
     async def _stop(self, stream: DeliveryStream) -> None:
-        driver = self._drivers.pop(stream.number, None)
-        if driver is not None:
-            await driver.stop()
+        async with self._changing:
+            await self._halt(stream)
         await asyncio.to_thread(shutil.rmtree, self._staging(stream), ignore_errors=True)
+
+    async def _restart(self, stream: DeliveryStream, change: Callable[[], Awaitable[Any]]) -> Any:
+        """What is under way is cut short: what was planned is finished as it was planned, all else is read again."""
+        async with self._changing:
+            await self._halt(stream)
+            try:
+                return await change()
+            finally:
+                if stream.deleting_ms is None:
+                    self._start(stream)
+
+    async def _halt(self, stream: DeliveryStream) -> None:
+        running = [self._drivers.pop(key) for key in list(self._drivers) if key[0] == stream.number]
+        await asyncio.gather(*(driver.stop() for driver in running))
 
     def _staging(self, stream: DeliveryStream) -> Path:
         return self._settings.data_path / "firehose" / "staging" / str(stream.number)

@@ -1,4 +1,4 @@
-"""Reads the source of one delivery stream: what is not settled yet, in order within each shard, parents before children."""
+"""Reads the source of one lane: what is not settled yet, in order within each shard, parents before children."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from firehose.book import Book
-from firehose.catalog import DeliveryStream
 from firehose.events import Lost, Rebased, SourceSpec
+from firehose.stream import Lane
 from streams.core.clock import Clock
 from streams.core.records import Batch, Records
 from streams.core.shards import Shard
@@ -38,9 +38,9 @@ class Unsettled:
 class Source:
     """`open` first; then each `read` goes on where the last one ended."""
 
-    def __init__(self, client: Client, stream: DeliveryStream, book: Book, clock: Clock, size_max: int) -> None:
+    def __init__(self, client: Client, lane: Lane, book: Book, clock: Clock, size_max: int) -> None:
         self._client = client
-        self._stream = stream
+        self._lane = lane
         self._book = book
         self._clock = clock
         self._size_max = size_max
@@ -49,14 +49,14 @@ class Source:
 
     async def open(self) -> None:
         """Positions are those of the journal; a source that was created anew under its name is read from its start."""
-        source = self._stream.source
+        source = self._lane.source
         description = await self._client.describe_stream(source.stream)
         if description.id != source.id:
-            log.warning("%s: stream %s is a new one; it is read from its start", self._stream.arn, source.stream)
+            log.warning("%s: stream %s is a new one; it is read from its start", self._lane.title, source.stream)
             positions = await self._client.find(source.stream, TRIM_HORIZON)
             renewed = SourceSpec(source.stream, description.id, source.arn, source.role_arn)
-            await self._book.commit(Rebased(self._stream.number, renewed, positions))
-        self._lineage = Lineage(self._stream.positions())
+            await self._book.commit(Rebased(self._lane.number, renewed, positions, self._lane.id))
+        self._lineage = Lineage(self._lane.positions())
         self._shards = {shard.id: shard for shard in description.shards}
         self._lineage.describe(description.shards)
 
@@ -67,7 +67,7 @@ class Source:
             await self._describe()
             return []
         asked = dict(self._lineage.reading)
-        fetch = await self._client.fetch(self._stream.source.stream, asked, size_max=self._size_max, wait_ms=WAIT_MS)
+        fetch = await self._client.fetch(self._lane.source.stream, asked, size_max=self._size_max, wait_ms=WAIT_MS)
         found = []
         for batch in fetch.batches:
             if batch.first > asked[batch.shard]:
@@ -84,20 +84,20 @@ class Source:
     def _unsettled(self, batch: Batch) -> Unsettled:
         offsets = np.arange(batch.first, batch.next)
         records = batch.records
-        settled = self._stream.ledger(batch.shard).settled(batch.first, batch.next)
+        settled = self._lane.ledger(batch.shard).settled(batch.first, batch.next)
         if settled.any():
             left = np.flatnonzero(~settled)
             offsets, records = offsets[left], records.take(pa.array(left))
         return Unsettled(self._shards[batch.shard], offsets, records)
 
     async def _describe(self) -> None:
-        description = await self._client.describe_stream(self._stream.source.stream)
+        description = await self._client.describe_stream(self._lane.source.stream)
         self._shards = {shard.id: shard for shard in description.shards}
         self._lineage.describe(description.shards)
 
     async def _lost(self, shard: str, asked: int, first: int) -> None:
         log.error(
             "%s: %s passed out of retention before it was delivered (%d to %d, %d records lost)",
-            *(self._stream.arn, shard, asked, first - 1, first - asked),
+            *(self._lane.title, shard, asked, first - 1, first - asked),
         )
-        await self._book.commit(Lost(self._stream.number, shard, first))
+        await self._book.commit(Lost(self._lane.number, shard, first, self._lane.id))

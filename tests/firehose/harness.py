@@ -11,7 +11,7 @@ import msgspec
 
 from connectors.files import Store, open_store
 from firehose import Firehose
-from firehose.catalog import DeliveryStream
+from firehose.stream import DeliveryStream
 from streams.control.journal import Journal
 from streams.core.clock import ManualClock
 from streams.core.records import Records
@@ -120,11 +120,13 @@ class House:
     def settled(self) -> int:
         """Records of the one delivery stream that are settled, without a gap before them."""
         (stream,) = self.streams()
-        return sum(stream.positions().values())
+        return sum(stream.main.positions().values())
 
     def delivered(self) -> bool:
         """Something is there, and nothing is half done."""
-        return bool(self.objects()) and not any(stream.plans for stream in self.streams())
+        return bool(self.objects()) and not any(
+            lane.plans for stream in self.streams() for lane in stream.lanes.values()
+        )
 
     def objects(self, bucket: str = "lake") -> dict[str, bytes]:
         root = self.folder / "buckets" / bucket

@@ -158,8 +158,8 @@ async def crash_over_and_over(
     await house.open()
     house.clock.advance(61)
     (stream,) = house.streams()
-    tips = (await house.client.fetch("air", stream.positions())).tips
-    await house.until(lambda: stream.positions() == tips and not stream.plans, step_s=20)
+    tips = (await house.client.fetch("air", stream.main.positions())).tips
+    await house.until(lambda: stream.main.positions() == tips and not stream.main.plans, step_s=20)
     await house.close()
     return sent
 

@@ -134,7 +134,7 @@ async def test_staged_bytes_that_vanish_are_made_again(tmp_path: Path) -> None:
     async with house:
         await house.create(**processing(NEWLINES))
         await house.put("firehose/flights", [b"1", b"2"])
-        await house.until(lambda: bool(house.streams()[0].plans), step_s=10)
+        await house.until(lambda: bool(house.streams()[0].main.plans), step_s=10)
     for path in (tmp_path / "firehose" / "staging").rglob("*.*"):
         path.unlink()
     house = House(tmp_path, log=house.log, clock=house.clock)
@@ -148,8 +148,8 @@ async def test_an_open_plan_is_finished_with_the_bytes_that_were_staged(tmp_path
     async with house:
         await house.create(**processing(NEWLINES))
         await house.put("firehose/flights", [b"1"])
-        await house.until(lambda: bool(house.streams()[0].plans), step_s=10)
-        (plan,) = house.streams()[0].plans.values()
+        await house.until(lambda: bool(house.streams()[0].main.plans), step_s=10)
+        (plan,) = house.streams()[0].main.plans.values()
     house = House(tmp_path, log=house.log, clock=house.clock)
     async with house:
         await house.until(house.delivered)

@@ -172,5 +172,5 @@ async def test_only_dropped_records_move_the_positions(tmp_path: Path) -> None:
         await home.create(**processing(function("sort_out"), NEWLINES))
         await home.put("firehose/flights", [b"d1", b"d2"])
         stream = home.streams()[0]
-        await home.until(lambda: stream.positions() == {"shardId-000000000000": 2}, step_s=10)
+        await home.until(lambda: stream.main.positions() == {"shardId-000000000000": 2}, step_s=10)
         assert not home.objects()

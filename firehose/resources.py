@@ -1,0 +1,45 @@
+"""What a destination refers to by name, and that has to exist: a function, a jq program that compiles, a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from firehose.configuration import Destination
+from firehose.context import Context
+from firehose.events import ColumnSpec
+from firehose.query import check_query
+from firehose.schemas import arrow_type
+from streams.core.errors import InvalidArgument
+from streams.core.scope import Scope
+
+
+def check_resources(context: Context, scope: Scope, configuration: Mapping[str, Any]) -> tuple[ColumnSpec, ...]:
+    """The schema's columns where rows are written. Raises `InvalidArgument` for what delivery could not use."""
+    destination = Destination.of(configuration)
+    if destination.function is not None and destination.function.name not in context.settings.functions:
+        raise InvalidArgument(
+            f"Function {destination.function.name} is not configured: name it in the setting 'functions'."
+        )
+    if destination.query is not None:
+        check_query(destination.query)
+    if destination.table is None:
+        return ()
+    return _columns(context, scope, *destination.table)
+
+
+def _columns(context: Context, scope: Scope, database: str, name: str) -> tuple[ColumnSpec, ...]:
+    label = f"{database}.{name}"
+    table = context.book.catalog.table(scope, database, name)
+    if table is None:
+        raise InvalidArgument(f"Table {label} was not found in the data catalog.")
+    storage = table.input.get("StorageDescriptor", {})
+    columns = tuple(ColumnSpec(column["Name"], column.get("Type", "string")) for column in storage.get("Columns", ()))
+    if not columns:
+        raise InvalidArgument(f"Table {label} has no columns.")
+    for column in columns:
+        try:
+            arrow_type(column.type)
+        except ValueError as error:
+            raise InvalidArgument(f"Column {column.name} of table {label}: {error}.") from error
+    return columns

@@ -1,0 +1,56 @@
+"""TagDeliveryStream, UntagDeliveryStream, ListTagsForDeliveryStream."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from firehose.catalog import Catalog
+from firehose.context import Context
+from firehose.events import Event, Tagged
+from streams.core.errors import InvalidArgument, LimitExceeded
+from streams.core.scope import Scope
+
+TAGS_MAX = 50
+"""Tags of one delivery stream: AWS's. What a key and a value may look like is in the service's model."""
+
+
+async def tag_delivery_stream(context: Context, request: Any, scope: Scope) -> Any:
+    await _change(context, scope, request.delivery_stream_name, given_tags(request.tags))
+    return {}
+
+
+async def untag_delivery_stream(context: Context, request: Any, scope: Scope) -> Any:
+    await _change(context, scope, request.delivery_stream_name, {}, request.tag_keys)
+    return {}
+
+
+async def list_tags_for_delivery_stream(context: Context, request: Any, scope: Scope) -> Any:
+    tags = context.stream(scope, request.delivery_stream_name).created.tags
+    keys = sorted(key for key in tags if key > (request.exclusive_start_tag_key or ""))
+    page = keys[: request.limit or TAGS_MAX]
+    return {"Tags": [{"Key": key, "Value": tags[key]} for key in page], "HasMoreTags": len(page) < len(keys)}
+
+
+def given_tags(tags: Iterable[Any]) -> dict[str, str]:
+    """Of a request. Raises `InvalidArgument` for a key that stands there twice."""
+    given = list(tags)
+    twice = [key for key, count in Counter(tag.key for tag in given).items() if count > 1]
+    if twice:
+        raise InvalidArgument(f"Duplicate tag keys found: {', '.join(sorted(twice))}. Give each tag key once.")
+    return {tag.key: tag.value or "" for tag in given}
+
+
+async def _change(
+    context: Context, scope: Scope, name: str, added: Mapping[str, str], removed: Collection[str] = ()
+) -> None:
+    def decide(_catalog: Catalog, _now_ms: int) -> tuple[None, list[Event]]:
+        stream = context.stream(scope, name)
+        before = stream.created.tags
+        tags = {key: value for key, value in {**before, **added}.items() if key not in removed}
+        if len(tags) > TAGS_MAX:
+            raise LimitExceeded(f"Firehose {name} cannot have more than {TAGS_MAX} tags; it would have {len(tags)}.")
+        return None, [] if tags == before else [Tagged(stream.number, tags)]
+
+    await context.book.execute(decide)
