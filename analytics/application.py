@@ -134,7 +134,8 @@ class Application:
         columns = {each.name: await self._columns(each) for each in self._inputs}
         tables = {each.name: await asyncio.to_thread(load, each) for each in self._references}
         shapes = {name: [Column(field.name, field.type) for field in table.schema] for name, table in tables.items()}
-        self._plan = await asyncio.to_thread(compile_program, self._program, columns, shapes)
+        found = {each.name for each in self._inputs if each.columns is None}
+        self._plan = await asyncio.to_thread(compile_program, self._program, columns, shapes, found)
         self._streams = {**self._plan.streams, ERROR_STREAM: faults.STREAM}
         for output in self._outputs:
             self._check_output(output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
@@ -26,13 +26,17 @@ RESULT = "RESULT"
 
 
 def compile_program(
-    program: Program, inputs: Mapping[str, Sequence[Column]], references: Mapping[str, Sequence[Column]]
+    program: Program,
+    inputs: Mapping[str, Sequence[Column]],
+    references: Mapping[str, Sequence[Column]],
+    discovered: Collection[str] = (),
 ) -> Plan:
-    """`inputs` and `references` are the columns of what the program reads from outside, by name. Raises `SqlError`."""
+    """`inputs` and `references` are the columns of what the program reads from outside, by name; those of the inputs
+    `discovered` were found in records, and unquoted names find them in any case. Raises `SqlError`."""
     with duckdb.connect(config={"threads": 1}) as connection:
         compiler = _Compiler(connection, lenient=program.query is not None)
         for name, columns in inputs.items():
-            compiler.input(name, columns)
+            compiler.input(name, columns, lenient=name in discovered)
         for name, columns in references.items():
             compiler.reference(name, columns)
         return compiler.compile(program)
@@ -52,10 +56,13 @@ class _Compiler:
     def types(self) -> Types:
         return Types(self.connection)
 
-    def input(self, name: str, columns: Sequence[Column]) -> None:
-        fields = tuple(Field(c.name, f"c{i}", sql_type(c.type)) for i, c in enumerate(columns))
+    def input(self, name: str, columns: Sequence[Column], *, lenient: bool) -> None:
+        """A column named ROWTIME is the time of the rows, which every stream has beside its columns."""
+        fields = tuple(Field(c.name, f"c{i}", sql_type(c.type)) for i, c in enumerate(columns) if c.name != ROWTIME)
         hidden = tuple(Field(known, physical, duck) for known, (physical, duck) in HIDDEN.items())
-        self.inputs[name] = self._relation(Relation(name, f"s{len(self.relations)}", fields, True, hidden))
+        self.inputs[name] = self._relation(
+            Relation(name, f"s{len(self.relations)}", fields, True, hidden, lenient=lenient)
+        )
 
     def reference(self, name: str, columns: Sequence[Column]) -> None:
         fields = tuple(Field(c.name, f"c{i}", sql_type(c.type)) for i, c in enumerate(columns))

@@ -39,7 +39,8 @@ class Field:
 @dataclass(slots=True)
 class Relation:
     """`physical` is what FROM reads in DuckDB. `used` collects the physical columns that queries name, so that the
-    input decodes nothing else. A stream has a ROWTIME, `timed`. `alias` is set for a subquery: that of its stream."""
+    input decodes nothing else. A stream has a ROWTIME, `timed`. `alias` is set for a subquery: that of its stream. The
+    columns of a `lenient` one were found, not declared: an unquoted name may differ from them in case."""
 
     name: str
     physical: str
@@ -48,6 +49,7 @@ class Relation:
     hidden: tuple[Field, ...] = ()
     alias: str = ""
     used: set[str] = field(default_factory=set)
+    lenient: bool = False
 
     def find(self, name: str) -> Field | None:
         return next((each for each in (*self.fields, *self.hidden) if each.name == name), None)
@@ -113,7 +115,7 @@ class Scope:
         if name == ROWTIME and relation.timed:
             return physical(relation.alias or alias, "rt")
         found = relation.find(name)
-        if found is None and self.lenient and not quoted:
+        if found is None and (self.lenient or relation.lenient) and not quoted:
             same = [each for each in relation.fields if each.name.lower() == name.lower()]
             found = same[0] if len(same) == 1 else None
         return None if found is None else self._tree(alias, relation, found)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.root import main
+from gateway.cli.worded import Worded
 
 TARGET = Path(__file__).parent.parent.parent / "docs" / "cli.md"
 _WIDTH = 110
@@ -45,6 +46,9 @@ def commands() -> list[tuple[tuple[str, ...], click.Command]]:
             for name in command.list_commands(context):
                 inner = command.get_command(context, name)
                 assert inner is not None
+                visit((*path, name), inner)
+        elif isinstance(command, Worded):
+            for name, inner in command.commands.items():
                 visit((*path, name), inner)
 
     visit(("headrace",), main)

@@ -12,10 +12,12 @@ from gateway.cli.connection import Target, connected
 from gateway.cli.sql_program import Options
 from gateway.cli.sql_rows import Format
 from gateway.cli.sql_session import Session
+from gateway.cli.sql_test import sql_test
 from gateway.cli.tail import starting_point
+from gateway.cli.worded import Worded
 
 
-@click.command()
+@click.command(cls=Worded, commands={"test": sql_test})
 @click.argument("statement", required=False)
 @click.option("-f", "--file", type=click.File("r"), help="Read the SQL from a file; - is stdin.")
 @click.option(

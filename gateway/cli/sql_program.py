@@ -129,6 +129,11 @@ def columns(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -
     return found
 
 
+def source_names(program: Program) -> list[str]:
+    """What stands in FROM anywhere in the program."""
+    return [folded(identifier) for identifier in _sources(program)]
+
+
 def _sources(program: Program) -> Iterator[exp.Identifier]:
     trees = [pump.query for pump in program.pumps.values()]
     for tree in trees if program.query is None else [*trees, program.query]:

@@ -37,7 +37,7 @@ class Session:
         """Runs one batch query, or one program. Raises `Failure`."""
         if not text.strip():
             raise click.UsageError("there is no SQL to run")
-        with _pointing_into(text):
+        with pointing_into(text):
             program = sql_program.continuous(text)
         if program is None:
             self._query(text)
@@ -79,7 +79,7 @@ class Session:
             )
 
         async def work() -> pa.Table:
-            with _pointing_into(text):
+            with pointing_into(text):
                 async with self.target.client() as client:
                     rowtime = {} if given.rowtime is None else dict.fromkeys(await client.list_streams(), given.rowtime)
                     return await query(
@@ -103,7 +103,7 @@ class Session:
         shown = sql_program.shown(program, self.show)
         writer = RowWriter(self.form, shown)
         async with self.target.client() as client:
-            with _pointing_into(text):
+            with pointing_into(text):
                 application = Application(
                     text,
                     client=client,
@@ -124,7 +124,7 @@ class Session:
 
 
 @contextlib.contextmanager
-def _pointing_into(text: str) -> Iterator[None]:
+def pointing_into(text: str) -> Iterator[None]:
     """A `SqlError` becomes a `Failure` that shows the place in the text."""
     try:
         yield

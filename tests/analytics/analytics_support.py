@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from analytics import Application, Input, Output, Reference
+from analytics.trial import parse_lines, records_of
 from connectors.formats.json import encode_json
 from connectors.formats.schema import Column
 from streams.core.clock import ManualClock
@@ -47,6 +48,13 @@ class World(LocalClient):
             if self.crash_after_puts < 0:
                 raise Crash
         return receipt
+
+    async def load(self, case: Case) -> int:
+        """Streams with what the case puts in; the number of records."""
+        for stream, records in case.input.items():
+            await self.create_stream(stream)
+            await self.give(stream, records)
+        return sum(map(len, case.input.values()))
 
     async def give(self, stream: str, records: Sequence[bytes], keys: Sequence[str] | None = None) -> None:
         await super().put(stream, Records.of(keys or ["k"] * len(records), records))
@@ -84,8 +92,18 @@ class Case:
         return tomllib.loads(path.read_text()) if path.exists() else {}
 
     @property
-    def input(self) -> list[bytes]:
-        return (self.folder / "input.ndjson").read_bytes().splitlines()
+    def input(self) -> dict[str, list[bytes]]:
+        """Records by stream: lines are rows with a time, as ``headrace sql test`` has them, or records of one stream."""
+        text = (self.folder / "input.ndjson").read_text()
+        if not self.timed:
+            return {"input": text.encode().splitlines()}
+        lines = parse_lines(text, "input.ndjson")
+        streams = dict.fromkeys(line.stream for line in lines)
+        return {stream: records_of([line for line in lines if line.stream == stream]) for stream in streams}
+
+    @property
+    def timed(self) -> bool:
+        return (self.folder / "input.ndjson").read_text().startswith('{"stream"')
 
     @property
     def expected(self) -> list[dict[str, Any]]:
@@ -98,17 +116,15 @@ class Case:
 
     def application(self, client: World, outputs: Sequence[Output], **more: Any) -> Application:
         options = self.options
+        shared = {"columns": self.columns, "lateness_ms": options.get("lateness_ms", 0)}
+        if self.timed:
+            inputs = [Input(name, name=name, rowtime="ROWTIME", future_ms=1 << 52, **shared) for name in self.input]
+        else:
+            inputs = [Input("input", rowtime=options.get("rowtime", "arrival"), **shared)]
         return Application(
             self.sql,
             client=client,
-            inputs=[
-                Input(
-                    "input",
-                    columns=self.columns,
-                    rowtime=options.get("rowtime", "arrival"),
-                    lateness_ms=options.get("lateness_ms", 0),
-                )
-            ],
+            inputs=inputs,
             references=[Reference(n, str(self.folder / file)) for n, file in options.get("references", {}).items()],
             outputs=outputs,
             clock=client.clock,

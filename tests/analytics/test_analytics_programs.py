@@ -20,8 +20,7 @@ CASES = pytest.mark.parametrize("case", cases(), ids=lambda case: case.folder.na
 @pytest.mark.parametrize("batch_rows", [1_000, 1, 3])
 async def test_a_program_gives_its_rows_however_it_is_batched(case: Case, batch_rows: int) -> None:
     async with world() as client:
-        await client.create_stream("input")
-        await client.give("input", case.input)
+        await client.load(case)
         sink = Sink()
         async with case.application(client, [Output(None, callback=sink)], batch_rows=batch_rows) as application:
             await application.run(until_end=True)
@@ -32,8 +31,7 @@ async def test_a_program_gives_its_rows_however_it_is_batched(case: Case, batch_
 @pytest.mark.parametrize("kill", ["after the commit", "after the put"])
 async def test_a_program_killed_at_every_commit_gives_every_row_once(case: Case, kill: str, tmp_path: Path) -> None:
     async with world() as client:
-        await client.create_stream("input")
-        await client.give("input", case.input)
+        count = await client.load(case)
         streams = sorted({line["stream"] for line in case.expected})
         for stream in streams:
             await client.create_stream(stream, 2)
@@ -43,7 +41,7 @@ async def test_a_program_killed_at_every_commit_gives_every_row_once(case: Case,
             raise Crash
 
         for attempt in itertools.count():
-            assert attempt < 10 * len(case.input) + 100, "the application does not come to its end"
+            assert attempt < 10 * count + 100, "the application does not come to its end"
             progress = crash if kill == "after the commit" and attempt % 2 == 0 else None
             client.crash_after_puts = None if kill == "after the commit" else attempt % 7
             application = case.application(
@@ -68,8 +66,7 @@ async def test_the_batch_query_gives_the_same_rows(case: Case) -> None:
         pytest.skip("no batch query says the same")
     stream = case.options["batch_stream"]
     async with world() as client:
-        await client.create_stream("input")
-        await client.give("input", case.input)
+        await client.load(case)
         columns = {"input": case.columns} if case.columns else None
         result = await query(path.read_text(), client, columns=columns)
         found = Sink()

@@ -1,0 +1,167 @@
+"""``headrace sql test``: a program over rows from a file, beside the rows that it should give. No server is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow as pa
+import uvloop
+
+from analytics import Application, Input, Output, Reference, SqlError, parse
+from analytics.program import ERROR_STREAM, Program
+from analytics.schemas import columns_of
+from analytics.trial import Difference, Line, compare, inputs_of, parse_lines, records_of
+from connectors.formats.json import encode_json
+from connectors.formats.schema import Column
+from gateway.cli import output, sql_program
+from gateway.cli.failure import Failure
+from gateway.cli.sql_session import pointing_into
+from streams.core.errors import HeadraceError
+from streams.core.records import Records
+from streams.log.memory import MemoryLog
+from streams.sdk.local import LocalClient
+from streams.service import Service
+
+SCHEMA = "schema.json"
+DIFFERENT = 1
+"""The exit code where rows differ."""
+FUTURE_MS = 1 << 52
+"""No row of a file is too far ahead of the clock."""
+SHOWN_MAX = 50
+"""Differing rows of a stream that are printed; more are counted."""
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("test")
+@click.argument("program", type=_FILE)
+@click.argument("rows", metavar="INPUT", type=_FILE)
+@click.argument("expected", type=_FILE)
+@click.option(
+    "--lateness",
+    "lateness_s",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="SECONDS",
+    help="How far a row may lie behind those before it in its stream.",
+)
+@click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    metavar="NAME=FILE",
+    callback=sql_program.pairs("NAME=FILE"),
+    help="A reference table: a CSV (with header), Parquet or NDJSON file.",
+)
+def sql_test(program: Path, rows: Path, expected: Path, lateness_s: float, references: dict[str, str]) -> None:
+    """Run PROGRAM over the rows of INPUT and compare what it gives with EXPECTED.
+
+    Both files hold a JSON object a line: {"stream": "IN", "rowtime": "2026-01-01T00:00:00.000Z", "row": {...}}. Columns
+    are found in the rows, unless a schema.json beside INPUT declares them. All windows close at the end. Only streams
+    that EXPECTED names are compared, without order. Exit code 1 where they differ.
+    """
+    text = program.read_text()
+    try:
+        given, wanted = parse_lines(rows.read_text(), str(rows)), parse_lines(expected.read_text(), str(expected))
+        declared = columns_of(rows.parent / SCHEMA, [line.stream for line in given])
+        with pointing_into(text):
+            found = uvloop.run(_run(text, given, declared, references, round(lateness_s * 1000), wanted))
+    except HeadraceError as error:
+        raise Failure(error.message) from error
+    differences = compare(wanted, found)
+    for difference in differences:
+        _show(difference)
+    if differences:
+        _tell_faults(found, wanted)
+        raise click.exceptions.Exit(DIFFERENT)
+    output.talk(f"{len(wanted):,} row{'' if len(wanted) == 1 else 's'} as expected")
+
+
+async def _run(
+    text: str,
+    given: list[Line],
+    declared: Mapping[str, list[Column]],
+    references: Mapping[str, str],
+    lateness_ms: int,
+    wanted: list[Line],
+) -> list[Line]:
+    program = parse(text)
+    inputs = inputs_of(program, given, declared, references)
+    found: list[Line] = []
+
+    def collect(stream: str, rows: pa.RecordBatch) -> None:
+        for encoded in encode_json(rows).to_pylist():
+            row: dict[str, Any] = json.loads(encoded)
+            found.append(Line(stream, row.pop("ROWTIME").replace(" ", "T") + "Z", row))
+
+    async with _client() as client:
+        for stream in inputs.values():
+            await client.create_stream(stream)
+            records = records_of([line for line in given if line.stream == stream])
+            if records:
+                await client.put(stream, Records.of(["row"] * len(records), records))
+        application = Application(
+            text,
+            client=client,
+            inputs=[
+                Input(
+                    stream,
+                    name=name,
+                    columns=declared.get(stream),
+                    rowtime="ROWTIME",
+                    lateness_ms=lateness_ms,
+                    future_ms=FUTURE_MS,
+                )
+                for name, stream in inputs.items()
+            ],
+            references=[Reference(_named(program, name), file) for name, file in references.items()],
+            outputs=[Output(None, callback=collect)],
+        )
+        async with application:
+            for line in wanted:
+                if line.stream not in application.streams:
+                    raise SqlError(f"there is no in-application stream {line.stream} to expect rows of")
+            await application.run(until_end=True)
+    return found
+
+
+@contextlib.asynccontextmanager
+async def _client() -> AsyncIterator[LocalClient]:
+    """A log in memory."""
+    log = MemoryLog()
+    service = Service(log)
+    await service.open()
+    try:
+        yield LocalClient(service)
+    finally:
+        await service.close()
+        await log.close()
+
+
+def _named(program: Program, name: str) -> str:
+    return next((each for each in sql_program.source_names(program) if each.upper() == name.upper()), name)
+
+
+def _show(difference: Difference) -> None:
+    missing, surplus = difference.missing, difference.surplus
+    click.secho(f"{difference.stream}: {len(missing):,} missing, {len(surplus):,} not expected", bold=True)
+    shown = [(line, "-", "red") for line in missing[:SHOWN_MAX]] + [
+        (line, "+", "green") for line in surplus[:SHOWN_MAX]
+    ]
+    for line, sign, color in sorted(shown, key=lambda each: (each[0].rowtime or "", each[1] != "-")):
+        click.secho(f"{sign} {line.rowtime or ''} {json.dumps(line.row, ensure_ascii=False)}", fg=color)
+    left = len(missing) + len(surplus) - len(shown)
+    if left:
+        click.echo(f"  {left:,} more")
+
+
+def _tell_faults(found: list[Line], wanted: list[Line]) -> None:
+    faults = [line.row for line in found if line.stream == ERROR_STREAM]
+    if faults and all(line.stream != ERROR_STREAM for line in wanted):
+        first = faults[0]
+        output.talk(f"{len(faults):,} in error_stream, the first: {first['ERROR_NAME']}: {first['MESSAGE']}")

@@ -1,0 +1,99 @@
+"""``headrace sql test``: rows in, rows out, and what differs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli import main
+
+PROGRAM = """
+CREATE STREAM counts (ticker VARCHAR(4), n INTEGER, mean DOUBLE);
+CREATE PUMP p AS INSERT INTO counts
+SELECT STREAM ticker, COUNT(*), AVG(price) FROM SOURCE_SQL_STREAM_001 AS s
+GROUP BY ticker, STEP(s.ROWTIME BY INTERVAL '1' MINUTE);
+"""
+INPUT = [
+    ("SOURCE_SQL_STREAM_001", "2026-01-01T00:00:00.000Z", {"ticker": "A", "price": 1.0}),
+    ("SOURCE_SQL_STREAM_001", "2026-01-01T00:00:30.000Z", {"ticker": "A", "price": 2.0}),
+    ("SOURCE_SQL_STREAM_001", "2026-01-01T00:01:30.000Z", {"ticker": "B", "price": 4.0}),
+]
+EXPECTED = [
+    ("COUNTS", "2026-01-01T00:01:00.000Z", {"TICKER": "A", "N": 2, "MEAN": 1.5}),
+    ("COUNTS", "2026-01-01T00:02:00.000Z", {"TICKER": "B", "N": 1, "MEAN": 4}),
+]
+Rows = list[tuple[str, str, dict[str, object]]]
+
+
+def run(folder: Path, program: str = PROGRAM, given: Rows = INPUT, expected: Rows = EXPECTED, *more: str) -> Result:
+    paths = [folder / "app.sql", folder / "input.ndjson", folder / "expected.ndjson"]
+    paths[0].write_text(program)
+    for path, rows in zip(paths[1:], (given, expected), strict=True):
+        lines = [json.dumps({"stream": stream, "rowtime": time, "row": row}) for stream, time, row in rows]
+        path.write_text("\n".join(lines))
+    return CliRunner().invoke(main, ["sql", "test", *map(str, paths), *more])
+
+
+def test_rows_as_expected(tmp_path: Path) -> None:
+    result = run(tmp_path)
+    assert (result.exit_code, result.stderr) == (0, "2 rows as expected\n")
+
+
+def test_a_difference_is_shown(tmp_path: Path) -> None:
+    result = run(tmp_path, expected=[EXPECTED[0], ("COUNTS", EXPECTED[1][1], {"TICKER": "B", "N": 2, "MEAN": 4})])
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "COUNTS: 1 missing, 1 not expected",
+        '- 2026-01-01T00:02:00.000Z {"TICKER": "B", "N": 2, "MEAN": 4}',
+        '+ 2026-01-01T00:02:00.000Z {"TICKER": "B", "N": 1, "MEAN": 4.0}',
+    ]
+
+
+def test_rows_that_failed_are_told(tmp_path: Path) -> None:
+    late = ("SOURCE_SQL_STREAM_001", "2026-01-01T00:00:20.000Z", {"ticker": "A", "price": 9.0})
+    result = run(tmp_path, given=[*INPUT, late])
+    assert result.exit_code == 0, "what goes to error_stream is only compared where it is expected"
+    result = run(tmp_path, given=[*INPUT, late], expected=[])
+    assert result.exit_code == 0
+    wrong = [("COUNTS", EXPECTED[0][1], {"TICKER": "A", "N": 3, "MEAN": 4}), EXPECTED[1]]
+    assert "1 in error_stream, the first: LateRow" in run(tmp_path, given=[*INPUT, late], expected=wrong).stderr
+    assert run(tmp_path, PROGRAM, [*INPUT, late], wrong, "--lateness", "90").exit_code == 0
+    fault: Rows = [("error_stream", None, {"ERROR_NAME": "LateRow"})]  # type: ignore[list-item]  # no time is compared
+    assert run(tmp_path, given=[*INPUT, late], expected=fault).exit_code == 0
+
+
+def test_a_schema_declares_what_is_not_found(tmp_path: Path) -> None:
+    columns = [
+        {"Name": "TICKER", "SqlType": "VARCHAR(4)", "Mapping": "$.a.b"},
+        {"Name": "PRICE", "SqlType": "DECIMAL(6,2)", "Mapping": "$.price"},
+    ]
+    (tmp_path / "schema.json").write_text(json.dumps({"SOURCE_SQL_STREAM_001": {"RecordColumns": columns}}))
+    given: Rows = [(INPUT[0][0], INPUT[0][1], {"a": {"b": "X"}, "price": "1.25"})]
+    assert (
+        run(
+            tmp_path, given=given, expected=[("COUNTS", EXPECTED[0][1], {"TICKER": "X", "N": 1, "MEAN": 1.25})]
+        ).exit_code
+        == 0
+    )
+    (tmp_path / "schema.json").write_text(json.dumps({"RecordColumns": [{"Name": "TICKER", "SqlType": "WORDS"}]}))
+    assert "'WORDS' is not a type of column TICKER" in run(tmp_path).stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "given", "expected", "message"),
+    [
+        (PROGRAM.replace("ticker,", "tickr,"), INPUT, EXPECTED, 'has no column TICKR; did you mean "ticker"?'),
+        (PROGRAM, INPUT, [("COUNT", EXPECTED[0][1], {})], "there is no in-application stream COUNT to expect rows of"),
+        (PROGRAM, [("SOURCE", INPUT[0][1], {"a": 1})], EXPECTED, "no row of the input is of a stream SOURCE_SQL_STREAM_001"),
+        (PROGRAM, [(INPUT[0][0], "yesterday", {"a": 1})], EXPECTED, "rowtime is a time like"),
+        (PROGRAM, [(INPUT[0][0], None, {"a": 1})], EXPECTED, "has no rowtime"),
+        (PROGRAM, [(INPUT[0][0], INPUT[0][1], 1)], EXPECTED, "line 1: a line is"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(tmp_path: Path, program: str, given: Rows, expected: Rows, message: str) -> None:
+    result = run(tmp_path, program, given, expected)
+    assert result.exit_code == 1
+    assert message in result.stderr
