@@ -33,7 +33,7 @@ lint: $(VENV)/.test  ## ruff
 types: $(VENV)/.test  ## mypy --strict
 	$(BIN)/mypy
 
-clients: $(VENV)/.test  ## other people's clients, which the tests run: AWS CLI, Node, Java, KCL
+clients: $(VENV)/.test  ## other people's clients, which the tests run: AWS CLI, Node, Java, Go, KCL
 	$(BIN)/python -m tools.clients
 
 unit: $(VENV)/.test clients  ## pytest on both cores

@@ -1,7 +1,7 @@
 """Installs the clients that tests/clients runs, each as its makers ship it, into ``.clients``: `python -m tools.clients`.
 
-Quick where they are there already. A client whose tool chain this machine lacks (node, java) is left out, and its tests
-say so; in CI they fail instead.
+Quick where they are there already. A client whose tool chain this machine lacks (node, java, Maven …) is left out, and
+its tests say so; in CI they fail instead.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".clients"
-NODE = ROOT / "tests" / "clients" / "node"
-LIFION = ROOT / "tests" / "clients" / "lifion"
-GO = ROOT / "tests" / "clients" / "go"
+SOURCES = ROOT / "tests" / "clients"
+NODE, LIFION, GO, KCL2 = (SOURCES / name for name in ("node", "lifion", "go", "kcl2"))
 
 KCL = "kclpy-ext==3.1.3.post4"
 """Carries the jars of the Kinesis Client Library 3.1.3, with the AWS SDK for Java 2.33, and the Python side of both."""
@@ -36,6 +35,10 @@ def install_kcl(folder: Path) -> None:
         (wheel,) = Path(downloads).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder)
+
+
+def install_kcl2(folder: Path) -> None:
+    _maven(folder, KCL2)
 
 
 def install_node(folder: Path) -> None:
@@ -59,15 +62,16 @@ def install_aio(folder: Path) -> None:
     _venv(folder, *AIO)
 
 
-CLIENTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
-    "kcl": (install_kcl, ("java",), KCL),
-    "node": (install_node, ("node", "npm"), "package-lock.json"),
-    "lifion": (install_lifion, ("node", "npm"), "package-lock.json"),
-    "go": (install_go, ("go",), "go.sum"),
-    "current": (install_current, (), " ".join(CURRENT)),
-    "aio": (install_aio, (), " ".join(AIO)),
+CLIENTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], tuple[str | Path, ...]]] = {
+    "kcl": (install_kcl, ("java",), (KCL,)),
+    "kcl2": (install_kcl2, ("java", "javac", "mvn"), (KCL2 / "pom.xml", KCL2 / "Worker.java")),
+    "node": (install_node, ("node", "npm"), (NODE / "package-lock.json",)),
+    "lifion": (install_lifion, ("node", "npm"), (LIFION / "package-lock.json",)),
+    "go": (install_go, ("go",), (GO / "go.sum", GO / "main.go")),
+    "current": (install_current, (), (" ".join(CURRENT),)),
+    "aio": (install_aio, (), (" ".join(AIO),)),
 }
-"""How each is installed, the commands that it needs, and what tells that it is the version asked for."""
+"""How each is installed, the commands that it needs, and what tells that it is the version asked for: words, or files."""
 
 
 def main() -> None:
@@ -88,11 +92,17 @@ def main() -> None:
 
 
 def _version(name: str) -> str:
-    version = CLIENTS[name][2]
-    lock = {"node": NODE, "lifion": LIFION}.get(name)
-    if name == "go":
-        return "".join((GO / file).read_text() for file in ("go.sum", "main.go"))
-    return version if lock is None else (lock / version).read_text()
+    return "".join(part if isinstance(part, str) else part.read_text() for part in CLIENTS[name][2])
+
+
+def _maven(folder: Path, project: Path) -> None:
+    """The jars that a POM names, with all that they need, and the project's own classes."""
+    folder.mkdir(parents=True)
+    jars = folder / "jars"
+    copy = ("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={jars}")
+    run("mvn", "--quiet", "--batch-mode", "--file", str(project / "pom.xml"), *copy)
+    sources = [str(source) for source in project.glob("*.java")]
+    run("javac", "-d", str(folder / "classes"), "-cp", str(jars / "*"), *sources)
 
 
 def _npm(folder: Path, locked: Path) -> None:
