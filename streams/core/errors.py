@@ -29,6 +29,7 @@
     │   ├── OffsetOutOfRange
     │   ├── LogClosed
     │   ├── LogFull                        no space left, or the disk refuses writes   (retry)
+    │   ├── LogUnreachable                 records lie in a place that does not answer (retry)
     │   └── LogCorrupt                     bytes on disk are not what was written
     ├── SettingsError                      a setting is wrong: its name, its source, what would be right
     └── ExtraMissing                       an optional library is not installed: the command that installs it
@@ -172,6 +173,12 @@ class LogClosed(LogError):
 
 class LogFull(LogError):
     """The disk has no space or refuses writes; nothing of the failed append is visible, and it may be tried again."""
+
+    retry = True
+
+
+class LogUnreachable(LogError):
+    """Records lie at the `tier_url`, and that does not answer, or not with them. The same read may succeed later."""
 
     retry = True
 

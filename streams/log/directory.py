@@ -1,12 +1,14 @@
 """The log's directory: who owns it, which format it has, and which shards lie in it.
 
-directory := LOCK FORMAT shards/NAME~/… dropped-*   (the ~ keeps a shard apart from folders of shards)
+directory := LOCK FORMAT [KEYS] [TIER] shards/NAME~/… dropped-* [tier-cache/]
+             (the ~ keeps a shard apart from folders of shards)
 LOCK      := empty, locked (flock) while a process has the log open
 FORMAT    := "headrace-log 2\\n"
 
 What format 2 adds to format 1 are packed segments. A directory of format 1 is read as it is and becomes one of format 2
 when it is opened: from then on a version that does not know packed segments refuses it, and loses nothing in it. What
-format 3 adds are sealed frames; a directory becomes one when it is opened with a key.
+format 3 adds are sealed frames; a directory becomes one when it is opened with a key. What format 4 adds are stubs of
+segments that lie elsewhere; a directory becomes one with its first.
 """
 
 from __future__ import annotations
@@ -24,11 +26,15 @@ from crc32c import crc32c
 from streams.core.errors import LogCorrupt, LogError
 from streams.log.disk import Disk
 from streams.log.sealing import Keyring
+from streams.log.segments import TIERED
 
 FORMAT = b"headrace-log 2\n"
 FORMATS_READ = (b"headrace-log 1\n",)
 """Older ones that hold nothing this one does not."""
 FORMAT_SEALED = b"headrace-log 3\n"
+FORMAT_TIERED = b"headrace-log 4\n"
+_FORMATS = (FORMAT, FORMAT_SEALED, FORMAT_TIERED)
+"""Each may hold what those before it may."""
 
 FIRST = "first"
 
@@ -100,8 +106,25 @@ class Directory:
         return grave
 
     def bury(self, grave: Path) -> None:
-        """Frees the space of a dropped shard; what cannot be removed now is at the next opening."""
-        shutil.rmtree(grave, ignore_errors=True)
+        """Frees the space of a dropped shard; what cannot be removed now is at the next opening. Stubs stay, until their
+        objects are gone."""
+        if not any(grave.glob(f"*{TIERED}")):
+            shutil.rmtree(grave, ignore_errors=True)
+            return
+        for path in grave.iterdir():
+            if path.suffix != TIERED:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def graves(self) -> list[Path]:
+        """Dropped shards of which something is left."""
+        return sorted(self.path.glob("dropped-*"))
+
+    def raise_format(self, wanted: bytes) -> None:
+        """From now on the directory is of this format, if it is not of a later one: older versions refuse it."""
+        found = (self.path / "FORMAT").read_bytes()
+        if _FORMATS.index(found) < _FORMATS.index(wanted):
+            self._disk.replace(self.path / "FORMAT", wanted)
 
     def close(self) -> None:
         os.close(self._lock)
@@ -116,13 +139,13 @@ class Directory:
         if found is None or found in FORMATS_READ:
             if self._changes:
                 self._disk.replace(marker, FORMAT)
-        elif found not in (FORMAT, FORMAT_SEALED):
+        elif found not in _FORMATS:
             raise LogError(
                 f"{self.path} has the format {found[:40].decode(errors='replace').strip()!r}; this version reads "
-                f"{FORMAT.decode().strip()!r}: open it with the version of Headrace that wrote it"
+                f"{_FORMATS[-1].decode().strip()!r} and older: open it with the version of Headrace that wrote it"
             )
-        for grave in self.path.glob("dropped-*") if self._changes else ():
-            shutil.rmtree(grave, ignore_errors=True)
+        for grave in self.graves() if self._changes else ():
+            self.bury(grave)
 
     def _check_keys(self, keyring: Keyring | None) -> None:
         """Raises `LogError` where frames may be sealed with a key that is not there. A key that is new is noted before any
@@ -140,4 +163,4 @@ class Directory:
         if self._changes and keyring is not None and f"{keyring.key_id:08x}" not in held:
             ids = [*held, f"{keyring.key_id:08x}"]
             self._disk.replace(noted, "".join(f"{one}\n" for one in ids).encode())
-            self._disk.replace(self.path / "FORMAT", FORMAT_SEALED)
+            self.raise_format(FORMAT_SEALED)

@@ -118,11 +118,11 @@ def frames(
             continue
         begin = position - at
         if begin + HEADER_SIZE > len(content):
-            content, at = memoryview(disk.read(segment.path, position, min(chunk, segment.size - position))), position
+            content, at = memoryview(segment.read(disk, position, min(chunk, segment.size - position))), position
             begin = 0
         header = decode_header(content, begin, position)
         if header is None or header.end > segment.size:
-            whole = memoryview(disk.read(segment.path, position, segment.size - position))
+            whole = memoryview(segment.read(disk, position, segment.size - position))
             header = next_frame(whole, 0, position, 0)
             end = segment.size if header is None else header.position
             log.error("%s: bytes %d to %d are damaged and passed over", segment.path, position, end - 1)
@@ -131,7 +131,7 @@ def frames(
             content, at, position, begin = whole, position, header.position, header.position - position
         if header.end - at > len(content):
             content = memoryview(
-                disk.read(segment.path, position, max(header.end - position, min(chunk, segment.size - position)))
+                segment.read(disk, position, max(header.end - position, min(chunk, segment.size - position)))
             )
             at, begin = position, 0
         body = content[begin + HEADER_SIZE : begin + HEADER_SIZE + header.body_size]

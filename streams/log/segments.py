@@ -4,6 +4,7 @@
     first          := offset in decimal, a blank, its crc32c in hexadecimal: nothing below it is served
     segment        := "BASE.log"   frames (see `frames`), BASE the offset of the first in 20 digits
                     | "BASE.zlog"  the same records packed (see `packing`); it takes the place of BASE.log
+                    | "BASE.tier"  a stub: the packed file is an object elsewhere (see `stubs`)
     sidecar        := "BASE.idx" | "BASE.zidx"   of BASE.log or BASE.zlog:
                       crc32c (u32, little-endian) of the rest, then MessagePack of `_Sidecar`
     unfinished     := "*.new"      of no meaning: removed at the next opening
@@ -19,6 +20,7 @@ import bisect
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from crc32c import crc32c
@@ -30,7 +32,7 @@ from streams.log.sealing import Seal
 INDEX_EVERY = 64 << 10
 """Bytes between index entries: a read scans the headers of at most this much before it finds its frame."""
 
-PLAIN, PACKED = ".log", ".zlog"
+PLAIN, PACKED, TIERED = ".log", ".zlog", ".tier"
 
 
 class Index:
@@ -62,10 +64,21 @@ class Index:
         return self.positions[at] if at >= 0 else 0
 
 
+class Source(Protocol):
+    """Where a segment's bytes lie, if not in its file."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self, position: int, size: int) -> bytes:
+        """`size` bytes, which are there. Raises `LogUnreachable`, `LogError`."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Segment:
     """One segment as readers see it: `size` bytes and the offsets [base, next) are there to be read. `seal` opens what is
-    sealed in it, and seals what comes."""
+    sealed in it, and seals what comes. With `remote` its bytes lie there, and its file is a stub."""
 
     path: Path
     base: int
@@ -74,10 +87,18 @@ class Segment:
     arrival_ms: int
     index: Index = field(default_factory=Index)
     seal: Seal | None = None
+    remote: Source | None = None
     packed: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.packed = self.path.suffix == PACKED
+        self.packed = self.path.suffix in (PACKED, TIERED)
+
+    def read(self, disk: Disk, position: int, size: int) -> bytes:
+        """Up to `size` bytes; fewer only at the end. Raises `OSError`; `LogUnreachable` and `LogError` where it is remote,
+        and then it may take long."""
+        if self.remote is not None:
+            return self.remote.read(position, size)
+        return disk.read(self.path, position, size)
 
     def extend(self, header: Header) -> None:
         """One more frame is there to be read."""
@@ -112,31 +133,50 @@ def sidecar_path(segment: Path) -> Path:
 
 def write_sidecar(disk: Disk, segment: Segment, marks: dict[str, tuple[int, int]]) -> None:
     """All `segment.size` bytes must be on disk."""
+    disk.replace(sidecar_path(segment.path), checked(voucher(segment, marks)))
+
+
+def checked(content: bytes) -> bytes:
+    """With its checksum in front."""
+    return crc32c(content).to_bytes(4, "little") + content
+
+
+def unchecked(raw: bytes) -> bytes | None:
+    """What `checked` was given; None if that is not what it is now."""
+    content = raw[4:]
+    return content if len(raw) >= 4 and crc32c(content) == int.from_bytes(raw[:4], "little") else None
+
+
+def voucher(segment: Segment, marks: dict[str, tuple[int, int]]) -> bytes:
+    """What a sidecar says of a segment, as `vouched` reads it."""
     index = segment.index
-    content = msgspec.msgpack.encode(
+    return msgspec.msgpack.encode(
         _Sidecar(
             *(segment.base, segment.next, segment.size, segment.arrival_ms),
             *(index.offsets.tobytes(), index.positions.tobytes(), index.arrivals.tobytes()),
             marks,
         )
     )
-    disk.replace(sidecar_path(segment.path), crc32c(content).to_bytes(4, "little") + content)
+
+
+def vouched(path: Path, content: bytes) -> tuple[Segment, dict[str, tuple[int, int]]]:
+    """The segment at `path` and the producers' marks. Raises `msgspec.DecodeError`."""
+    found = msgspec.msgpack.decode(content, type=_Sidecar)
+    segment = Segment(path, found.base, found.next, found.size, found.arrival_ms)
+    segment.index.offsets.frombytes(found.offsets)
+    segment.index.positions.frombytes(found.positions)
+    segment.index.arrivals.frombytes(found.arrivals)
+    return segment, found.marks
 
 
 def read_sidecar(disk: Disk, path: Path) -> tuple[Segment, dict[str, tuple[int, int]]] | None:
     """What the sidecar of the segment at `path` vouches for, and the producers' marks then; None if it is of no use."""
     try:
         sidecar = sidecar_path(path)
-        raw = disk.read(sidecar, 0, disk.size(sidecar))
-        if len(raw) < 4 or crc32c(raw[4:]) != int.from_bytes(raw[:4], "little"):
+        content = unchecked(disk.read(sidecar, 0, disk.size(sidecar)))
+        if content is None:
             return None
-        found = msgspec.msgpack.decode(raw[4:], type=_Sidecar)
-        if disk.size(path) < found.size:
-            return None
+        found = vouched(path, content)
+        return None if disk.size(path) < found[0].size else found
     except (OSError, msgspec.DecodeError):
         return None
-    segment = Segment(path, found.base, found.next, found.size, found.arrival_ms)
-    segment.index.offsets.frombytes(found.offsets)
-    segment.index.positions.frombytes(found.positions)
-    segment.index.arrivals.frombytes(found.arrivals)
-    return segment, found.marks
