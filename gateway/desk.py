@@ -22,7 +22,7 @@ from gateway.http import Request, Response
 from gateway.metrics import CONTENT_TYPE as METRICS_TYPE
 from gateway.metrics import MetricsPage, RequestMetrics
 from gateway.native import NativeDoor, failure, question
-from streams.core.errors import InternalFailure, LogClosed, LogFull, RequestError, ServiceUnavailable
+from streams.core.errors import InternalFailure, LogClosed, LogFull, LogUnreachable, RequestError, ServiceUnavailable
 from streams.core.scope import Scope
 from streams.service import Service
 from streams.wire import protocol as wire
@@ -157,7 +157,7 @@ class Desk:
         match error:
             case RequestError():
                 told = error
-            case LogFull():
+            case LogFull() | LogUnreachable():
                 told = InternalFailure(error.message)
             case LogClosed():
                 told = ServiceUnavailable(STOPPING)

@@ -14,8 +14,9 @@ from streams.control.catalog import Catalog
 from streams.control.controller import JOURNAL, catalog_of
 from streams.control.journal import Replay
 from streams.core import settings
-from streams.core.errors import HeadraceError
+from streams.core.errors import HeadraceError, LogUnreachable
 from streams.core.records import Records
+from streams.log.opening import tier_objects
 from streams.log.sealing import keyring
 from streams.log.verifying import ShardReport, Verification
 
@@ -38,11 +39,14 @@ def verify(names: tuple[str, ...], data: str | None, file: Path | None, as_json:
     No server may have it open; nothing is changed. Exit code 1 where records are missing or damaged."""
     try:
         chosen = settings.load(file, options={"data": data})
-        found = Verification(chosen.data_path / "log", keyring(chosen.encryption_key, chosen.encryption_keys_old))
+        keys = keyring(chosen.encryption_key, chosen.encryption_keys_old)
+        found = Verification(chosen.data_path / "log", keys, tier_objects(chosen))
     except HeadraceError as error:
         raise Failure(error.message) from error
     try:
         damaged = _verify(found, names, as_json=as_json)
+    except LogUnreachable as error:
+        raise Failure(error.message) from error
     finally:
         found.close()
     if damaged:

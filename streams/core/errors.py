@@ -178,7 +178,7 @@ class LogFull(LogError):
 
 
 class LogUnreachable(LogError):
-    """Records lie at the `tier_url`, and that does not answer, or not with them. The same read may succeed later."""
+    """Records lie at the `log_tier_url`, and that does not answer, or not with them. The same read may succeed later."""
 
     retry = True
 

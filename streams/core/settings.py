@@ -133,6 +133,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_compress: Annotated[
         bool, Meta(description="Whether segment files are compressed, in the background, once they grow no more.")
     ] = True
+    log_tier_url: Annotated[
+        str,
+        Meta(
+            description="Where segment files move once they are old: a folder, or a URL that fsspec knows (s3://bucket/prefix). Empty: nowhere."
+        ),
+    ] = ""
+    log_tier_after_h: Annotated[float, Meta(ge=0, description="Age at which records move to log_tier_url, hours.")] = (
+        24.0
+    )
+    log_tier_cache_size_max: Annotated[
+        int, Meta(ge=0, description="Bytes of what was read from log_tier_url that are kept in the data directory.")
+    ] = 1 << 30
     encryption_key: Annotated[
         str,
         Meta(

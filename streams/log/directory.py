@@ -4,11 +4,12 @@ directory := LOCK FORMAT [KEYS] [TIER] shards/NAME~/… dropped-* [tier-cache/]
              (the ~ keeps a shard apart from folders of shards)
 LOCK      := empty, locked (flock) while a process has the log open
 FORMAT    := "headrace-log 2\\n"
+TIER      := id of this log, a line; where its segments lie that are not here, a line
 
 What format 2 adds to format 1 are packed segments. A directory of format 1 is read as it is and becomes one of format 2
 when it is opened: from then on a version that does not know packed segments refuses it, and loses nothing in it. What
 format 3 adds are sealed frames; a directory becomes one when it is opened with a key. What format 4 adds are stubs of
-segments that lie elsewhere; a directory becomes one with its first.
+segments that lie elsewhere; a directory becomes one when it is opened with a place for them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from crc32c import crc32c
 from streams.core.errors import LogCorrupt, LogError
 from streams.log.disk import Disk
 from streams.log.sealing import Keyring
-from streams.log.segments import TIERED
 
 FORMAT = b"headrace-log 2\n"
 FORMATS_READ = (b"headrace-log 1\n",)
@@ -106,25 +106,30 @@ class Directory:
         return grave
 
     def bury(self, grave: Path) -> None:
-        """Frees the space of a dropped shard; what cannot be removed now is at the next opening. Stubs stay, until their
-        objects are gone."""
-        if not any(grave.glob(f"*{TIERED}")):
-            shutil.rmtree(grave, ignore_errors=True)
-            return
-        for path in grave.iterdir():
-            if path.suffix != TIERED:
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        """Frees the space of a dropped shard; what cannot be removed now is at the next opening."""
+        shutil.rmtree(grave, ignore_errors=True)
 
-    def graves(self) -> list[Path]:
-        """Dropped shards of which something is left."""
-        return sorted(self.path.glob("dropped-*"))
+    @property
+    def tier_cache(self) -> Path:
+        """For what was lately read of segments that lie elsewhere."""
+        return self.path / "tier-cache"
 
-    def raise_format(self, wanted: bytes) -> None:
-        """From now on the directory is of this format, if it is not of a later one: older versions refuse it."""
-        found = (self.path / "FORMAT").read_bytes()
-        if _FORMATS.index(found) < _FORMATS.index(wanted):
-            self._disk.replace(self.path / "FORMAT", wanted)
+    def tier_of(self, url: str) -> str:
+        """The id under which this log's objects lie at `url`; it is noted, and stays. Raises `OSError`."""
+        noted = self.tiered()
+        tier_id = uuid.uuid4().hex if noted is None else noted[0]
+        if noted != (tier_id, url) and self._changes:
+            self._disk.replace(self.path / "TIER", f"{tier_id}\n{url}\n".encode())
+            self._raise_format(FORMAT_TIERED)
+        return tier_id
+
+    def tiered(self) -> tuple[str, str] | None:
+        """The id and where the log's objects lay when it was last open; None if it never had any."""
+        noted = self.path / "TIER"
+        if not noted.exists():
+            return None
+        tier_id, _, url = noted.read_text().rstrip("\n").partition("\n")
+        return tier_id, url
 
     def close(self) -> None:
         os.close(self._lock)
@@ -144,8 +149,8 @@ class Directory:
                 f"{self.path} has the format {found[:40].decode(errors='replace').strip()!r}; this version reads "
                 f"{_FORMATS[-1].decode().strip()!r} and older: open it with the version of Headrace that wrote it"
             )
-        for grave in self.graves() if self._changes else ():
-            self.bury(grave)
+        for grave in self.path.glob("dropped-*") if self._changes else ():
+            shutil.rmtree(grave, ignore_errors=True)
 
     def _check_keys(self, keyring: Keyring | None) -> None:
         """Raises `LogError` where frames may be sealed with a key that is not there. A key that is new is noted before any
@@ -163,4 +168,10 @@ class Directory:
         if self._changes and keyring is not None and f"{keyring.key_id:08x}" not in held:
             ids = [*held, f"{keyring.key_id:08x}"]
             self._disk.replace(noted, "".join(f"{one}\n" for one in ids).encode())
-            self.raise_format(FORMAT_SEALED)
+            self._raise_format(FORMAT_SEALED)
+
+    def _raise_format(self, wanted: bytes) -> None:
+        """From now on the directory is of this format, if it is not of a later one: older versions refuse it."""
+        found = (self.path / "FORMAT").read_bytes()
+        if _FORMATS.index(found) < _FORMATS.index(wanted):
+            self._disk.replace(self.path / "FORMAT", wanted)

@@ -16,6 +16,7 @@ from streams.core.clock import Clock, SystemClock
 from streams.core.errors import LogClosed, LogCorrupt, LogError, OffsetOutOfRange, ShardUnknown
 from streams.core.records import Batch, ProducerMark, Records
 from streams.log import loading, packing, reader
+from streams.log.blocks import Blocks
 from streams.log.commits import CommitLog
 from streams.log.directory import Directory
 from streams.log.disk import Disk
@@ -24,7 +25,9 @@ from streams.log.packer import Packer
 from streams.log.sealing import Keyring
 from streams.log.segments import Segment
 from streams.log.shard import Shard
+from streams.log.stubs import Remote, read_stub, write_stub
 from streams.log.tail import Tail
+from streams.log.tiering import Tier, TierOptions
 from streams.log.unpacked import Unpacked
 from streams.log.writer import Append, Outcome, Sync, Writer, settle_appends
 
@@ -53,6 +56,7 @@ class EmbeddedLog:
         *,
         compress: bool,
         keyring: Keyring | None,
+        tier: TierOptions | None,
     ) -> None:
         self._directory = directory
         self._disk = disk
@@ -69,6 +73,13 @@ class EmbeddedLog:
         self._unpacked = Unpacked()
         self._packer = Packer(disk, self._replace) if compress else None
         self._keyring = keyring
+        self._tier: Tier | None = None
+        self._read_stub: loading.ReadStub | None = None
+        if tier is not None:
+            blocks = Blocks(directory.tier_cache, tier.cache_size_max)
+            tier_id = directory.tier_of(tier.objects.url)
+            self._tier = Tier(tier, tier_id, disk, clock, blocks, self._replace_by_stub, self._seal)
+            self._read_stub = lambda path: read_stub(disk, path, tier.objects, blocks)
 
     @classmethod
     async def open(
@@ -82,24 +93,32 @@ class EmbeddedLog:
         pending_size_max: int = 256 << 20,
         compress: bool = False,
         keyring: Keyring | None = None,
+        tier: TierOptions | None = None,
         disk: Disk | None = None,
     ) -> Self:
         """The log in the directory `path`, which is made if there is none; a torn tail of an earlier crash is cut. If
-        `compress`, segments are packed in the background once they grow no more. With a `keyring` frames are sealed.
+        `compress`, segments are packed in the background once they grow no more. With a `keyring` frames are sealed. With
+        a `tier`, which needs `compress`, packed segments move there once they are old.
 
-        Raises `LogError` where another process has it open or its format is another version's.
+        Raises `LogError` where another process has it open, its format is another version's, or segments of it lie elsewhere
+        and there is no `tier`.
         """
+        assert compress or tier is None, "only packed segments are moved"
         disk = disk or Disk()
         directory = await asyncio.to_thread(Directory, Path(path), disk, keyring)
         try:
+            noted = directory.tiered()
+            if tier is None and noted is not None:
+                raise LogError(f"segments of {path} lie at {noted[1]}: set log_tier_url to where they are now")
             log = cls(
                 *(directory, disk, clock or SystemClock(), sync, sync_interval_ms, pending_size_max),
                 compress=compress,
                 keyring=keyring,
+                tier=tier,
             )
             log._segment_size_max = segment_size_max
             log._shards = await asyncio.to_thread(
-                loading.load, disk, directory, log._commits, segment_size_max, keyring
+                loading.load, disk, directory, log._commits, segment_size_max, keyring, log._read_stub
             )
         except BaseException:
             directory.close()
@@ -111,6 +130,8 @@ class EmbeddedLog:
                     if not segment.packed:
                         log._packer.sealed(shard, segment)
             log._packer.start()
+        if log._tier is not None:
+            log._tier.start(lambda: log._shards.values())
         return log
 
     async def create(self, shard: str) -> None:
@@ -150,13 +171,13 @@ class EmbeddedLog:
         index = at.segment_of(offset)
         segment = at.segments[index]
         position = at.place(offset, segment)
-        small = size_max <= READ_INLINE_MAX and (
-            not segment.packed or self._unpacked.get(segment, position) is not None
-        )
-        if small or (segment is at.segments[-1] and segment.size - position <= READ_INLINE_MAX):
-            found = self._read(at.segments[index:], position, offset, size_max)
+        segments = at.segments[index:]
+        if self._tier is not None and segment.remote is not None:
+            found = await self._tier.run(self._read, segments, position, offset, size_max)
+        elif self._at_once(segments, position, size_max):
+            found = self._read(segments, position, offset, size_max)
         else:
-            found = await asyncio.to_thread(self._read, at.segments[index:], position, offset, size_max)
+            found = await asyncio.to_thread(self._read, segments, position, offset, size_max)
         if found is None:
             if at.dropped:
                 raise ShardUnknown(f"shard {shard} was dropped")
@@ -186,7 +207,8 @@ class EmbeddedLog:
         try:
             for segment in list(at.segments):
                 if segment.arrival_ms >= arrival_ms:
-                    found = await asyncio.to_thread(reader.find, self._disk, segment, arrival_ms, self._unpacked)
+                    run = asyncio.to_thread if self._tier is None or segment.remote is None else self._tier.run
+                    found = await run(reader.find, self._disk, segment, arrival_ms, self._unpacked)
                     if found is not None:
                         return max(found, at.first)
         except FileNotFoundError as error:
@@ -222,6 +244,8 @@ class EmbeddedLog:
             for segment in gone:
                 self._unpacked.forget(segment)
             await self._writer.call(lambda: loading.remove(self._disk, gone))
+            if self._tier is not None:
+                self._tier.gone(gone)
 
     async def drop(self, shard: str) -> None:
         self._check_open()
@@ -239,6 +263,8 @@ class EmbeddedLog:
                 self._shards[shard], at.dropped = at, False
                 raise
         await asyncio.to_thread(self._directory.bury, grave)
+        if self._tier is not None:
+            self._tier.gone(at.segments)
 
     async def shards(self) -> list[str]:
         self._check_open()
@@ -254,6 +280,8 @@ class EmbeddedLog:
                 waiting.set_exception(closed)
         for at in self._shards.values():
             at.waiters.fail(closed)
+        if self._tier is not None:
+            await self._tier.stop()
         if self._packer is not None:
             await self._packer.stop()
         async with self._changing:
@@ -290,7 +318,7 @@ class EmbeddedLog:
                 continue
             for segment, header in outcome.written.frames:
                 sealed = at.extend(segment, header)
-                if sealed is not None and self._packer is not None:
+                if sealed is not None and not sealed.packed and self._packer is not None:
                     self._packer.sealed(at, sealed)
             at.waiters.wake(at.next)
         settle_appends(outcomes)
@@ -298,6 +326,13 @@ class EmbeddedLog:
             waiting = self._room.popleft()
             if not waiting.done():
                 waiting.set_result(None)
+
+    def _at_once(self, segments: list[Segment], position: int, size_max: int) -> bool:
+        """Whether a read is cheaper than handing it to a thread."""
+        segment = segments[0]
+        if len(segments) == 1 and segment.size - position <= READ_INLINE_MAX:
+            return True
+        return size_max <= READ_INLINE_MAX and (not segment.packed or self._unpacked.get(segment, position) is not None)
 
     def _read(
         self, segments: list[Segment], position: int, offset: int, size_max: int
@@ -327,13 +362,43 @@ class EmbeddedLog:
             await asyncio.to_thread(packing.publish, self._disk, segment, packed)
             at.replace(segment, packed)
             await asyncio.to_thread(loading.remove, self._disk, [segment])
+        if self._tier is not None:
+            self._tier.look()
+        return True
+
+    async def tiered(self) -> None:
+        """Everything that was packed until now, and is old enough, has moved, or cannot. At once where nothing moves."""
+        if self._tier is not None:
+            await self._tier.idle()
+
+    async def _replace_by_stub(
+        self, at: Shard, segment: Segment, stub: Segment, marks: dict[str, tuple[int, int]]
+    ) -> bool:
+        """As `_replace`, for the stub of a packed segment that is elsewhere now. Raises `OSError`."""
+        async with self._changing:
+            if self._closed or not at.holds(segment):
+                return False
+            assert isinstance(stub.remote, Remote)
+            await asyncio.to_thread(write_stub, self._disk, stub, stub.remote, marks)
+            at.replace(segment, stub)
+            await asyncio.to_thread(loading.remove, self._disk, [segment])
             return True
+
+    async def _seal(self, at: Shard) -> None:
+        """The shard's growing segment grows no more, and is packed."""
+        async with self._changing:
+            if self._closed or at.dropped:
+                return
+            segment = await self._writer.call(lambda: _seal(at.tail))
+        if segment is not None and self._packer is not None:
+            self._packer.sealed(at, segment)
 
     def _create(self, shards: set[str]) -> dict[str, Shard]:
         self._directory.create(shards)
         return {
             shard: loading.load_shard(
-                self._disk, self._directory, shard, self._directory.folder(shard), self._segment_size_max, self._keyring
+                *(self._disk, self._directory, shard, self._directory.folder(shard)),
+                *(self._segment_size_max, self._keyring, self._read_stub),
             )
             for shard in shards
         }
@@ -341,6 +406,14 @@ class EmbeddedLog:
     def _drop(self, at: Shard) -> Path:
         self._writer.forget(at.tail)
         return self._directory.drop(at.name)
+
+
+def _seal(tail: Tail) -> Segment | None:
+    """Ends the growing segment, which it answers, if there is one."""
+    segment = tail.segment
+    if segment is not None:
+        tail.seal()
+    return segment
 
 
 def _seal_if(tail: Tail, next_: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from streams.log import packing
@@ -13,19 +13,29 @@ from streams.log.disk import Disk
 from streams.log.marks import Marks
 from streams.log.recovery import recover
 from streams.log.sealing import Keyring, Seal
-from streams.log.segments import PACKED, PLAIN, Segment, sidecar_path
+from streams.log.segments import PACKED, PLAIN, TIERED, Segment, sidecar_path
 from streams.log.shard import Shard
 from streams.log.tail import Tail
 
 log = logging.getLogger(__name__)
 
 
+ReadStub = Callable[[Path], tuple[Segment, dict[str, tuple[int, int]]]]
+"""See `stubs.read_stub`."""
+
+
 def load(
-    disk: Disk, directory: Directory, commits: CommitLog, segment_size_max: int, keyring: Keyring | None = None
+    disk: Disk,
+    directory: Directory,
+    commits: CommitLog,
+    segment_size_max: int,
+    keyring: Keyring | None = None,
+    stub: ReadStub | None = None,
 ) -> dict[str, Shard]:
-    """All shards by name, with what only the commit log had; the commit log is open then. Raises `OSError`, `LogError`."""
+    """All shards by name, with what only the commit log had; the commit log is open then. Without `stub` no segment may lie
+    elsewhere. Raises `OSError`, `LogError`."""
     shards = {
-        name: load_shard(disk, directory, name, folder, segment_size_max, keyring)
+        name: load_shard(disk, directory, name, folder, segment_size_max, keyring, stub)
         for name, folder in directory.folders().items()
     }
     kept: dict[str, list[bytes]] = {}
@@ -43,17 +53,29 @@ def load(
 
 
 def load_shard(
-    disk: Disk, directory: Directory, name: str, folder: Path, segment_size_max: int, keyring: Keyring | None = None
+    disk: Disk,
+    directory: Directory,
+    name: str,
+    folder: Path,
+    segment_size_max: int,
+    keyring: Keyring | None = None,
+    stub: ReadStub | None = None,
 ) -> Shard:
     """Sealed segments by their sidecars, unread; the last one is scanned behind what its sidecar vouches for."""
     seal = None if keyring is None else Seal(keyring, name)
     first = directory.read_first(folder)
     packing.sweep(disk, folder)
-    paths = sorted((path for path in folder.iterdir() if path.suffix in (PLAIN, PACKED)), key=lambda path: path.stem)
+    suffixes = (PLAIN, PACKED, TIERED)
+    paths = sorted((path for path in folder.iterdir() if path.suffix in suffixes), key=lambda path: path.stem)
     segments: list[Segment] = []
     marks, next_, file_size = Marks(), first, 0
     for path in paths:
-        segment, marks, file_size = recover(disk, path, next_, marks, seal)
+        if path.suffix == TIERED:
+            assert stub is not None, "who opens the directory has said so"
+            segment, noted = stub(path)
+            segment.seal, marks = seal, Marks(noted)
+        else:
+            segment, marks, file_size = recover(disk, path, next_, marks, seal)
         next_ = segment.next
         segments.append(segment)
     growing = None
@@ -74,7 +96,7 @@ def load_shard(
     if segments:
         tail.arrival_ms = segments[-1].arrival_ms
     trimmed = [segment for segment in segments if segment.next <= first and segment is not growing]
-    remove(disk, trimmed)
+    remove(disk, trimmed)  # the objects of those that were elsewhere have no stub now, and will be swept
     return Shard(name, first, segments[len(trimmed) :], tail)
 
 
@@ -82,7 +104,8 @@ def remove(disk: Disk, segments: Iterable[Segment]) -> None:
     """Removes the files of segments that nobody reads any more; what cannot be removed now is at the next opening."""
     for segment in segments:
         try:
-            disk.remove(sidecar_path(segment.path))
+            if segment.remote is None:
+                disk.remove(sidecar_path(segment.path))
             disk.remove(segment.path)
         except OSError as error:
             log.warning("%s: what is gone is still there: %s", segment.path, error)

@@ -48,7 +48,7 @@ class Objects(Protocol):
         ...
 
     def names(self, folder: str) -> list[str]:
-        """Of all objects whose names begin with ``folder/``, sorted."""
+        """Of all objects whose names begin with ``folder/``, and of what unfinished puts have left there, sorted."""
         ...
 
 
@@ -111,7 +111,7 @@ class Folder:
 
     def names(self, folder: str) -> list[str]:
         with self._told():
-            found = (self._root / folder).rglob("[!.]*")
+            found = (self._root / folder).rglob("*")
             return sorted(str(path.relative_to(self._root)) for path in found if path.is_file())
 
     def _copy(self, path: Path, hidden: Path) -> None:
@@ -178,7 +178,7 @@ class Bucket:
 
     def read(self, name: str, position: int, size: int) -> bytes:
         with self._told(name):
-            content = self._filesystem.cat_file(f"{self._root}/{name}", position, position + size)
+            content = self._filesystem.cat_file(f"{self._root}/{name}", start=position, end=position + size)
         return _all(content, size, f"{self.url}/{name}")
 
     def delete(self, name: str) -> None:
@@ -193,7 +193,7 @@ class Bucket:
             except FileNotFoundError:
                 return []
             begin = len(self._root) + 1
-            return sorted(path[begin:] for path in found if not path.rpartition("/")[2].startswith("."))
+            return sorted(path[begin:] for path in found)
 
     @contextmanager
     def _told(self, name: str) -> Iterator[None]:

@@ -137,6 +137,9 @@ def sweep(disk: Disk, folder: Path) -> None:
     for sidecar in folder.glob("*.zidx"):
         if not sidecar.with_suffix(".zlog").exists():
             disk.remove(sidecar)
+    for stub in folder.glob("*.tier"):
+        for suffix in (".zidx", ".zlog", ".idx", ".log"):
+            disk.remove(stub.with_suffix(suffix))
     for packed in folder.glob("*.zlog"):
         plain = packed.with_suffix(".log")
         disk.remove(sidecar_path(plain))

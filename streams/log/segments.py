@@ -71,7 +71,11 @@ class Source(Protocol):
     def name(self) -> str: ...
 
     def read(self, position: int, size: int) -> bytes:
-        """`size` bytes, which are there. Raises `LogUnreachable`, `LogError`."""
+        """Up to `size` bytes; fewer only at the end. Raises `LogUnreachable`, `LogCorrupt`."""
+        ...
+
+    def there(self) -> bool:
+        """Whether the bytes are. Raises `LogUnreachable`."""
         ...
 
 
@@ -94,8 +98,8 @@ class Segment:
         self.packed = self.path.suffix in (PACKED, TIERED)
 
     def read(self, disk: Disk, position: int, size: int) -> bytes:
-        """Up to `size` bytes; fewer only at the end. Raises `OSError`; `LogUnreachable` and `LogError` where it is remote,
-        and then it may take long."""
+        """Up to `size` bytes; fewer only at the end. Raises `OSError`; `LogUnreachable` and `LogCorrupt` where it is
+        remote, and then it may take long."""
         if self.remote is not None:
             return self.remote.read(position, size)
         return disk.read(self.path, position, size)

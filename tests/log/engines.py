@@ -13,7 +13,9 @@ from streams.log.disk import Disk
 from streams.log.embedded import EmbeddedLog
 from streams.log.log import Log
 from streams.log.memory import MemoryLog
+from streams.log.objects import Folder
 from streams.log.sealing import Keyring
+from streams.log.tiering import TierOptions
 
 Row = tuple[str, bytes]
 
@@ -28,7 +30,14 @@ async def open_engine(name: str, path: Path, clock: Clock) -> Log:
         return await EmbeddedLog.open(path, clock=clock, segment_size_max=256, compress=True)
     if name == "sealed":
         return await EmbeddedLog.open(path, clock=clock, segment_size_max=256, compress=True, keyring=Keyring([KEY]))
+    if name == "tiered":
+        return await EmbeddedLog.open(path, clock=clock, segment_size_max=256, compress=True, tier=tier(path))
     return await EmbeddedLog.open(path, clock=clock, segment_size_max=4096)
+
+
+def tier(path: Path, after_ms: int = 0, cache_size_max: int = 1 << 20) -> TierOptions:
+    """In the folder ``objects`` beside the log."""
+    return TierOptions(Folder(path.parent / "objects"), after_ms, cache_size_max)
 
 
 def records(rows: Sequence[Row]) -> Records:

@@ -22,7 +22,7 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["memory", "embedded", "packed", "sealed"])
+@pytest.fixture(params=["memory", "embedded", "packed", "sealed", "tiered"])
 async def log(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Log]:
     log = await open_engine(request.param, tmp_path / "log", clock)
     await log.create(SHARD)

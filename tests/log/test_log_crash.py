@@ -160,7 +160,9 @@ async def test_a_second_opener_is_refused(tmp_path: Path) -> None:
 async def test_another_formats_directory_is_refused(tmp_path: Path) -> None:
     await (await EmbeddedLog.open(tmp_path / "log", clock=ManualClock())).close()
     (tmp_path / "log" / "FORMAT").write_text("headrace-log 99\n")
-    with pytest.raises(LogError, match="has the format 'headrace-log 99'; this version reads 'headrace-log 4' and older"):
+    with pytest.raises(
+        LogError, match="has the format 'headrace-log 99'; this version reads 'headrace-log 4' and older"
+    ):
         await EmbeddedLog.open(tmp_path / "log", clock=ManualClock())
 
 

@@ -17,7 +17,7 @@ from streams.core.records import ProducerMark
 from streams.log.embedded import EmbeddedLog
 from streams.log.log import Log
 from streams.log.memory import MemoryLog
-from tests.log.engines import records, rows
+from tests.log.engines import records, rows, tier
 
 SHARDS = st.sampled_from(["a", "b/1"])
 ROWS = st.lists(st.tuples(st.text(max_size=4), st.binary(max_size=300)), max_size=6)
@@ -59,11 +59,14 @@ async def answer(log: Log, clock: ManualClock, step: tuple) -> object:  # type: 
     raise AssertionError(step)
 
 
-@pytest.mark.parametrize("options", [{}, {"compress": True}], ids=["plain", "packed"])
+@pytest.mark.parametrize("kind", ["plain", "packed", "tiered"])
 @given(steps=st.lists(STEPS, max_size=30))
 @settings(max_examples=60)
-def test_every_answer_is_the_oracles(options: dict[str, Any], steps: list[tuple]) -> None:  # type: ignore[type-arg]
+def test_every_answer_is_the_oracles(kind: str, steps: list[tuple]) -> None:  # type: ignore[type-arg]
     async def run(path: Path) -> None:
+        options: dict[str, Any] = {} if kind == "plain" else {"compress": True}
+        if kind == "tiered":
+            options["tier"] = tier(path, after_ms=1000)
         clock = ManualClock()
         oracle = MemoryLog(clock)
         log = await EmbeddedLog.open(path, clock=clock, segment_size_max=700, **options)
@@ -75,6 +78,7 @@ def test_every_answer_is_the_oracles(options: dict[str, Any], steps: list[tuple]
                 log = await EmbeddedLog.open(path, clock=clock, segment_size_max=700, **options)
             elif step[0] == "pack":
                 await log.packed()
+                await log.tiered()
             else:
                 assert await answer(log, clock, step) == await answer(oracle, clock, step), step
             assert await log.shards() == await oracle.shards()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -182,11 +183,13 @@ class Snapshots(FailingDisk):
     def __init__(self, path: Path, into: Path) -> None:
         super().__init__()
         self.path, self.into, self.count, self.begun = path, into, 0, False
+        self._one = threading.Lock()
 
     def _step(self) -> bool:
         if self.begun:
-            shutil.copytree(self.path, self.into / str(self.count))
-            self.count += 1
+            with self._one:
+                shutil.copytree(self.path, self.into / str(self.count))
+                self.count += 1
         return super()._step()
 
     def write(self, fd: int, pieces: list[bytes], position: int) -> int:  # type: ignore[override]
