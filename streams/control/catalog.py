@@ -6,6 +6,7 @@ whether anything has changed is a question of identity.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from functools import singledispatchmethod
 
@@ -69,17 +70,18 @@ class Catalog:
         self.queues: dict[str, Queue] = {}
         """By id."""
         self._keys: dict[str, Key] = {}
+        self._names: dict[Scope, list[str]] = {}
+        """Of all streams in a scope, in order: a page of them costs what is on it."""
 
     def by_id(self, stream_id: str) -> Stream | None:
         key = self._keys.get(stream_id)
         return None if key is None else self.streams[key]
 
-    def of_scope(self, scope: Scope) -> Iterator[Stream]:
-        return (
-            stream
-            for stream in self.streams.values()
-            if stream.account == scope.account and stream.region == scope.region
-        )
+    def of_scope(self, scope: Scope, after: str = "") -> Iterator[Stream]:
+        """By name, those beyond `after`. Nothing may be applied meanwhile."""
+        names = self._names.get(scope, [])
+        for at in range(bisect_right(names, after), len(names)):
+            yield self.streams[Key(scope.account, scope.region, names[at])]
 
     def snapshot(self) -> Snapshot:
         return Snapshot(
@@ -94,6 +96,9 @@ class Catalog:
         self.key = snapshot.key
         self.streams = {stream.key: stream for stream in snapshot.streams}
         self._keys = {stream.id: stream.key for stream in snapshot.streams}
+        self._names = {}
+        for stream in sorted(snapshot.streams, key=lambda stream: stream.name):
+            self._names.setdefault(Scope(stream.account, stream.region), []).append(stream.name)
         self.policies = dict(snapshot.policies)
         self.accounts = {Scope(account.account, account.region): account for account in snapshot.accounts}
         self.queues = {queue.id: queue for queue in snapshot.queues}
@@ -138,6 +143,7 @@ class Catalog:
         )
         self.streams[stream.key] = stream
         self._keys[stream.id] = stream.key
+        insort(self._names.setdefault(Scope(stream.account, stream.region), []), stream.name)
 
     @apply.register
     def _(self, event: StreamDeleted) -> None:
@@ -146,6 +152,8 @@ class Catalog:
     @apply.register
     def _(self, event: StreamGone) -> None:
         stream = self.streams.pop(self._keys.pop(event.id))
+        names = self._names[Scope(stream.account, stream.region)]
+        del names[bisect_left(names, stream.name)]
         for arn in [stream.arn, *(consumer.arn for consumer in stream.consumers)]:
             self.policies.pop(arn, None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import nsmallest
+from itertools import islice
 from typing import Any
 
 from streams.control import decisions
@@ -102,13 +102,13 @@ async def list_streams(context: Context, request: Any, scope: Scope) -> dict[str
         if after is not None:
             raise InvalidArgument("NextToken and ExclusiveStartStreamName cannot be provided together.")
         after = context.tokens.open_page(_PURPOSE, request.next_token, now_ms).decode()
-    rest = [
+    rest = (
         stream
-        for stream in context.catalog.of_scope(scope)
-        if (after is None or stream.name > after) and not stream.hidden and not stream.gone(now_ms)
-    ]
-    page = nsmallest(min(request.limit or PAGE_MAX, PAGE_MAX), rest, key=lambda stream: stream.name)
-    more = len(page) < len(rest)
+        for stream in context.catalog.of_scope(scope, after or "")
+        if not stream.hidden and not stream.gone(now_ms)
+    )
+    page = list(islice(rest, min(request.limit or PAGE_MAX, PAGE_MAX)))
+    more = next(rest, None) is not None
     reply: dict[str, Any] = {
         "StreamNames": [stream.name for stream in page],
         "HasMoreStreams": more,
