@@ -77,7 +77,7 @@ class Auth:
 
     def caller(self, request: Request, service: str | None = None) -> Caller:
         """In the region that the caller signs for. With `service`, the signature has to be for that one. Raises
-        `RequestError`: a body that does not parse comes before a signature that is not right."""
+        `RequestError`: a body of an operation that does not parse comes before a signature that is not right."""
         if not self._checks:
             return Caller(self._unsigned(request), None)
         try:
@@ -91,7 +91,7 @@ class Auth:
                 service,
             )
         except RequestError:
-            if service is not None:
+            if "x-amz-target" in request.headers:
                 check_body(request.headers.get("content-type", ""), request.body)
             raise
         principal = self._principals[credential.access_key]

@@ -1,7 +1,7 @@
 """The desk behind the door: which service a request is for, and every error as an answer.
 
-A POST whose X-Amz-Target names an operation goes through classify → scope → decode → call → encode. The other paths
-stand in a table. Nothing that goes wrong inside leaves with more than a request id.
+A POST whose X-Amz-Target names an operation goes through classify → scope → decode → call → encode; a form is a
+question of `identity`. The other paths stand in a table. Nothing that goes wrong inside leaves with more than a request id.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
 
+from gateway import identity
 from gateway.auth import Auth
 from gateway.events import EventStreams
 from gateway.http import Request, Response
@@ -90,6 +91,8 @@ class Desk:
                 response = self._page(request)
             elif request.method == "OPTIONS" and "origin" in request.headers:
                 return _preflight(request, request_id)
+            elif identity.asks(request):
+                response = self._identify(request, request_id)
             else:
                 response = await self._call(request, request_id)
         except Exception as error:
@@ -119,6 +122,13 @@ class Desk:
         if call.events is not None:
             return self._event_streams.open(reply, call.events, f"{call.operation}Event", request_id)
         return Response(200, [("Content-Type", call.content_type)], call.codec.encode(reply))
+
+    def _identify(self, request: Request, request_id: str) -> Response:
+        try:
+            identity.check(request)
+            return identity.answer(self._auth.caller(request, identity.SERVICE), request_id)
+        except RequestError as error:
+            return identity.refusal(error, request_id)
 
     async def _ask_native(self, request: Request) -> Response:
         if self._native is None:

@@ -53,6 +53,10 @@ KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 60, 20, 3
 """TCP's own question to a silent peer: a machine that is switched off while it follows an idle stream over HTTP/1.1, for
 which nothing is written, is noticed after two minutes."""
 
+GOODBYE_S = 0.25
+"""How long a TLS peer to whom all is sent may take to answer that the connection is closed. It need not (RFC 8446, 6.1),
+and an SDK whose connection lies idle does not: a server that stops would wait for it."""
+
 
 @dataclass(frozen=True)
 class Limits:

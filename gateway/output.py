@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from gateway.limits import WRITE_SIZE_MAX
+from gateway.limits import GOODBYE_S, WRITE_SIZE_MAX
 from gateway.serving import Serving
 
 
@@ -50,8 +50,13 @@ class Output:
 
     def close(self) -> None:
         """Closes when what was written is sent."""
-        if self.transport is not None:
-            self.transport.close()
+        transport = self.transport
+        if transport is None:
+            return
+        sent = transport.get_write_buffer_size() == 0
+        transport.close()
+        if sent and transport.get_extra_info("ssl_object") is not None:
+            self._serving.loop.call_later(GOODBYE_S, transport.abort)
 
     def abort(self) -> None:
         """Closes at once."""

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".clients"
 SOURCES = ROOT / "tests" / "clients"
-NODE, LIFION, GO, KCL2 = (SOURCES / name for name in ("node", "lifion", "go", "kcl2"))
+NODE, LIFION, GO, KCL2, KPL = (SOURCES / name for name in ("node", "lifion", "go", "kcl2", "kpl"))
 
 KCL = "kclpy-ext==3.1.3.post4"
 """Carries the jars of the Kinesis Client Library 3.1.3, with the AWS SDK for Java 2.33, and the Python side of both."""
@@ -39,6 +39,10 @@ def install_kcl(folder: Path) -> None:
 
 def install_kcl2(folder: Path) -> None:
     _maven(folder, KCL2)
+
+
+def install_kpl(folder: Path) -> None:
+    _maven(folder, KPL)
 
 
 def install_node(folder: Path) -> None:
@@ -65,6 +69,7 @@ def install_aio(folder: Path) -> None:
 CLIENTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], tuple[str | Path, ...]]] = {
     "kcl": (install_kcl, ("java",), (KCL,)),
     "kcl2": (install_kcl2, ("java", "javac", "mvn"), (KCL2 / "pom.xml", KCL2 / "Worker.java")),
+    "kpl": (install_kpl, ("java", "javac", "mvn"), (KPL / "pom.xml", KPL / "Putter.java")),
     "node": (install_node, ("node", "npm"), (NODE / "package-lock.json",)),
     "lifion": (install_lifion, ("node", "npm"), (LIFION / "package-lock.json",)),
     "go": (install_go, ("go",), (GO / "go.sum", GO / "main.go")),

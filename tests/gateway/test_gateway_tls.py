@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import socket
 import ssl
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from gateway_support import Peer
 
 from gateway import certificates
 from gateway.app import App
+from gateway.server import DRAIN_S
 from streams.core.clock import ManualClock
 from streams.core.errors import SettingsError
 from streams.core.settings import Settings
@@ -99,6 +101,22 @@ async def test_plain_requests_and_noise_on_the_tls_port_end(app: App, authority:
     client = HttpClient(app.url, tls=ssl.create_default_context(cafile=authority))
     assert await client.list_streams() == []
     await client.close()
+
+
+async def test_an_idle_peer_that_says_no_goodbye_does_not_hold_up_the_end(app: App, authority: str) -> None:
+    port = int(app.url.rpartition(":")[2])
+
+    def ask() -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", port))
+        peer = ssl.create_default_context(cafile=authority).wrap_socket(plain, server_hostname="127.0.0.1")
+        peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert peer.recv(4096).startswith(b"HTTP/1.1 200")
+        return peer
+
+    with await asyncio.to_thread(ask) as peer:
+        async with asyncio.timeout(DRAIN_S / 2):  # requests in flight would be given all of it
+            await app.stop()
+        assert await asyncio.to_thread(peer.recv, 4096) == b""
 
 
 async def test_many_half_open_handshakes_hold_nobody_up(app: App, authority: str) -> None:
