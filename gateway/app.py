@@ -16,7 +16,7 @@ from gateway.tls import Tls
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
 from streams.core.settings import Settings
-from streams.log.opening import open_log
+from streams.opening import open_log
 from streams.sdk.local import LocalClient
 from streams.service import Service
 

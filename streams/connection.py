@@ -52,7 +52,7 @@ def connect(place: str | Path, *, settings: Settings | None = None, **options: A
 
 @asynccontextmanager
 async def _embedded(path: Path, settings: Settings, clock: Clock) -> AsyncIterator[Client]:
-    from streams.log.opening import open_log
+    from streams.opening import open_log
     from streams.sdk.local import LocalClient
     from streams.service import Service
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
 
 from streams.wire.model import SHIPPED
+from tests.kafka.kafka_broker import Broker
 
 # Timings on shared machines say nothing about correctness.
 hypothesis.settings.register_profile("headrace", deadline=None, print_blob=True)
@@ -24,3 +27,20 @@ def seed() -> int:
     value = int(os.environ.get("HEADRACE_TEST_SEED") or random.randrange(2**32))
     print(f"HEADRACE_TEST_SEED={value}")
     return value
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """An Apache Kafka that all tests of a process share: nobody stops it."""
+    broker = Broker(tmp_path_factory.mktemp("kafka")).start()
+    yield broker
+    broker.kill()
+
+
+_turns = itertools.count()
+
+
+@pytest.fixture
+def kafka_url(kafka_broker: Broker) -> str:
+    """A log of its own on it."""
+    return f"kafka://{kafka_broker.address}/t{next(_turns)}"

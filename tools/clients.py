@@ -1,4 +1,5 @@
-"""Installs the clients that tests/clients runs, each as its makers ship it, into ``.clients``: `python -m tools.clients`.
+"""Installs what the tests run of other people's, each as its makers ship it, into ``.clients``: `python -m tools.clients`,
+or only those that are named. The clients of tests/clients, and the Apache Kafka of tests/kafka.
 
 Quick where they are there already. A client whose tool chain this machine lacks (node, java, Maven …) is left out, and
 its tests say so; in CI they fail instead.
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".clients"
 SOURCES = ROOT / "tests" / "clients"
 NODE, LIFION, GO, KCL2, KPL = (SOURCES / name for name in ("node", "lifion", "go", "kcl2", "kpl"))
+KAFKA = ROOT / "tests" / "kafka"
 
 KCL = "kclpy-ext==3.1.3.post4"
 """Carries the jars of the Kinesis Client Library 3.1.3, with the AWS SDK for Java 2.33, and the Python side of both."""
@@ -66,6 +68,10 @@ def install_aio(folder: Path) -> None:
     _venv(folder, *AIO)
 
 
+def install_kafka(folder: Path) -> None:
+    _maven(folder, KAFKA)
+
+
 CLIENTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], tuple[str | Path, ...]]] = {
     "kcl": (install_kcl, ("java",), (KCL,)),
     "kcl2": (install_kcl2, ("java", "javac", "mvn"), (KCL2 / "pom.xml", KCL2 / "Worker.java")),
@@ -75,12 +81,15 @@ CLIENTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], tuple[str | Pa
     "go": (install_go, ("go",), (GO / "go.sum", GO / "main.go")),
     "current": (install_current, (), (" ".join(CURRENT),)),
     "aio": (install_aio, (), (" ".join(AIO),)),
+    "kafka": (install_kafka, ("java", "javac", "mvn"), (KAFKA / "pom.xml",)),
 }
 """How each is installed, the commands that it needs, and what tells that it is the version asked for: words, or files."""
 
 
 def main() -> None:
     for name, (install, needs, _) in CLIENTS.items():
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         missing = [command for command in needs if shutil.which(command) is None]
         if missing:
             sys.stderr.write(f"clients: {name} is left out, since there is no {missing[0]}\n")
@@ -106,8 +115,8 @@ def _maven(folder: Path, project: Path) -> None:
     jars = folder / "jars"
     copy = ("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={jars}")
     run("mvn", "--quiet", "--batch-mode", "--file", str(project / "pom.xml"), *copy)
-    sources = [str(source) for source in project.glob("*.java")]
-    run("javac", "-d", str(folder / "classes"), "-cp", str(jars / "*"), *sources)
+    if sources := [str(source) for source in project.glob("*.java")]:
+        run("javac", "-d", str(folder / "classes"), "-cp", str(jars / "*"), *sources)
 
 
 def _npm(folder: Path, locked: Path) -> None:

@@ -20,6 +20,7 @@ PACKAGES = ("streams", "connectors", "firehose", "analytics", "gateway")
 RULES: dict[str, frozenset[str]] = {
     "streams.core": frozenset(),
     "streams.log": frozenset({"streams.core"}),
+    "streams.kafka": frozenset({"streams.core", "streams.log"}),
     "streams.wire": frozenset({"streams.core"}),
     "streams.control": frozenset({"streams.core", "streams.log"}),
     "streams.queues": frozenset({"streams.core", "streams.log", "streams.control"}),
@@ -28,7 +29,7 @@ RULES: dict[str, frozenset[str]] = {
         {"streams.core", "streams.log", "streams.control", "streams.queues", "streams.groups"}
     ),
     "streams.sdk": frozenset({"streams.core", "streams.wire"}),
-    "streams": frozenset({"streams.core", "streams.log", "streams.operations", "streams.sdk"}),
+    "streams": frozenset({"streams.core", "streams.log", "streams.kafka", "streams.operations", "streams.sdk"}),
     "connectors": frozenset({"streams.core", "streams.sdk"}),
     "firehose": frozenset({"streams.core", "streams.control", "streams.sdk", "connectors"}),
     "analytics": frozenset({"streams.core", "streams.control", "streams.sdk", "connectors"}),

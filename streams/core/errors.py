@@ -178,7 +178,9 @@ class LogFull(LogError):
 
 
 class LogUnreachable(LogError):
-    """Records lie at the `log_tier_url`, and that does not answer, or not with them. The same read may succeed later."""
+    """Records lie at the `log_tier_url`, or all of the log on Apache Kafka, and that does not answer, or not with them. The
+    same call may succeed later. Of an append to Kafka it is not known whether it will be there; one with a `ProducerMark` is
+    not doubled by trying again."""
 
     retry = True
 

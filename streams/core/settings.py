@@ -113,6 +113,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Literal["debug", "info", "warning", "error"], Meta(description="The least severe that is written to stderr.")
     ] = "warning"
 
+    log: Annotated[
+        str,
+        Meta(
+            description="Where the log is: empty for the data directory, or kafka://host:9092,host:9092/prefix for Apache Kafka, which any number of headraces may share."
+        ),
+    ] = ""
     log_sync: Annotated[
         Literal["always", "interval", "os"],
         Meta(

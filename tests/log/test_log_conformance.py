@@ -11,6 +11,8 @@ import pytest
 from streams.core.clock import ManualClock
 from streams.core.errors import LogClosed, OffsetOutOfRange, ShardUnknown
 from streams.core.records import ProducerMark, Records
+from streams.kafka.address import parse
+from streams.kafka.log import KafkaLog
 from streams.log.log import Log
 from tests.log.engines import open_engine, read_all, records, rows
 
@@ -22,9 +24,12 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["memory", "embedded", "packed", "sealed", "tiered"])
+@pytest.fixture(params=["memory", "embedded", "packed", "sealed", "tiered", "kafka"])
 async def log(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Log]:
-    log = await open_engine(request.param, tmp_path / "log", clock)
+    if request.param == "kafka":
+        log: Log = await KafkaLog.open(parse(request.getfixturevalue("kafka_url")), clock=clock)
+    else:
+        log = await open_engine(request.param, tmp_path / "log", clock)
     await log.create(SHARD)
     yield log
     await log.close()

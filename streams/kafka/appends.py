@@ -1,0 +1,160 @@
+"""Appends to one shard: what waits goes into one record batch, one batch at a time, in order.
+
+    append ──▶ waiting ──▶ [ marks caught up ] ──▶ a batch ──▶ acks=all ──▶ first offsets
+
+One batch under way keeps the order whatever fails, and what arrives meanwhile shares the next one: the slower the brokers,
+the larger the batches. aiokafka repeats a batch with its sequence until a broker has taken it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+from streams.core.clock import Clock
+from streams.core.errors import HeadraceError, LogUnreachable
+from streams.core.records import ProducerMark, Records
+from streams.kafka.cluster import PATIENCE_S
+from streams.kafka.codec import encode
+from streams.kafka.past import Past
+from streams.kafka.places import Place
+from streams.kafka.producers import Producers
+
+_logger = logging.getLogger(__name__)
+
+GATHER_SIZE_MAX = 4 << 20
+"""Bytes of appends that share a batch: it is compressed on the event loop, which this holds up for some 10 ms."""
+
+Taken = Callable[[int, Records], None]
+"""Told of records that are in the log: their first offset, and they with their arrival."""
+
+
+@dataclass(slots=True, eq=False)
+class _Append:
+    records: Records
+    mark: ProducerMark | None
+    first: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Appends:
+    """Of the shard at `place`. `past` knows what is there already."""
+
+    def __init__(self, shard: str, place: Place, producers: Producers, past: Past, clock: Clock, taken: Taken) -> None:
+        self._shard = shard
+        self._place = place
+        self._producers = producers
+        self._past = past
+        self._clock = clock
+        self._taken = taken
+        self._waiting: deque[_Append] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def append(self, records: Records, mark: ProducerMark | None) -> int:
+        """The first offset. Raises `LogUnreachable` after `PATIENCE_S`."""
+        one = _Append(records, mark)
+        self._waiting.append(one)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        done, _ = await asyncio.wait([one.first], timeout=PATIENCE_S)
+        if not done:
+            if one in self._waiting:
+                self._waiting.remove(one)
+            one.first.cancel()
+            raise LogUnreachable(f"{self._shard}: Kafka has not taken records within {PATIENCE_S:g} s")
+        return one.first.result()
+
+    def fail(self, error: HeadraceError) -> None:
+        """Nothing that waits is sent any more."""
+        while self._waiting:
+            _settle_error(self._waiting.popleft(), error)
+
+    async def idle(self) -> None:
+        """Returns when nothing is under way."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await asyncio.sleep(0)  # all that comes in this turn of the loop shares the batch
+                batch = self._take()
+                try:
+                    await self._write(batch)
+                except HeadraceError as error:
+                    _settle_errors(batch, error)
+                except Exception as error:
+                    _logger.exception("%s: an append", self._shard)
+                    _settle_errors(batch, LogUnreachable(f"{self._shard}: {error!r}"))
+        finally:
+            self._task = None
+
+    def _take(self) -> list[_Append]:
+        taken: list[_Append] = []
+        size = 0
+        while self._waiting and (not taken or size + self._waiting[0].records.size <= GATHER_SIZE_MAX):
+            one = self._waiting.popleft()
+            size += one.records.size
+            taken.append(one)
+        return taken
+
+    async def _write(self, batch: Sequence[_Append]) -> None:
+        if any(one.mark is not None for one in batch):
+            await self._past.catch_up()
+        arrival_ms = max(await self._past.arrival_ms(), self._clock.now_ms())
+        fresh: list[tuple[_Append, int]] = []
+        again: list[tuple[_Append, int]] = []
+        inside: dict[str, tuple[int, int]] = {}
+        producer, builder = await self._producers.batch()
+        count = 0
+        for one in batch:
+            mark = one.mark
+            if mark is not None:
+                seen = self._past.marks.seen(mark)
+                if seen is not None:
+                    _settle(one, seen)
+                    continue
+                before = inside.get(mark.producer)
+                if before is not None and mark.sequence <= before[0]:
+                    again.append((one, before[1]))
+                    continue
+                inside[mark.producer] = (mark.sequence, count)
+            encode(builder, one.records, arrival_ms, mark)
+            fresh.append((one, count))
+            count += len(one.records)
+        if not fresh:
+            return
+        first = await self._send(producer, builder)
+        self._past.extend(first, count, arrival_ms, [(one.mark, first + at) for one, at in fresh if one.mark])
+        self._taken(first, Records.concat([one.records for one, _ in fresh]).with_arrival(arrival_ms))
+        for one, at in [*fresh, *again]:
+            _settle(one, first + at)
+
+    async def _send(self, producer: Any, builder: Any) -> int:
+        try:
+            future = await producer.send_batch(builder, self._place.topic, partition=self._place.partition)
+            return (await future).offset
+        except KafkaError as error:
+            # What it has numbered is not what the brokers have: it must not number on.
+            self._producers.spoiled(producer)
+            raise LogUnreachable(f"{self._shard}: Kafka has not taken records: {error!r}") from error
+
+
+def _settle(one: _Append, first: int) -> None:
+    if not one.first.done():
+        one.first.set_result(first)
+
+
+def _settle_error(one: _Append, error: HeadraceError) -> None:
+    if not one.first.done():
+        one.first.set_exception(type(error)(error.message))
+
+
+def _settle_errors(batch: Sequence[_Append], error: HeadraceError) -> None:
+    for one in batch:
+        _settle_error(one, error)

@@ -1,0 +1,153 @@
+"""A real Apache Kafka for tests: one node, broker and controller in one process, to be killed and started again."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tools.clients import FOLDER
+
+READY_S_MAX = 60.0
+"""A broker is ready after some 4 s; on a machine that is busy with other things it takes longer."""
+
+_CLUSTER = "aGVhZHJhY2UtdGVzdHMtMQ"
+_JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+
+
+def jars() -> Path:
+    """The folder of the broker's jars. In CI a broker that is missing is a failure; elsewhere its tests are skipped."""
+    if not (FOLDER / "kafka.installed").exists():
+        reason = "Apache Kafka is not installed (it needs Java 17 and Maven): python -m tools.clients kafka"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return FOLDER / "kafka" / "jars"
+
+
+class Broker:
+    """A broker with its storage in `folder`. `start`, then `address`; it is reached at the same one after a restart."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port, self._controller_port = _free_ports(2)
+        self._jars = jars()
+        self._properties = folder / "server.properties"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """``127.0.0.1:PORT``."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> Self:
+        """Returns when it answers."""
+        if not self._properties.exists():
+            self._format()
+        log = (self.folder / "broker.log").open("ab")
+        with log:
+            self._process = subprocess.Popen(
+                self._java("kafka.Kafka", str(self._properties)),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        atexit.register(self.kill)
+        self._wait_ready()
+        return self
+
+    def kill(self) -> None:
+        """As ``kill -9``. Killing one that does not run does nothing."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """In order. Stopping twice does nothing."""
+        self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """It answers nothing, and its connections stay."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            atexit.unregister(self.kill)
+            process.send_signal(how)
+            process.wait()
+
+    def _format(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._properties.write_text(
+            f"""
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{self._controller_port}
+listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{self.port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={self.folder / "storage"}
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+broker.heartbeat.interval.ms=200
+broker.session.timeout.ms=1000
+"""
+        )
+        subprocess.run(
+            self._java(
+                "kafka.tools.StorageTool", "format", "--cluster-id", _CLUSTER, "--config", str(self._properties)
+            ),
+            check=True,
+            capture_output=True,
+        )
+
+    def _java(self, main: str, *arguments: str) -> list[str]:
+        return ["java", *_JVM, "-cp", f"{self._jars}/*", main, *arguments]
+
+    def _wait_ready(self) -> None:
+        """There is nothing to wait on but the port: a process that starts can only be asked again."""
+        assert self._process is not None
+        deadline = time.monotonic() + READY_S_MAX
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                break
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        self.kill()
+        raise AssertionError(f"the broker did not start; its log ends:\n{self.tail()}")
+
+    def tail(self) -> str:
+        return (self.folder / "broker.log").read_text(errors="replace")[-4000:]
+
+
+def _free_ports(count: int) -> list[int]:
+    """Taken side by side, so that they are different ones."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
