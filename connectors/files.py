@@ -26,8 +26,9 @@ _EXTRAS = {"s3": "s3", "s3a": "s3"}
 class Store(Protocol):
     """All methods block, and may be called from any thread."""
 
-    def publish(self, staged: Path, key: str) -> None:
-        """The bytes of the finished file `staged` are the object `key`, durably, when it returns.
+    def publish(self, staged: Path, key: str, encoding: str | None = None) -> None:
+        """The bytes of the finished file `staged` are the object `key`, durably, when it returns. `encoding` is its
+        Content-Encoding, for stores that keep one.
 
         Doing it again with the same bytes changes nothing; the object is never seen in part. Raises OSError or what the
         store's own library raises; then it may be tried again.
@@ -65,7 +66,7 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def publish(self, staged: Path, key: str) -> None:
+    def publish(self, staged: Path, key: str, encoding: str | None = None) -> None:
         target = self._root / safe_key(key)
         self._make_directory(target.parent)
         try:
@@ -112,6 +113,7 @@ class RemoteStore:
     """A file system that fsspec reaches. Object stores show an object when its upload ends; others get a hidden name
     first, then the object's."""
 
+    _S3 = frozenset({"s3", "s3a"})
     _ATOMIC = frozenset({"s3", "s3a", "gcs", "gs", "abfs", "az", "memory", "r2", "oss"})
 
     def __init__(self, filesystem: Any, root: str) -> None:
@@ -120,8 +122,15 @@ class RemoteStore:
         protocol = filesystem.protocol
         names = {protocol} if isinstance(protocol, str) else set(protocol)
         self._atomic = bool(names & self._ATOMIC)
+        self._s3 = bool(names & self._S3)
 
-    def publish(self, staged: Path, key: str) -> None:
+    def publish(self, staged: Path, key: str, encoding: str | None = None) -> None:
+        if self._s3:
+            headers = {"ContentType": "application/octet-stream"}
+            if encoding is not None:
+                headers["ContentEncoding"] = encoding
+            self._create(staged, key, headers)
+            return
         if self.has(key, staged.stat().st_size):
             return
         target = self._path(key)
@@ -141,6 +150,16 @@ class RemoteStore:
             return bool(self._filesystem.info(path)["size"] == size)
         except FileNotFoundError:
             return False
+
+    def _create(self, staged: Path, key: str, headers: dict[str, str]) -> None:
+        """With If-None-Match, so that of two writers one makes the object. Raises OSError where an object of another size
+        has the name."""
+        try:
+            self._filesystem.put_file(str(staged), self._path(key), mode="create", **headers)
+        except OSError:
+            # It may have come to be there while this was under way, or a retry of s3fs's own met the first attempt.
+            if not self.has(key, staged.stat().st_size):
+                raise
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{safe_key(key)}"

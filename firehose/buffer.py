@@ -36,6 +36,8 @@ class Piece:
     payload    a binary Arrow array, or a record batch where rows are written; None for `DROPPED`
     size       bytes of the records
     oldest_ms  arrival of the oldest
+    subs       int32: place of each in its source record, and in `counts` how many there are in that; None where none of
+               the batch's records was taken apart
     """
 
     partition: Partition
@@ -44,6 +46,8 @@ class Piece:
     payload: Any
     size: int
     oldest_ms: int
+    subs: np.ndarray | None = None
+    counts: np.ndarray | None = None
 
     @property
     def weight(self) -> int:

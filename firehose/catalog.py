@@ -95,6 +95,10 @@ class Catalog:
                 )
                 stream.updates += 1
                 stream.updated_ms = event.at_ms
+                if event.resplit:
+                    stream.splits += 1
+                    for lane in stream.lanes.values():
+                        lane.forget_parts()
             case Tagged():
                 stream.created = msgspec.structs.replace(stream.created, tags=event.tags)
             case EncryptionSet():
@@ -128,6 +132,7 @@ class Catalog:
             stream = DeliveryStream(
                 kept.created,
                 updates=kept.version - 1,
+                splits=kept.splits,
                 updated_ms=kept.updated_ms,
                 encryption_changes_ms=kept.encryption_changes_ms,
                 deleting_ms=kept.deleting_ms,
@@ -173,6 +178,7 @@ def _snapshot(stream: DeliveryStream) -> StreamSnapshot:
         None
         if backup is None
         else LaneSnapshot(backup.source, backup.positions(), _ahead(backup), tuple(backup.plans.values())),
+        stream.splits,
     )
 
 

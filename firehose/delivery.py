@@ -23,10 +23,12 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 
 from connectors.files import Store
+from connectors.formats.compression import ENCODINGS
 from connectors.formats.lines import write_lines
+from connectors.formats.orc import OrcOptions, write_orc
 from connectors.formats.parquet import write_parquet
 from firehose.book import Book
-from firehose.buffer import DATA, DROPPED, Chunk
+from firehose.buffer import DATA, DROPPED, Chunk, Piece
 from firehose.configuration import Destination
 from firehose.events import Delivered, Plan, Planned, StagedObject
 from firehose.ledger import Coverage
@@ -100,7 +102,7 @@ class Delivery:
         store = self._open_store(one.bucket)
         staged = self._staging / one.staged
         if staged.exists():
-            store.publish(staged, one.key)
+            store.publish(staged, one.key, one.encoding)
             return True
         if store.has(one.key, one.size):
             return True
@@ -123,37 +125,41 @@ class Delivery:
         finally:
             os.close(directory)
         identity = object_id(self._lane, chunks[0], _coverage(chunks[0]))
-        return Plan(str(identity), tuple(objects), tuple(dropped))
+        return Plan(str(identity), tuple(objects), tuple(dropped), self._lane.stream.splits)
 
     def _stage_object(self, chunk: Chunk, coverage: tuple[Coverage, ...]) -> StagedObject:
-        destination, partition = self._destination, chunk.partition
+        output, partition = self._destination.output, chunk.partition
+        data = partition.kind == DATA
         identity = object_id(self._lane, chunk, coverage)
-        at = moment(chunk.oldest_ms, destination.zone)
+        at = moment(chunk.oldest_ms, output.zone)
         randomness = random_strings(identity)
-        prefix = destination.prefix if partition.kind == DATA else destination.error_prefix
+        prefix = output.prefix if data else output.error_prefix
         key = prefix.evaluate(
-            at, lambda: random_string(randomness), keys_of(destination.prefix.keys, partition), partition.kind
+            at, lambda: random_string(randomness), keys_of(output.prefix.keys, partition), partition.kind
         )
-        extension = destination.extension if partition.kind == DATA else ""
-        key += object_suffix(self._lane, at, identity, extension)
+        key += object_suffix(self._lane, at, identity, output.extension if data else "")
         # A name of its own for each attempt: one that was cancelled may still be writing in its thread.
         path = self._staging / f"{identity}.{uuid.uuid4().hex}"
         with path.open("wb") as file:
-            self._write(file, chunk)
+            self._write(file, chunk, str(identity))
             file.flush()
             os.fsync(file.fileno())
             size = file.tell()
-        return StagedObject(destination.bucket, key, path.name, size, chunk.records, coverage)
+        encoding = ENCODINGS.get(output.compression) if data else None
+        return StagedObject(output.bucket, key, path.name, size, chunk.records, coverage, encoding)
 
-    def _write(self, file: BinaryIO, chunk: Chunk) -> None:
+    def _write(self, file: BinaryIO, chunk: Chunk, entry: str) -> None:
         payloads = [piece.payload for piece in chunk.pieces]
         destination = self._destination
         if chunk.partition.kind != DATA:
             write_lines(file, payloads)
-        elif destination.table is not None:
-            write_parquet(file, payloads, destination.parquet)
+        elif destination.conversion is None:
+            compression = destination.output.compression
+            write_lines(file, payloads, delimiter=destination.delimiter, compression=compression, entry=entry)
+        elif isinstance(destination.conversion.format, OrcOptions):
+            write_orc(file, payloads, destination.conversion.format)
         else:
-            write_lines(file, payloads, delimiter=destination.delimiter, gzip=destination.gzip)
+            write_parquet(file, payloads, destination.conversion.format)
 
     def _sweep(self) -> None:
         """Removes staged files that no open plan refers to: their plan was never made, or is done."""
@@ -177,7 +183,17 @@ class Delivery:
 
 
 def _coverage(chunk: Chunk) -> tuple[Coverage, ...]:
-    offsets: dict[str, list[np.ndarray]] = defaultdict(list)
+    by_shard: dict[str, list[Piece]] = defaultdict(list)
     for piece in chunk.pieces:
-        offsets[piece.shard].append(piece.offsets)
-    return tuple(Coverage.of_offsets(shard, np.concatenate(parts)) for shard, parts in sorted(offsets.items()))
+        by_shard[piece.shard].append(piece)
+    return tuple(_covered(shard, pieces) for shard, pieces in sorted(by_shard.items()))
+
+
+def _covered(shard: str, pieces: Sequence[Piece]) -> Coverage:
+    offsets = np.concatenate([piece.offsets for piece in pieces])
+    if all(piece.subs is None for piece in pieces):
+        return Coverage.of_offsets(shard, offsets)
+    alone = [(np.zeros(len(p.offsets), np.int32), np.ones(len(p.offsets), np.int32)) for p in pieces]
+    subs = np.concatenate([zero if p.subs is None else p.subs for p, (zero, _) in zip(pieces, alone, strict=True)])
+    counts = np.concatenate([one if p.counts is None else p.counts for p, (_, one) in zip(pieces, alone, strict=True)])
+    return Coverage.of_parts(shard, offsets, subs, counts)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from firehose.catalog import Catalog
-from firehose.configuration import complete, plain
+from firehose.configuration import complete, keeps_originals, plain
 from firehose.context import DIRECT_PUT, KINESIS, Context
 from firehose.encryption import key_of
-from firehose.events import Created, Deleted, Deleting, Encryption, Event, SourceSpec
+from firehose.events import BackedUp, Created, Deleted, Deleting, Encryption, Event, SourceSpec
 from firehose.resources import check_resources
 from firehose.stream import DeliveryStream
 from firehose.tags import given_tags
@@ -51,23 +51,23 @@ async def create_delivery_stream(context: Context, request: Any, scope: Scope) -
             raise _exists(scope, name)
         if len(catalog.names(scope)) >= DELIVERY_STREAMS_MAX:
             raise LimitExceeded(f"You have already consumed your firehose quota of {DELIVERY_STREAMS_MAX} hoses.")
-        return None, [
-            Created(
-                number=catalog.next_number,
-                account=scope.account,
-                region=scope.region,
-                name=name,
-                at_ms=now_ms,
-                type=kind,
-                source=source,
-                positions=positions,
-                destination=destination,
-                columns=columns,
-                tags=tags,
-                throughput_hint_mbs=throughput,
-                encryption=None if key is None else Encryption(True, now_ms, *key),
-            )
-        ]
+        number = catalog.next_number
+        created = Created(
+            number=number,
+            account=scope.account,
+            region=scope.region,
+            name=name,
+            at_ms=now_ms,
+            type=kind,
+            source=source,
+            positions=positions,
+            destination=destination,
+            columns=columns,
+            tags=tags,
+            throughput_hint_mbs=throughput,
+            encryption=None if key is None else Encryption(True, now_ms, *key),
+        )
+        return None, [created, BackedUp(number)] if keeps_originals(destination) else [created]
 
     await context.book.execute(decide)
     context.started(context.stream(scope, name))

@@ -71,11 +71,16 @@ def _description(context: Context, stream: DeliveryStream, after: str) -> dict[s
 
 def _destination(stream: DeliveryStream) -> dict[str, Any]:
     configuration = stream.created.destination
+    extended = {_DESCRIBED.get(member, member): value for member, value in configuration.items()}
     return {
         "DestinationId": DESTINATION_ID,
         "S3DestinationDescription": _s3(configuration),
-        "ExtendedS3DestinationDescription": configuration,
+        "ExtendedS3DestinationDescription": extended,
     }
+
+
+_DESCRIBED = {"S3BackupConfiguration": "S3BackupDescription"}
+"""Members that a description calls by another name than a request does."""
 
 
 def _s3(configuration: dict[str, Any]) -> dict[str, Any]:

@@ -167,7 +167,7 @@ class Driver:
         return [piece for task in tasks for piece in task.result()]
 
     def _new_buffer(self) -> Buffer:
-        return Buffer(self._destination.size_max, self._destination.interval_ms)
+        return Buffer(self._destination.output.size_max, self._destination.output.interval_ms)
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:

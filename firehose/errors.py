@@ -9,6 +9,8 @@ import msgspec
 PROCESSING = "processing-failed"
 CONVERSION = "format-conversion-failed"
 EXTRACTION = "metadata-extraction-failed"
+DECOMPRESSION = "decompression-failed"
+ENDPOINT = "http-endpoint-failed"
 
 MESSAGE_SIZE_MAX = 4096
 """Characters of a message: a function may have written it, and it stands beside each of thousands of records."""
@@ -71,7 +73,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def processing_line(fault: Fault, arrival_ms: int, now_ms: int, raw: bytes, function_arn: str | None) -> bytes:
-    """Also of ``metadata-extraction-failed``; the line ends with a line feed."""
+    """Also of the other types that have no form of their own; the line ends with a line feed."""
     line = _FailedProcessing(
         attempts_made=fault.attempts,
         arrival_ms=arrival_ms,
@@ -86,7 +88,7 @@ def processing_line(fault: Fault, arrival_ms: int, now_ms: int, raw: bytes, func
 
 
 def conversion_line(
-    fault: Fault, arrival_ms: int, now_ms: int, raw: bytes, sequence_number: str, table: CatalogTable
+    fault: Fault, arrival_ms: int, now_ms: int, raw: bytes, sequence_number: str, sub: int | None, table: CatalogTable
 ) -> bytes:
     line = _FailedConversion(
         attempts_made=fault.attempts,
@@ -96,7 +98,7 @@ def conversion_line(
         code=fault.code,
         message=shortened(fault.message),
         sequence_number=sequence_number,
-        sub_sequence_number=None,
+        sub_sequence_number=sub,
         table=table,
     )
     return _encode(line) + b"\n"

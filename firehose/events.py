@@ -33,7 +33,8 @@ EXTENDED_S3, HTTP_ENDPOINT = "ExtendedS3", "HttpEndpoint"
 
 
 class StagedObject(msgspec.Struct, frozen=True):
-    """One object of a plan: where it goes, the staged file that holds its bytes, and the records that are in it."""
+    """One object of a plan: where it goes, the staged file that holds its bytes, and the records that are in it.
+    `encoding` is its Content-Encoding, where it has one."""
 
     bucket: str
     key: str
@@ -41,15 +42,17 @@ class StagedObject(msgspec.Struct, frozen=True):
     size: int
     records: int
     coverage: tuple[Coverage, ...]
+    encoding: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):
     """What one delivery settles: its objects appear, then their coverage counts, never the one without the other.
-    `dropped` is settled along with them."""
+    `dropped` is settled along with them. `splits` says how records came apart: see `Updated`."""
 
     id: str
     objects: tuple[StagedObject, ...]
     dropped: tuple[Coverage, ...]
+    splits: int = 0
 
 
 class ColumnSpec(msgspec.Struct, frozen=True):
@@ -103,11 +106,15 @@ class Created(_Event, frozen=True):
 
 
 class Updated(_Event, frozen=True):
+    """`resplit`: source records are taken apart in another way from here on, so what is settled of parts of them is
+    forgotten, and delivered again."""
+
     number: int
     at_ms: int
     kind: str
     destination: dict[str, Any]
     columns: tuple[ColumnSpec, ...] = ()
+    resplit: bool = False
 
 
 class Tagged(_Event, frozen=True):
@@ -212,6 +219,7 @@ class StreamSnapshot(msgspec.Struct, frozen=True):
     updated_ms: int | None = None
     encryption_changes_ms: tuple[int, ...] = ()
     backup: LaneSnapshot | None = None
+    splits: int = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -4,23 +4,53 @@ A record is settled when it is in exactly one object, in the error output, or dr
 flushed one by one, so records are settled out of order: `low` is the first offset that is not settled, and a bit for
 each offset after it says what is. A restart reads again from `low` and leaves out what the bits name; that is what keeps
 a record out of a second object even where a function decides differently the second time.
+
+A source record that was taken apart (see `firehose.splitting`) is settled when all of its parts are; until then the ledger
+knows which.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import msgspec
 import numpy as np
 import zstandard
 
 
+class Parts(msgspec.Struct, frozen=True, array_like=True):
+    """Places in source records that were taken apart: `count` entries, zstd of their offsets (int64), subs (int32) and
+    counts (int32), little-endian."""
+
+    count: int
+    packed: bytes
+
+    @staticmethod
+    def of(offsets: np.ndarray, subs: np.ndarray, counts: np.ndarray) -> Parts:
+        order = np.lexsort((subs, offsets))
+        columns = offsets[order].astype("<i8"), subs[order].astype("<i4"), counts[order].astype("<i4")
+        packed = zstandard.ZstdCompressor(level=1).compress(b"".join(column.tobytes() for column in columns))
+        return Parts(len(offsets), packed)
+
+    def entries(self) -> Iterator[tuple[int, int, int]]:
+        """(offset, sub, count), sorted."""
+        raw = zstandard.ZstdDecompressor().decompress(self.packed, max_output_size=16 * self.count)
+        offsets = np.frombuffer(raw, "<i8", self.count)
+        subs = np.frombuffer(raw, "<i4", self.count, 8 * self.count)
+        counts = np.frombuffer(raw, "<i4", self.count, 12 * self.count)
+        return zip(offsets.tolist(), subs.tolist(), counts.tolist(), strict=True)
+
+
 class Coverage(msgspec.Struct, frozen=True, array_like=True):
     """Offsets of one shard in [first, next): all of them, or those whose bit is set in `bits` (zstd of big-endian
-    packed bits). A partition's share of an interleaved range takes a few bytes to a bit a record."""
+    packed bits). A partition's share of an interleaved range takes a few bytes to a bit a record. `parts` are of other
+    records, which are covered in part."""
 
     shard: str
     first: int
     next: int
     bits: bytes | None = None
+    parts: Parts | None = None
 
     def mask(self) -> np.ndarray:
         """bool array of next - first."""
@@ -52,6 +82,20 @@ class Coverage(msgspec.Struct, frozen=True, array_like=True):
         mask[offsets - first] = True
         return Coverage.of_mask(shard, first, mask)
 
+    @staticmethod
+    def of_parts(shard: str, offsets: np.ndarray, subs: np.ndarray, counts: np.ndarray) -> Coverage:
+        """From records of which some are parts of source records, at least one; none is there twice."""
+        _, inverse, found = np.unique(offsets, return_inverse=True, return_counts=True)
+        whole = found[inverse] == counts
+        if whole.all():
+            return Coverage.of_offsets(shard, np.unique(offsets))
+        rest = ~whole
+        parts = Parts.of(offsets[rest], subs[rest], counts[rest])
+        if not whole.any():
+            first = int(offsets.min())
+            return Coverage(shard, first, first, None, parts)
+        return msgspec.structs.replace(Coverage.of_offsets(shard, np.unique(offsets[whole])), parts=parts)
+
 
 class Ledger:
     """The settled offsets of one shard."""
@@ -59,14 +103,19 @@ class Ledger:
     def __init__(self, low: int) -> None:
         self.low = low
         self._settled = np.zeros(0, np.bool_)
+        self._parts: dict[int, tuple[int, int]] = {}
+        """Offset → which parts are settled, as bits, and how many there are."""
 
     def copy(self) -> Ledger:
         other = Ledger(self.low)
         other._settled = self._settled.copy()
+        other._parts = self._parts.copy()
         return other
 
     def settle(self, coverage: Coverage) -> None:
         """Settling what is settled already changes nothing."""
+        if coverage.parts is not None:
+            self._settle_parts(coverage.parts)
         if coverage.next <= self.low:
             return
         mask = coverage.mask()
@@ -80,12 +129,39 @@ class Ledger:
         self._settled[begin:end] |= mask
         self._advance()
 
+    def _settle_parts(self, parts: Parts) -> None:
+        for offset, sub, count in parts.entries():
+            if self._has(offset):
+                continue
+            bits = self._parts.get(offset, (0, count))[0] | 1 << sub
+            if bits == (1 << count) - 1:
+                self.settle(Coverage("", offset, offset + 1))
+            else:
+                self._parts[offset] = bits, count
+
+    def forget_parts(self) -> None:
+        """Records come apart in another way now: what was settled in part is not settled."""
+        self._parts.clear()
+
+    def unsettled_parts(self, offsets: np.ndarray, subs: np.ndarray) -> np.ndarray:
+        """bool array: which of these parts are not settled, of records that are not settled."""
+        if not self._parts:
+            return np.ones(len(offsets), np.bool_)
+        places = zip(offsets.tolist(), subs.tolist(), strict=True)
+        return np.array([not self._parts.get(offset, (0, 0))[0] >> sub & 1 for offset, sub in places], np.bool_)
+
     def _advance(self) -> None:
         """Moves `low` to the first offset that is not settled."""
         open_ = np.flatnonzero(~self._settled)
         run = int(open_[0]) if len(open_) else len(self._settled)
         self.low += run
         self._settled = self._settled[run:].copy()
+        if self._parts:
+            self._parts = {at: parts for at, parts in self._parts.items() if not self._has(at)}
+
+    def _has(self, offset: int) -> bool:
+        place = offset - self.low
+        return place < 0 or (place < len(self._settled) and bool(self._settled[place]))
 
     def skip_to(self, offset: int) -> None:
         """Everything before `offset` is out of reach (its retention is over)."""
@@ -105,4 +181,9 @@ class Ledger:
 
     def ahead(self, shard: str) -> Coverage | None:
         """What is settled above `low`; None if nothing is."""
-        return Coverage.of_mask(shard, self.low, self._settled) if self._settled.any() else None
+        if not self._parts:
+            return Coverage.of_mask(shard, self.low, self._settled) if self._settled.any() else None
+        rows = [(at, sub, n) for at, (bits, n) in self._parts.items() for sub in range(n) if bits >> sub & 1]
+        places = np.array(rows, np.int64)
+        parts = Parts.of(places[:, 0], places[:, 1], places[:, 2])
+        return msgspec.structs.replace(Coverage.of_mask(shard, self.low, self._settled), parts=parts)

@@ -6,6 +6,7 @@ so the same records get the same name, and others another.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import string
 import uuid
@@ -43,7 +44,10 @@ def object_id(lane: Lane, chunk: Chunk, coverage: Iterable[Coverage]) -> uuid.UU
     if lane.id != MAIN:
         parts.append(lane.id)
     parts += [chunk.partition.kind, *chunk.partition.values]
-    parts += [f"{part.shard}:{part.first}-{part.next}:{chunk.records}" for part in coverage]
+    for part in coverage:
+        parts.append(f"{part.shard}:{part.first}-{part.next}:{chunk.records}")
+        if part.parts is not None:
+            parts.append(hashlib.sha256(part.parts.packed).hexdigest())
     return uuid.uuid5(_NAMESPACE, "\0".join(parts))
 
 

@@ -33,7 +33,7 @@ _NAME_ROOM = 200
 
 class Partitioner:
     def __init__(self, destination: Destination) -> None:
-        self._expressions = destination.prefix.keys
+        self._expressions = destination.output.prefix.keys
 
     def group(
         self,

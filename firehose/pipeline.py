@@ -1,4 +1,5 @@
-"""From the records of a batch to pieces for the buffer, in AWS's order: function, partition keys, format conversion.
+"""From the records of a batch to pieces for the buffer, in AWS's order: taking records apart, function, partition keys,
+format conversion.
 
 Every record of a batch comes out exactly once: in a piece of a partition, in a piece of an error output (with its
 original bytes), or as dropped.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from firehose.configuration import Destination
 from firehose.errors import CONVERSION, PROCESSING, CatalogTable, Fault, conversion_line, processing_line
 from firehose.partitions import Partitioner
 from firehose.query import Keys, Query
+from firehose.splitting import Split, split
 from firehose.stream import Lane
 from firehose.transform import Transform, Transformed, binary
 from streams.core import sequence
@@ -65,56 +67,80 @@ class Pipeline:
         self._columns = columns
         self._partitioner = Partitioner(destination) if destination.partitioned else None
         self._calls = asyncio.Semaphore(CALLS_MAX)
+        # Behind a Kinesis stream KPL aggregates are taken apart without being asked, as on AWS.
+        self._aggregates = lane.source.arn is not None
 
     async def process(
         self, shard: Shard, offsets: np.ndarray, records: Records, active: Collection[Partition]
     ) -> list[Piece]:
         """`offsets` (int64) are those of `records`; `active` are the partitions that the buffer holds now."""
-        dropped: list[int]
-        faults: list[Fault]
+        batch = await self._split(shard, offsets, records)
+        whole = np.arange(len(batch.records))
+        if batch.faults:
+            whole = np.setdiff1d(whole, np.array([fault.index for fault in batch.faults], np.int64))
+        going = batch.records if len(whole) == len(batch.records) else batch.records.take(pa.array(whole))
+        dropped: list[int] = []
+        faults = batch.faults
         if self._transform is None:
-            work, dropped, faults = _Work(records.data, np.arange(len(records))), [], []
+            work = _Work(going.data, whole)
         else:
-            done = await self._transformed(self._transform, shard, offsets, records)
+            done = await self._transformed(self._transform, shard, batch, going, whole)
             work = _Work(binary(done.data), np.array(done.index, np.int64), done.keys)
-            dropped, faults = done.dropped, done.faults
+            dropped, faults = done.dropped, faults + done.faults
         if self._query is not None:
             work.asked = await self._query.run(work.data)
         if self._columns is None and self._partitioner is None and not faults:
-            return self._pieces(shard, offsets, records, work, dropped, faults, active)
-        return await asyncio.to_thread(self._pieces, shard, offsets, records, work, dropped, faults, active)
+            return self._pieces(shard, batch, work, dropped, faults, active)
+        return await asyncio.to_thread(self._pieces, shard, batch, work, dropped, faults, active)
+
+    async def _split(self, shard: Shard, offsets: np.ndarray, records: Records) -> Split:
+        """Without the parts of records that have been settled before."""
+        steps = self._destination.splitting
+
+        def apart() -> Split:
+            return split(shard, offsets, records, steps, aggregates=self._aggregates)
+
+        batch = await asyncio.to_thread(apart) if steps.any else apart()
+        if batch.parts is None:
+            return batch
+        return batch.keep(self._lane.ledger(shard.id).unsettled_parts(*batch.parts))
 
     async def _transformed(
-        self, transform: Transform, shard: Shard, offsets: np.ndarray, records: Records
+        self, transform: Transform, shard: Shard, batch: Split, records: Records, whole: np.ndarray
     ) -> Transformed:
+        """What the function makes of `records`, which stand at the places `whole` of the batch."""
+        offsets = batch.offsets[whole]
+        subs = None if batch.subs is None else batch.subs[whole]
+
         async def call(first: int, following: int) -> Transformed:
             async with self._calls:
                 part = records.slice(first, following - first)
-                return await transform.run(shard, offsets[first:following], part, first)
+                places = None if subs is None else subs[first:following]
+                return await transform.run(shard, offsets[first:following], places, part, first)
 
         async with asyncio.TaskGroup() as group:
             calls = [group.create_task(call(*bounds)) for bounds in transform.slices(records)]
         done = Transformed()
+        at = whole.tolist()
         for part in (task.result() for task in calls):
             done.data += part.data
-            done.index += part.index
+            done.index += [at[index] for index in part.index]
             done.keys += part.keys
-            done.dropped += part.dropped
-            done.faults += part.faults
+            done.dropped += [at[index] for index in part.dropped]
+            done.faults += [replace(fault, index=at[fault.index]) for fault in part.faults]
         return done
 
     def _pieces(
         self,
         shard: Shard,
-        offsets: np.ndarray,
-        records: Records,
+        batch: Split,
         work: _Work,
         dropped: list[int],
         faults: list[Fault],
         active: Collection[Partition],
     ) -> list[Piece]:
         groups = self._grouped(work, faults, active)
-        arrivals = records.arrival_ms()
+        cut = _Cutter(shard, batch)
         pieces = []
         rows_of = None if self._columns is None else self._converted(work, faults)
         for partition, chosen in groups:
@@ -130,12 +156,13 @@ class Pipeline:
                 places = place[chosen]
                 payload = rows if len(places) == rows.num_rows else rows.take(pa.array(places))
                 size = int(_sizes(work.data)[chosen].sum())
-            index = work.index[chosen]
-            pieces.append(Piece(partition, shard.id, offsets[index], payload, size, int(arrivals[index].min())))
+            pieces.append(cut.piece(partition, work.index[chosen], payload, size))
         if dropped:
-            index = np.array(dropped, np.int64)
-            pieces.append(Piece(Partition(DROPPED), shard.id, offsets[index], None, 0, int(arrivals[index].min())))
-        return pieces + self._failed(shard, offsets, records, arrivals, faults)
+            pieces.append(cut.piece(Partition(DROPPED), np.array(dropped, np.int64)))
+        if len(batch.empty):
+            oldest_ms = self._clock.now_ms()
+            pieces.append(Piece(Partition(DROPPED), shard.id, batch.empty, None, 0, oldest_ms))
+        return pieces + self._failed(shard, batch, cut, faults)
 
     def _grouped(
         self, work: _Work, faults: list[Fault], active: Collection[Partition]
@@ -166,42 +193,52 @@ class Pipeline:
         place[decoded.source.to_numpy()] = np.arange(decoded.rows.num_rows)
         return decoded.rows, place
 
-    def _failed(
-        self, shard: Shard, offsets: np.ndarray, records: Records, arrivals: np.ndarray, faults: Sequence[Fault]
-    ) -> list[Piece]:
+    def _failed(self, shard: Shard, batch: Split, cut: _Cutter, faults: Sequence[Fault]) -> list[Piece]:
         """One piece for each type of error output."""
         by_kind: dict[str, list[Fault]] = defaultdict(list)
         for fault in faults:
             by_kind[fault.kind].append(fault)
         pieces = []
         for kind, failed in by_kind.items():
+            lines = [self._line(shard, batch, cut, fault) for fault in failed]
             index = np.array([fault.index for fault in failed], np.int64)
-            raw = records.data.take(pa.array(index)).to_pylist()
-            lines = [
-                self._line(shard, int(offsets[fault.index]), int(arrivals[fault.index]), data, fault)
-                for fault, data in zip(failed, raw, strict=True)
-            ]
-            size = sum(map(len, lines))
-            pieces.append(
-                Piece(Partition(kind), shard.id, offsets[index], binary(lines), size, int(arrivals[index].min()))
-            )
+            pieces.append(cut.piece(Partition(kind), index, binary(lines), sum(map(len, lines))))
         return pieces
 
-    def _line(self, shard: Shard, offset: int, arrival_ms: int, raw: bytes, fault: Fault) -> bytes:
-        now_ms = self._clock.now_ms()
+    def _line(self, shard: Shard, batch: Split, cut: _Cutter, fault: Fault) -> bytes:
+        now_ms, index = self._clock.now_ms(), fault.index
+        raw, arrival_ms = batch.records.data[index].as_py(), int(cut.arrivals[index])
         if fault.kind == CONVERSION:
-            number = sequence.of_record(shard.created_ms, shard.index, offset, arrival_ms)
-            return conversion_line(fault, arrival_ms, now_ms, raw, str(number), self._catalog_table())
+            number = sequence.of_record(shard.created_ms, shard.index, int(batch.offsets[index]), arrival_ms)
+            sub = None if batch.subs is None else int(batch.subs[index])
+            return conversion_line(fault, arrival_ms, now_ms, raw, str(number), sub, self._catalog_table())
         function = self._destination.function
         arn = function.arn if function is not None and fault.kind == PROCESSING else None
         return processing_line(fault, arrival_ms, now_ms, raw, arn)
 
     def _catalog_table(self) -> CatalogTable:
         scope = self._lane.scope
-        assert self._destination.table is not None
-        database, table = self._destination.table
+        assert self._destination.conversion is not None
+        database, table = self._destination.conversion.table
         arn = f"arn:aws:glue:{scope.region}:{scope.account}:catalog"
         return CatalogTable(scope.account, database, table, scope.region, "1", arn)
+
+
+class _Cutter:
+    """Makes pieces of a batch's records."""
+
+    def __init__(self, shard: Shard, batch: Split) -> None:
+        self._shard = shard
+        self._batch = batch
+        self.arrivals = batch.records.arrival_ms()
+
+    def piece(self, partition: Partition, index: np.ndarray, payload: Any = None, size: int = 0) -> Piece:
+        batch = self._batch
+        oldest_ms = int(self.arrivals[index].min())
+        if batch.subs is None or batch.counts is None:
+            return Piece(partition, self._shard.id, batch.offsets[index], payload, size, oldest_ms)
+        places = batch.subs[index], batch.counts[index]
+        return Piece(partition, self._shard.id, batch.offsets[index], payload, size, oldest_ms, *places)
 
 
 def _sizes(data: pa.Array) -> np.ndarray:

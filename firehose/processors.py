@@ -11,14 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from firehose.outputs import MIB, refuse
 from streams.core.errors import InvalidArgument
-
-MIB = 1 << 20
 
 LAMBDA_DEFAULTS = {"NumberOfRetries": "3", "BufferSizeInMBs": "1", "BufferIntervalInSeconds": "60"}
 LAMBDA_ORDER = ("LambdaArn", "NumberOfRetries", "RoleArn", "BufferSizeInMBs", "BufferIntervalInSeconds")
 PROCESSORS_MAX = 5
-PROCESSORS = ("Lambda", "AppendDelimiterToRecord", "MetadataExtraction")
 
 _FUNCTION = re.compile(r"arn:[^:]*:lambda:[^:]*:[^:]*:function:([A-Za-z0-9_-]{1,140})(?::[A-Za-z0-9$_-]+)?\Z")
 
@@ -44,10 +42,11 @@ def complete_processing(processing: Mapping[str, Any]) -> dict[str, Any]:
     kinds = [processor["Type"] for processor in processors]
     if kinds.count("Lambda") > 1:
         raise InvalidArgument("Cannot have more than 1 Lambda processor")
-    refuse(f"Processor {kind}" for kind in kinds if kind not in PROCESSORS)
     for kind in kinds:
         if kinds.count(kind) > 1:
             raise InvalidArgument(f"Cannot have more than 1 {kind} processor")
+    if "CloudWatchLogProcessing" in kinds and "Decompression" not in kinds:
+        raise InvalidArgument("Processor CloudWatchLogProcessing needs the processor Decompression.")
     return (
         {"Enabled": enabled, "Processors": [_processor(processor) for processor in processors]}
         if processors
@@ -72,9 +71,24 @@ def _processor(processor: Mapping[str, Any]) -> dict[str, Any]:
                     "Processor MetadataExtraction needs the parameters MetadataExtractionQuery and JsonParsingEngine JQ-1.6."
                 )
             names = given
-        case _:
+        case "AppendDelimiterToRecord":
             return {"Type": kind, "Parameters": []}
+        case _:
+            given = names = parameters
+            name, values = _CHOICES[kind]
+            if given.get(name, "") not in values:
+                raise InvalidArgument(
+                    f"Processor {kind} needs the parameter {name}, one of {', '.join(values)}, not {given.get(name)}."
+                )
     return {"Type": kind, "Parameters": [{"ParameterName": n, "ParameterValue": given[n]} for n in names]}
+
+
+_CHOICES = {
+    "Decompression": ("CompressionFormat", ("GZIP",)),
+    "CloudWatchLogProcessing": ("DataMessageExtraction", ("true", "false")),
+    "RecordDeAggregation": ("SubRecordType", ("JSON", "DELIMITED")),
+}
+"""The parameter that a processor cannot do without, and what it may be."""
 
 
 def function_call(parameters: Mapping[str, str]) -> FunctionCall:
@@ -101,12 +115,12 @@ def _number(name: str, parameters: Mapping[str, str], least: float, most: float)
     return value
 
 
+def enabled_processors(configuration: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The parameters of each processor that runs, by its type."""
+    processing = configuration["ProcessingConfiguration"]
+    return {p["Type"]: parameters_of(p) for p in processing.get("Processors", ())} if processing["Enabled"] else {}
+
+
 def parameters_of(processor: Mapping[str, Any]) -> dict[str, str]:
     """ParameterName → ParameterValue."""
     return {parameter["ParameterName"]: parameter["ParameterValue"] for parameter in processor.get("Parameters", ())}
-
-
-def refuse(names: Iterable[str]) -> None:
-    """Raises `InvalidArgument` for the first name: known to AWS's model, not built here."""
-    for name in names:
-        raise InvalidArgument(f"{name} is not supported by this server yet.")

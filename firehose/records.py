@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from firehose.context import DIRECT_PUT, Context
+from firehose.processors import enabled_processors
+from firehose.splitting import GZIP_MAGIC
 from firehose.stream import DeliveryStream
 from firehose.transform import record_ids
 from streams.core.errors import (
     HeadraceError,
     InvalidArgument,
+    RequestError,
     ResourceNotFound,
     ServiceUnavailable,
 )
@@ -61,8 +64,23 @@ def _encrypted(context: Context, stream: DeliveryStream) -> bool:
     return context.encryption_status(stream) == "ENABLED"
 
 
+class InvalidSource(RequestError):
+    code = "InvalidSourceException"
+
+
+def _check_logs(stream: DeliveryStream, data: Sequence[bytes]) -> None:
+    """What a stream that decompresses takes is what CloudWatch Logs sends: gzip. Raises `InvalidSource`."""
+    if "Decompression" not in enabled_processors(stream.created.destination):
+        return
+    if any(not record.startswith(GZIP_MAGIC) for record in data):
+        raise InvalidSource(
+            "Only requests from CloudWatch Logs are supported when CloudWatch Logs decompression is enabled."
+        )
+
+
 async def _put(context: Context, stream: DeliveryStream, data: Sequence[bytes]) -> list[str]:
     """The ids of the records, which are durable. Raises `ServiceUnavailable` where the same may succeed later."""
+    _check_logs(stream, data)
     client = context.client_for(stream.scope)
     # One key for the request: its records stay together, and requests spread over the shards.
     key = os.urandom(8).hex()

@@ -23,9 +23,9 @@ def check_resources(context: Context, scope: Scope, configuration: Mapping[str, 
         )
     if destination.query is not None:
         check_query(destination.query)
-    if destination.table is None:
+    if destination.conversion is None:
         return ()
-    return _columns(context, scope, *destination.table)
+    return _columns(context, scope, *destination.conversion.table)
 
 
 def _columns(context: Context, scope: Scope, database: str, name: str) -> tuple[ColumnSpec, ...]:

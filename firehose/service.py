@@ -14,14 +14,15 @@ from connectors.functions.pool import FunctionPool, Functions
 from connectors.functions.query import REFERENCE
 from firehose import delivery_streams, descriptions, encryption, records, tags, updates
 from firehose.book import Book
-from firehose.configuration import Destination
+from firehose.configuration import Destination, keeps_originals
 from firehose.context import Context
 from firehose.delivery import Delivery
 from firehose.driver import Driver
+from firehose.events import BACKUP, MAIN
 from firehose.glue import Glue
 from firehose.memory import Memory
+from firehose.outputs import MIB
 from firehose.pipeline import Pipeline
-from firehose.processors import MIB
 from firehose.query import TIMEOUT_S, Query
 from firehose.schemas import columns_of
 from firehose.source import Source
@@ -120,13 +121,15 @@ class Firehose:
 
     def _start(self, stream: DeliveryStream) -> None:
         for lane in stream.lanes.values():
+            if lane.id == BACKUP and not keeps_originals(stream.created.destination):
+                continue
             driver = self._driver(lane)
             self._drivers[stream.number, lane.id] = driver
             driver.start()
 
     def _driver(self, lane: Lane) -> Driver:
         created, settings = lane.stream.created, self._settings
-        destination = Destination.of(created.destination)
+        destination = _destination(lane)
         transform = None
         if destination.function is not None:
             transform = Transform(
@@ -137,7 +140,9 @@ class Firehose:
                 source_arn=lane.source.arn,
             )
         query = None if destination.query is None else Query(destination.query, self._queries.invoke)
-        columns = columns_of(created.columns, destination.column_paths) if destination.table else None
+        columns = (
+            None if destination.conversion is None else columns_of(created.columns, destination.conversion.column_paths)
+        )
         delivery = Delivery(
             lane,
             destination,
@@ -186,6 +191,20 @@ class Firehose:
         return self._store(self._settings.buckets.get(bucket) or str(self._settings.data_path / "buckets" / bucket))
 
 
+def _destination(lane: Lane) -> Destination:
+    configuration = lane.stream.created.destination
+    if lane.id == MAIN:
+        return Destination.of(configuration)
+    backup = Destination.of_backup(configuration)
+    assert backup is not None, "a lane of originals runs only where they are kept"
+    return backup
+
+
+DECOMPRESSING_SIZE_MAX = 256 << 10
+"""Bytes of one read of records that are decompressed: gzip grows up to a thousandfold."""
+
+
 def _read_size(destination: Destination) -> int:
     """Bytes of one read: no more than an object has room for, so that sizes stay near the hint."""
-    return min(FETCH_SIZE_MAX, max(MIB, destination.size_max))
+    size_max = DECOMPRESSING_SIZE_MAX if destination.splitting.decompress else FETCH_SIZE_MAX
+    return min(size_max, max(MIB, destination.output.size_max))

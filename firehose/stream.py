@@ -1,4 +1,5 @@
-"""A delivery stream, and its lanes. A lane is one way of a delivery stream's records into a store, with its own place in the source and its own open plans.
+"""A delivery stream, and its lanes. A lane is one way of its records into a store, with a place in the source and open
+plans of its own.
 
 Every delivery stream has the lane `MAIN`; one that keeps a copy of the original records has the lane `BACKUP` too. Lanes
 read the source each for itself, so a record is settled in each exactly once and a slow one never holds the other up.
@@ -23,11 +24,12 @@ ENCRYPTION_WINDOW_MS = 24 * 3_600_000
 @dataclass(slots=True, eq=False)
 class DeliveryStream:
     """One delivery stream. `created` is as it was created, with what updates have changed of it since: destination,
-    columns, tags, encryption."""
+    columns, tags, encryption. `splits` counts the changes of how records are taken apart."""
 
     created: Created
     lanes: dict[str, Lane] = field(default_factory=dict)
     updates: int = 0
+    splits: int = 0
     updated_ms: int | None = None
     encryption_changes_ms: tuple[int, ...] = ()
     deleting_ms: int | None = None
@@ -110,7 +112,13 @@ class Lane:
     def settle(self, plan: Plan, missing: Collection[str]) -> None:
         delivered = [part for one in plan.objects if one.key not in missing for part in one.coverage]
         for coverage in (*delivered, *plan.dropped):
+            if plan.splits != self.stream.splits:  # those are parts of something else now
+                coverage = msgspec.structs.replace(coverage, parts=None)
             self.ledger(coverage.shard).settle(coverage)
+
+    def forget_parts(self) -> None:
+        for ledger in self.ledgers.values():
+            ledger.forget_parts()
 
     def positions(self) -> dict[str, int]:
         """Where reading begins again."""

@@ -11,9 +11,10 @@ fail alone. What AWS leaves open: an answer's record that nobody sent is passed 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,10 +113,12 @@ class Transformed:
     faults: list[Fault] = field(default_factory=list)
 
 
-def record_ids(shard: Shard, offsets: Iterable[int]) -> list[str]:
-    """What PutRecord answers and the function sees: a record's place in the source, in the form of AWS's."""
+def record_ids(shard: Shard, offsets: Sequence[int], subs: Sequence[int] | None = None) -> list[str]:
+    """What PutRecord answers and the function sees: a record's place in the source, in the form of AWS's. `subs` are the
+    places in source records that were taken apart."""
     base = sequence.base(shard.created_ms // 1000, shard.index, 0)
-    return [f"{base + (offset + 1 << 80)}000000" for offset in offsets]
+    places = zip(offsets, subs or itertools.repeat(0), strict=False)
+    return [f"{base + (offset + 1 << 80)}{sub:06d}" for offset, sub in places]
 
 
 class Transform:
@@ -145,9 +148,11 @@ class Transform:
             first = following
         return slices
 
-    async def run(self, shard: Shard, offsets: np.ndarray, records: Records, first: int) -> Transformed:
+    async def run(
+        self, shard: Shard, offsets: np.ndarray, subs: np.ndarray | None, records: Records, first: int
+    ) -> Transformed:
         """One call's worth; indices begin at `first`."""
-        sent = self._records(shard, offsets, records)
+        sent = self._records(shard, offsets, subs, records)
         attempts = 0
         while True:
             attempts += 1
@@ -166,9 +171,10 @@ class Transform:
                 faults = [Fault(first + i, PROCESSING, code, message, attempts) for i in range(len(sent))]
                 return Transformed(faults=faults)
 
-    def _records(self, shard: Shard, offsets: np.ndarray, records: Records) -> list[_Record]:
+    def _records(self, shard: Shard, offsets: np.ndarray, subs: np.ndarray | None, records: Records) -> list[_Record]:
         data, arrivals = records.data.to_pylist(), records.arrival_ms().tolist()
-        ids = record_ids(shard, offsets.tolist())
+        places = None if subs is None else subs.tolist()
+        ids = record_ids(shard, offsets.tolist(), places)
         if self._source_arn is None:
             return [_Record(*fields) for fields in zip(ids, arrivals, data, strict=True)]
         keys = records.partition_key.to_pylist()
@@ -180,10 +186,12 @@ class Transform:
                 _Metadata(
                     *(shard.id, key, arrival),
                     str(sequence.of_record(shard.created_ms, shard.index, offset, arrival)),
-                    "",
+                    "" if places is None else str(places[place]),
                 ),
             )
-            for identity, arrival, content, key, offset in zip(ids, arrivals, data, keys, offsets.tolist(), strict=True)
+            for place, (identity, arrival, content, key, offset) in enumerate(
+                zip(ids, arrivals, data, keys, offsets.tolist(), strict=True)
+            )
         ]
 
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from firehose.catalog import Catalog
-from firehose.configuration import complete, plain
+from firehose.configuration import Destination, complete, keeps_originals, plain
 from firehose.context import DESTINATION_ID, Context
-from firehose.events import EXTENDED_S3, Event, Updated
+from firehose.events import BACKUP, EXTENDED_S3, BackedUp, Event, Updated
 from firehose.resources import check_resources
 from firehose.stream import DeliveryStream
 from streams.core.errors import ConcurrentModification, InvalidArgument
@@ -42,7 +42,10 @@ async def update_destination(context: Context, request: Any, scope: Scope) -> An
         now = context.active(scope, stream.name)
         _check_addressed(now, request)
         event = _decided(context, scope, now, update, now_ms)
-        return None, [] if event is None else [event]
+        if event is None:
+            return None, []
+        begins = keeps_originals(event.destination) and BACKUP not in now.lanes
+        return None, [event, BackedUp(now.number)] if begins else [event]
 
     if _decided(context, scope, stream, update, 0) is not None:
         await context.restarted(stream, lambda: context.book.execute(decide))
@@ -53,6 +56,11 @@ def merged(current: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, A
     """An extended S3 configuration after an update in the members of ExtendedS3DestinationUpdate. Raises
     `InvalidArgument` for what cannot be changed any more."""
     after = {**copy.deepcopy(dict(current)), **update}
+    if current["S3BackupMode"] == "Enabled" and after["S3BackupMode"] != "Enabled":
+        raise InvalidArgument("Disabling S3 backup is not currently supported.")
+    backup = after.pop("S3BackupUpdate", None)
+    if backup is not None:
+        after["S3BackupConfiguration"] = {**current.get("S3BackupConfiguration", {}), **backup}
     processing = update.get("ProcessingConfiguration")
     if processing is not None:
         before = current["ProcessingConfiguration"]["Enabled"]
@@ -111,4 +119,5 @@ def _decided(
     if after == current:
         return None
     columns = check_resources(context, scope, after)
-    return Updated(stream.number, now_ms, EXTENDED_S3, after, columns)
+    resplit = Destination.of(current).splitting != Destination.of(after).splitting
+    return Updated(stream.number, now_ms, EXTENDED_S3, after, columns, resplit)

@@ -128,6 +128,10 @@ class House:
             lane.plans for stream in self.streams() for lane in stream.lanes.values()
         )
 
+    def delivered_main(self) -> bool:
+        """`delivered`, whatever the lane of originals does."""
+        return bool(self.objects()) and not any(stream.main.plans for stream in self.streams())
+
     def objects(self, bucket: str = "lake") -> dict[str, bytes]:
         root = self.folder / "buckets" / bucket
         return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
@@ -147,10 +151,14 @@ def processing(*processors: dict[str, Any]) -> dict[str, Any]:
 
 
 def function(name: str, **parameters: Any) -> dict[str, Any]:
-    given = {"LambdaArn": f"arn:aws:lambda:us-east-1:000000000000:function:{name}", **parameters}
+    return step("Lambda", LambdaArn=f"arn:aws:lambda:us-east-1:000000000000:function:{name}", **parameters)
+
+
+def step(kind: str, **parameters: Any) -> dict[str, Any]:
+    """A processor."""
     return {
-        "Type": "Lambda",
-        "Parameters": [{"ParameterName": key, "ParameterValue": str(value)} for key, value in given.items()],
+        "Type": kind,
+        "Parameters": [{"ParameterName": key, "ParameterValue": str(value)} for key, value in parameters.items()],
     }
 
 

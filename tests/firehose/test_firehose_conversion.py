@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
+import pyorc
 import pytest
 
 from streams.core.errors import InvalidArgument
@@ -91,6 +92,23 @@ async def test_compression_of_parquet(tmp_path: Path, given: str | None, codec: 
         assert file.metadata.num_rows == 50
         assert file.metadata.row_group(0).column(0).compression == codec
         assert [str(kind) for kind in file.schema_arrow.types] == ["int32", "double", "string", "timestamp[ms]"]
+
+
+async def test_orc(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        await register(house)
+        orc = conversion()
+        serializer = {"Serializer": {"OrcSerDe": {"Compression": "ZLIB", "BloomFilterColumns": ["carrier"]}}}
+        orc["DataFormatConversionConfiguration"]["OutputFormatConfiguration"] = serializer
+        await house.create(size=64, interval=5, **orc)
+        await house.put("firehose/flights", [json.dumps(flight(n)).encode() for n in range(50)])
+        await house.until(house.delivered, step_s=1)
+        (path,) = (tmp_path / "buckets" / "lake").rglob("*.orc")
+        with path.open("rb") as file:
+            reader = pyorc.Reader(file)
+            assert str(reader.schema) == "struct<month:int,dep:double,carrier:string,at:timestamp>"
+            assert reader.compression == pyorc.CompressionKind.ZLIB
+            assert sorted(row[0] for row in reader) == sorted(n % 12 + 1 for n in range(50))
 
 
 async def test_records_that_do_not_fit_go_to_the_error_output_as_they_were(tmp_path: Path) -> None:

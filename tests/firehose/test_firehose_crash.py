@@ -65,9 +65,9 @@ class CrashingStore:
         self._store = open_store(url)
         self._crasher = crasher
 
-    def publish(self, staged: Path, key: str) -> None:
+    def publish(self, staged: Path, key: str, encoding: str | None = None) -> None:
         self._crasher.step()
-        self._store.publish(staged, key)
+        self._store.publish(staged, key, encoding)
         self._crasher.step()
 
     def has(self, key: str, size: int) -> bool:
@@ -105,6 +105,7 @@ async def die(house: House) -> None:
         with contextlib.suppress(BaseException):
             await driver.stop()
     await house.firehose._functions.close()
+    await house.firehose._queries.close()
     with contextlib.suppress(BaseException):
         await house.service.close()
 

@@ -26,11 +26,11 @@ class Unreliable:
         self.healed = False
         self.tries = 0
 
-    def publish(self, staged: Path, key: str) -> None:
+    def publish(self, staged: Path, key: str, encoding: str | None = None) -> None:
         self.tries += 1
         if not self.healed:
             raise OSError("503 Slow Down")
-        self._store.publish(staged, key)
+        self._store.publish(staged, key, encoding)
 
     def has(self, key: str, size: int) -> bool:
         return self._store.has(key, size)

@@ -16,7 +16,7 @@ from streams.core.errors import (
     ServiceUnavailable,
     UnsupportedOperation,
 )
-from tests.firehose.harness import NEWLINES, SCOPE, House, function, processing, s3
+from tests.firehose.harness import NEWLINES, SCOPE, House, function, processing, s3, step
 from tests.firehose.test_firehose_conversion import conversion, partitioned, query, register
 
 KINESIS = {"KinesisStreamARN": SCOPE.stream_arn("air"), "RoleARN": "arn:aws:iam::000000000000:role/firehose"}
@@ -201,8 +201,17 @@ async def test_other_operations_and_glue(tmp_path: Path) -> None:
 
 FUNCTION = processing(function("f"))
 BAD_DESTINATIONS: list[tuple[dict[str, Any], str]] = [
-    (s3(CompressionFormat="ZIP"), r"CompressionFormat ZIP is not supported by this server yet\."),
-    (s3(S3BackupMode="Enabled"), "S3BackupMode Enabled is not supported"),
+    (s3(S3BackupMode="Enabled"), "S3BackupConfiguration is required when S3BackupMode is Enabled"),
+    (
+        s3(S3BackupMode="Enabled", S3BackupConfiguration=s3(interval=59)),
+        "IntervalInSeconds must be at least 60 seconds for S3 backup",
+    ),
+    (
+        s3(
+            S3BackupMode="Enabled", S3BackupConfiguration=s3(Prefix="!{partitionKeyFromQuery:k}", ErrorOutputPrefix="e")
+        ),
+        "Prefix of an S3 backup cannot contain partition key expressions",
+    ),
     (
         s3(
             EncryptionConfiguration={
@@ -214,7 +223,7 @@ BAD_DESTINATIONS: list[tuple[dict[str, Any], str]] = [
     ({**s3(), "BucketARN": "arn:aws:s3:::.."}, "is not the ARN of an S3 bucket"),
     ({**s3(), "BufferingHints": {"SizeInMBs": 5}}, "needs both SizeInMBs and IntervalInSeconds"),
     (s3(CustomTimeZone="Mars/Base"), "CustomTimeZone Mars/Base is not a known time zone"),
-    (s3(Prefix="!{timestamp:yyyy}"), "ErrorOutputPrefix is needed"),
+    (s3(Prefix="!{timestamp:yyyy}"), "ErrorOutputPrefix cannot be null or empty when Prefix contains expressions"),
     (s3(Prefix="!{time:yyyy}", ErrorOutputPrefix="e"), "Invalid prefix expression namespace 'time'"),
     (s3(Prefix="!{timestamp:yyyyb}", ErrorOutputPrefix="e"), "Unknown pattern letter: b"),
     (s3(Prefix="!{timestamp:'open}", ErrorOutputPrefix="e"), "incomplete string literal"),
@@ -253,7 +262,23 @@ BAD_DESTINATIONS: list[tuple[dict[str, Any], str]] = [
     (s3(**processing(function("f"), function("f"))), "Cannot have more than 1 Lambda processor"),
     (s3(**processing()), "A maximum of 5 and a minimum of 1 processor needs to be supplied"),
     (s3(**processing(query("{}"))), "needs Dynamic Partitioning to be enabled"),
-    (s3(**processing({"Type": "Decompression", "Parameters": []})), "Processor Decompression is not supported"),
+    (
+        s3(**processing({"Type": "Decompression", "Parameters": []})),
+        "Decompression needs the parameter CompressionFormat",
+    ),
+    (
+        s3(**processing(step("CloudWatchLogProcessing", DataMessageExtraction="true"))),
+        "needs the processor Decompression",
+    ),
+    (
+        s3(**processing(step("RecordDeAggregation", SubRecordType="XML"))),
+        "SubRecordType, one of JSON, DELIMITED, not XML",
+    ),
+    (s3(**processing(step("RecordDeAggregation", SubRecordType="DELIMITED"))), "needs the parameter Delimiter"),
+    (
+        s3(**processing(step("RecordDeAggregation", SubRecordType="DELIMITED", Delimiter="%"))),
+        "Delimiter % is not base64",
+    ),
 ]
 
 

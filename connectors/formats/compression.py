@@ -1,0 +1,118 @@
+"""Compressed files as Data Firehose writes them. What is written in blocks comes out as one file, the same for the same bytes.
+
+    GZIP           one gzip member, no name and no time in its header
+    ZIP            one deflated entry under a name of its own
+    Snappy         snappy-java's stream: 82 'SNAPPY' 00, int32 version 1, int32 compatible with 1, then for each 32 KiB
+                   int32 compressed length · raw snappy
+    HADOOP_SNAPPY  Hadoop's block stream: for each 256 KiB
+                   int32 raw length · int32 compressed length · raw snappy
+
+Integers are big-endian.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, Literal
+
+import pyarrow as pa
+
+Compression = Literal["UNCOMPRESSED", "GZIP", "ZIP", "Snappy", "HADOOP_SNAPPY"]
+"""As AWS spells them."""
+
+LEVEL = 1
+"""Delivery is bound by the compressor: level 1 of deflate is three times as fast as 6 for files a tenth larger."""
+
+XERIAL_BLOCK = 32 << 10
+HADOOP_BLOCK = 256 << 10
+
+_XERIAL_HEADER = b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1)
+_LENGTH = struct.Struct(">i")
+_LENGTHS = struct.Struct(">ii")
+Block = bytes | memoryview
+
+EXTENSIONS: dict[Compression, str] = {
+    "UNCOMPRESSED": "",
+    "GZIP": ".gz",
+    "ZIP": ".zip",
+    "Snappy": ".snappy",
+    "HADOOP_SNAPPY": ".snappy",
+}
+ENCODINGS: dict[Compression, str] = {
+    "GZIP": "gzip",
+    "ZIP": "zip",
+    "Snappy": "snappy-java",
+    "HADOOP_SNAPPY": "hadoop-snappy",
+}
+"""The Content-Encoding that AWS gives the objects."""
+
+
+def write_blocks(file: BinaryIO, blocks: Iterable[Block], compression: Compression, entry: str = "data") -> None:
+    """Writes all of `blocks`, compressed. `entry` names what is in a ZIP."""
+    _WRITERS[compression](file, blocks, entry)
+
+
+def _plain(file: BinaryIO, blocks: Iterable[Block], _entry: str) -> None:
+    for block in blocks:
+        file.write(block)
+
+
+def _gzip(file: BinaryIO, blocks: Iterable[Block], _entry: str) -> None:
+    compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    for block in blocks:
+        file.write(compressor.compress(block))
+    file.write(compressor.flush())
+
+
+def _zip(file: BinaryIO, blocks: Iterable[Block], entry: str) -> None:
+    # An entry that is given by its name alone has the first time that ZIP knows: the same records give the same bytes.
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive,
+        archive.open(entry, "w", force_zip64=True) as written,
+    ):
+        for block in blocks:
+            written.write(block)
+
+
+def _xerial(file: BinaryIO, blocks: Iterable[Block], _entry: str) -> None:
+    compress = pa.Codec("snappy").compress
+    file.write(_XERIAL_HEADER)
+    for part in _cut(blocks, XERIAL_BLOCK):
+        packed = compress(part, asbytes=True)
+        file.write(_LENGTH.pack(len(packed)) + packed)
+
+
+def _hadoop(file: BinaryIO, blocks: Iterable[Block], _entry: str) -> None:
+    compress = pa.Codec("snappy").compress
+    for part in _cut(blocks, HADOOP_BLOCK):
+        packed = compress(part, asbytes=True)
+        file.write(_LENGTHS.pack(len(part), len(packed)) + packed)
+
+
+def _cut(blocks: Iterable[Block], size: int) -> Iterator[bytes]:
+    """The same bytes in parts of `size`, the last one shorter."""
+    rest = io.BytesIO()
+    for block in blocks:
+        rest.write(block)
+        if rest.tell() >= size:
+            whole = rest.getvalue()
+            end = len(whole) - len(whole) % size
+            for at in range(0, end, size):
+                yield whole[at : at + size]
+            rest = io.BytesIO()
+            rest.write(whole[end:])
+    if rest.tell():
+        yield rest.getvalue()
+
+
+_WRITERS: dict[str, Callable[[BinaryIO, Iterable[Block], str], None]] = {
+    "UNCOMPRESSED": _plain,
+    "GZIP": _gzip,
+    "ZIP": _zip,
+    "Snappy": _xerial,
+    "HADOOP_SNAPPY": _hadoop,
+}
