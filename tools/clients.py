@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".clients"
 SOURCES = ROOT / "tests" / "clients"
-NODE, LIFION, GO, KCL2, KPL = (SOURCES / name for name in ("node", "lifion", "go", "kcl2", "kpl"))
+NODE, LIFION, GO, RUST, KCL2, KPL = (SOURCES / name for name in ("node", "lifion", "go", "rust", "kcl2", "kpl"))
 KAFKA = ROOT / "tests" / "kafka"
 
 KCL = "kclpy-ext==3.1.3.post4"
@@ -60,6 +60,13 @@ def install_go(folder: Path) -> None:
     run("go", "build", "-o", str(folder / "client"), ".", cwd=GO)
 
 
+def install_rust(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER) as target:  # hundreds of MB, of which one file is wanted
+        run("cargo", "build", "--quiet", "--locked", "--target-dir", target, cwd=RUST)
+        shutil.copy(Path(target) / "debug" / "client", folder)
+
+
 def install_current(folder: Path) -> None:
     _venv(folder, *CURRENT)
 
@@ -79,6 +86,7 @@ CLIENTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], tuple[str | Pa
     "node": (install_node, ("node", "npm"), (NODE / "package-lock.json",)),
     "lifion": (install_lifion, ("node", "npm"), (LIFION / "package-lock.json",)),
     "go": (install_go, ("go",), (GO / "go.sum", GO / "main.go")),
+    "rust": (install_rust, ("cargo", "cc"), (RUST / "Cargo.lock", RUST / "Cargo.toml", RUST / "src" / "main.rs")),
     "current": (install_current, (), (" ".join(CURRENT),)),
     "aio": (install_aio, (), (" ".join(AIO),)),
     "kafka": (install_kafka, ("java", "javac", "mvn"), (KAFKA / "pom.xml",)),
