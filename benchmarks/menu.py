@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from benchmarks import backlog, bulk, demo, fanout, latency, mixed, puts, queues, reads, scale, signatures
 from benchmarks.harness import Benchmark
+from benchmarks.nexmark import bench as nexmark
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
-    for room in (puts, reads, bulk, latency, mixed, fanout, queues, signatures, scale, backlog, demo)
+    for room in (puts, reads, bulk, latency, mixed, fanout, queues, signatures, scale, backlog, nexmark, demo)
     for benchmark in room.BENCHMARKS
 }
