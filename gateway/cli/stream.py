@@ -1,4 +1,4 @@
-"""``headrace stream``: make, list, describe and delete streams; `transfer` adds export and replay, `groups` the consumer groups."""
+"""``headrace stream``: make, list, describe and delete streams; `transfer` adds export and replay, `mirror` and `groups` what their names say."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gateway.cli import output
 from gateway.cli.connection import Target, connected, find_stream
 from gateway.cli.failure import Failure
 from gateway.cli.groups import groups
+from gateway.cli.mirror import mirror
 from gateway.cli.running import run
 from gateway.cli.transfer import export, replay
 from gateway.cli.verify import verify
@@ -142,6 +143,7 @@ def delete(target: Target, name: str, yes: bool) -> None:
 
 stream.add_command(export)
 stream.add_command(replay)
+stream.add_command(mirror)
 stream.add_command(groups)
 stream.add_command(verify)
 
