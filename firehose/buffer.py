@@ -33,7 +33,7 @@ class Piece:
     """Records of one shard that go into one partition.
 
     offsets    int64 array, as many as records
-    payload    a binary Arrow array, or a record batch where rows are written; None for `DROPPED`
+    payload    a binary Arrow array, or a record batch where rows are written or requests are made; None for `DROPPED`
     size       bytes of the records
     oldest_ms  arrival of the oldest
     subs       int32: place of each in its source record, and in `counts` how many there are in that; None where none of
@@ -53,6 +53,20 @@ class Piece:
     def weight(self) -> int:
         """Bytes that it takes in memory: its records and what is known about each."""
         return self.size + OVERHEAD_SIZE * len(self.offsets)
+
+    def slice(self, first: int, count: int) -> Piece:
+        """Records [first, first + count); the size is their share of the whole."""
+        span = slice(first, first + count)
+        return Piece(
+            self.partition,
+            self.shard,
+            self.offsets[span],
+            self.payload.slice(first, count),
+            self.size * count // len(self.offsets),
+            self.oldest_ms,
+            None if self.subs is None else self.subs[span],
+            None if self.counts is None else self.counts[span],
+        )
 
 
 @dataclass(slots=True, eq=False)

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from firehose.conversion import Conversion, complete_conversion
+from firehose.events import HTTP_ENDPOINT
+from firehose.http import HttpDestination, complete_http
 from firehose.names import time_zone
 from firehose.outputs import (
     INTERVAL_S,
+    MIB,
     SIZE_MBS,
     Compat,
     Output,
@@ -57,6 +60,7 @@ class Destination:
     """What one lane does with its records, and where they go."""
 
     output: Output
+    endpoint: HttpDestination | None = None
     splitting: Splitting = AS_THEY_ARE
     delimiter: bytes = b""
     function: FunctionCall | None = None
@@ -65,15 +69,28 @@ class Destination:
     conversion: Conversion | None = None
 
     @staticmethod
-    def of(configuration: Mapping[str, Any]) -> Destination:
+    def of(kind: str, configuration: Mapping[str, Any]) -> Destination:
         """From a configuration that `complete` answered."""
         processors = enabled_processors(configuration)
+        if kind == HTTP_ENDPOINT:
+            hints = configuration["BufferingHints"]
+            return Destination(
+                output=replace(
+                    Output.of(configuration["S3Configuration"]),
+                    size_max=hints["SizeInMBs"] * MIB,
+                    interval_ms=hints["IntervalInSeconds"] * 1000,
+                ),
+                endpoint=HttpDestination.of(configuration),
+                splitting=Splitting.of(processors),
+                delimiter=_delimiter(processors),
+                function=_function(processors),
+            )
         conversion = Conversion.of(configuration)
         return Destination(
             output=Output.of(configuration, None if conversion is None else conversion.extension),
             splitting=Splitting.of(processors),
-            delimiter=b"\n" if "AppendDelimiterToRecord" in processors else b"",
-            function=function_call(processors["Lambda"]) if "Lambda" in processors else None,
+            delimiter=_delimiter(processors),
+            function=_function(processors),
             query=processors.get("MetadataExtraction", {}).get("MetadataExtractionQuery"),
             partitioned=bool(configuration.get("DynamicPartitioningConfiguration", {}).get("Enabled", False)),
             conversion=conversion,
@@ -84,15 +101,29 @@ class Destination:
         """Where the original records go, if a copy is kept."""
         if not keeps_originals(configuration):
             return None
-        return Destination(Output.of(configuration["S3BackupConfiguration"]))
+        member = "S3BackupConfiguration" if "S3BackupConfiguration" in configuration else "S3Configuration"
+        return Destination(Output.of(configuration[member]))
+
+
+def _delimiter(processors: Mapping[str, Any]) -> bytes:
+    return b"\n" if "AppendDelimiterToRecord" in processors else b""
+
+
+def _function(processors: Mapping[str, Mapping[str, str]]) -> FunctionCall | None:
+    return function_call(processors["Lambda"]) if "Lambda" in processors else None
 
 
 def keeps_originals(configuration: Mapping[str, Any]) -> bool:
-    return bool(configuration.get("S3BackupMode") == "Enabled")
+    return configuration.get("S3BackupMode") in ("Enabled", "AllData")
 
 
-def complete(configuration: dict[str, Any], compat: Compat) -> dict[str, Any]:
-    """The configuration with AWS's defaults. Raises `InvalidArgument` in AWS's words, or saying what is not built."""
+def complete(kind: str, configuration: dict[str, Any], compat: Compat) -> dict[str, Any]:
+    """The configuration of a destination of this type with AWS's defaults. Raises `RequestError` in AWS's words, or
+    saying what is not built."""
+    return complete_http(configuration, compat) if kind == HTTP_ENDPOINT else _complete_s3(configuration, compat)
+
+
+def _complete_s3(configuration: dict[str, Any], compat: Compat) -> dict[str, Any]:
     done = copy.deepcopy(configuration)
     complete_output(done)
     if done.setdefault("S3BackupMode", "Disabled") == "Enabled" and "S3BackupConfiguration" not in done:

@@ -8,7 +8,17 @@ from firehose.catalog import Catalog
 from firehose.configuration import complete, keeps_originals, plain
 from firehose.context import DIRECT_PUT, KINESIS, Context
 from firehose.encryption import key_of
-from firehose.events import BackedUp, Created, Deleted, Deleting, Encryption, Event, SourceSpec
+from firehose.events import (
+    EXTENDED_S3,
+    HTTP_ENDPOINT,
+    BackedUp,
+    Created,
+    Deleted,
+    Deleting,
+    Encryption,
+    Event,
+    SourceSpec,
+)
 from firehose.resources import check_resources
 from firehose.stream import DeliveryStream
 from firehose.tags import given_tags
@@ -19,13 +29,17 @@ from streams.sdk.client import LATEST
 DELIVERY_STREAMS_MAX = 5_000
 """Delivery streams of one account and region: AWS's quota."""
 
+_DESTINATIONS = {
+    "s3_destination_configuration": EXTENDED_S3,
+    "extended_s3_destination_configuration": EXTENDED_S3,
+    "http_endpoint_destination_configuration": HTTP_ENDPOINT,
+}
 _UNBUILT_DESTINATIONS = {
     "redshift_destination_configuration": "Redshift",
     "elasticsearch_destination_configuration": "Elasticsearch",
     "amazonopensearchservice_destination_configuration": "AmazonOpenSearchService",
     "amazon_open_search_serverless_destination_configuration": "AmazonOpenSearchServerless",
     "splunk_destination_configuration": "Splunk",
-    "http_endpoint_destination_configuration": "HttpEndpoint",
     "snowflake_destination_configuration": "Snowflake",
     "iceberg_destination_configuration": "Iceberg",
 }
@@ -33,13 +47,14 @@ _UNBUILT_SOURCES = {"msk_source_configuration": "MSK", "database_source_configur
 
 
 async def create_delivery_stream(context: Context, request: Any, scope: Scope) -> Any:
-    name, kind = request.delivery_stream_name, request.delivery_stream_type or DIRECT_PUT
-    destination = complete(_destination(request), context.settings.firehose_compat)
-    _check_source(request, kind)
-    columns = check_resources(context, scope, destination)
+    name, source_type = request.delivery_stream_name, request.delivery_stream_type or DIRECT_PUT
+    kind, given = _destination(request)
+    destination = complete(kind, given, context.settings.firehose_compat)
+    _check_source(request, source_type)
+    columns = check_resources(context, scope, kind, destination)
     if context.book.catalog.get(scope, name) is not None:
         raise _exists(scope, name)
-    source, positions = await _source(context, request, scope, kind)
+    source, positions = await _source(context, request, scope, source_type)
     tags = given_tags(request.tags or ())
     asked = request.delivery_stream_encryption_configuration_input
     key = None if asked is None else key_of(asked)
@@ -58,7 +73,8 @@ async def create_delivery_stream(context: Context, request: Any, scope: Scope) -
             region=scope.region,
             name=name,
             at_ms=now_ms,
-            type=kind,
+            type=source_type,
+            kind=kind,
             source=source,
             positions=positions,
             destination=destination,
@@ -101,17 +117,16 @@ def _exists(scope: Scope, name: str) -> ResourceInUse:
     return ResourceInUse(f"Firehose {name} under accountId {scope.account} already exists")
 
 
-def _destination(request: Any) -> dict[str, Any]:
-    """The one destination, as an extended S3 configuration."""
-    plain_s3, extended = request.s3_destination_configuration, request.extended_s3_destination_configuration
+def _destination(request: Any) -> tuple[str, dict[str, Any]]:
+    """The one destination: its type, and its configuration. A plain S3 one is an extended one without extensions."""
     others = [label for member, label in _UNBUILT_DESTINATIONS.items() if getattr(request, member) is not None]
-    given = [one for one in (plain_s3, extended) if one is not None]
+    given = [(kind, one) for member, kind in _DESTINATIONS.items() if (one := getattr(request, member)) is not None]
     if len(given) + len(others) != 1:
         raise InvalidArgument("Exactly one destination configuration is supported for a Firehose")
     if others:
         raise InvalidArgument(f"Destination {others[0]} is not supported by this server yet.")
-    configuration: dict[str, Any] = plain(given[0])
-    return configuration
+    ((kind, one),) = given
+    return kind, plain(one)
 
 
 def _check_source(request: Any, kind: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from firehose.context import DESTINATION_ID, DIRECT_PUT, KINESIS, Context
+from firehose.events import HTTP_ENDPOINT
+from firehose.http import describe_http
 from firehose.stream import DeliveryStream
 from streams.core.scope import Scope
 
@@ -71,6 +73,11 @@ def _description(context: Context, stream: DeliveryStream, after: str) -> dict[s
 
 def _destination(stream: DeliveryStream) -> dict[str, Any]:
     configuration = stream.created.destination
+    if stream.created.kind == HTTP_ENDPOINT:
+        return {
+            "DestinationId": DESTINATION_ID,
+            "HttpEndpointDestinationDescription": describe_http(configuration),
+        }
     extended = {_DESCRIBED.get(member, member): value for member, value in configuration.items()}
     return {
         "DestinationId": DESTINATION_ID,

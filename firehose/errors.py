@@ -69,6 +69,13 @@ class _FailedConversion(_Line, kw_only=True):
     table: CatalogTable = msgspec.field(name="dataCatalogTable")
 
 
+class _FailedRequest(_Line, kw_only=True):
+    code: str = msgspec.field(name="errorCode")
+    message: str = msgspec.field(name="errorMessage")
+    sub_sequence_number: int = msgspec.field(name="subsequenceNumber")
+    id: str = msgspec.field(name="dataId")
+
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -100,5 +107,20 @@ def conversion_line(
         sequence_number=sequence_number,
         sub_sequence_number=sub,
         table=table,
+    )
+    return _encode(line) + b"\n"
+
+
+def endpoint_line(code: str, message: str, attempts: int, now_ms: int, id: str, arrival_ms: int, raw: bytes) -> bytes:
+    """Of a record that an HTTP endpoint did not take; `id` is its sequence number, a dot, and its place in its record."""
+    line = _FailedRequest(
+        attempts_made=attempts,
+        arrival_ms=arrival_ms,
+        ended_ms=now_ms,
+        raw=raw,
+        code=code,
+        message=shortened(message),
+        sub_sequence_number=int(id.rpartition(".")[2]),
+        id=id,
     )
     return _encode(line) + b"\n"

@@ -7,7 +7,8 @@
     BackedUp     from where it has come to, a copy of the original records is kept
     Deleting     it takes no more records and delivers nothing more
     Deleted      it is gone
-    Planned      these objects, staged on disk byte for byte, cover these offsets
+    Planned      these objects, staged on disk byte for byte, cover these offsets; again under the same id where a request
+                 was given up, and its records go to the error output instead
     Delivered    the objects of a plan are in the store: their offsets are settled; those of objects whose staged bytes
                  were lost before they appeared are read again
     Lost         the source's retention ended before these offsets were read
@@ -34,7 +35,8 @@ EXTENDED_S3, HTTP_ENDPOINT = "ExtendedS3", "HttpEndpoint"
 
 class StagedObject(msgspec.Struct, frozen=True):
     """One object of a plan: where it goes, the staged file that holds its bytes, and the records that are in it.
-    `encoding` is its Content-Encoding, where it has one."""
+    `encoding` is its Content-Encoding, where it has one. A `request` goes to the stream's HTTP endpoint instead: its key is
+    the request's id."""
 
     bucket: str
     key: str
@@ -43,6 +45,7 @@ class StagedObject(msgspec.Struct, frozen=True):
     records: int
     coverage: tuple[Coverage, ...]
     encoding: str | None = None
+    request: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from connectors.formats.json import decode_json
 from connectors.formats.schema import Column
+from firehose import requests
 from firehose.buffer import DROPPED, Partition, Piece
 from firehose.configuration import Destination
 from firehose.errors import CONVERSION, PROCESSING, CatalogTable, Fault, conversion_line, processing_line
@@ -148,6 +149,8 @@ class Pipeline:
             if rows_of is None:
                 payload = work.data if len(chosen) == len(work.data) else work.data.take(pa.array(chosen))
                 size = int(_sizes(payload).sum())
+                if self._destination.endpoint is not None:
+                    payload = _addressed(shard, batch, cut, work.index[chosen], payload)
             else:
                 rows, place = rows_of
                 chosen = chosen[place[chosen] >= 0]
@@ -239,6 +242,17 @@ class _Cutter:
             return Piece(partition, self._shard.id, batch.offsets[index], payload, size, oldest_ms)
         places = batch.subs[index], batch.counts[index]
         return Piece(partition, self._shard.id, batch.offsets[index], payload, size, oldest_ms, *places)
+
+
+def _addressed(shard: Shard, batch: Split, cut: _Cutter, index: np.ndarray, data: pa.Array) -> pa.RecordBatch:
+    """Records with what an endpoint's error output tells about each."""
+    arrivals, offsets = cut.arrivals[index], batch.offsets[index]
+    subs = np.zeros(len(index), np.int32) if batch.subs is None else batch.subs[index]
+    ids = [
+        f"{sequence.of_record(shard.created_ms, shard.index, offset, arrival)}.{sub}"
+        for offset, arrival, sub in zip(offsets.tolist(), arrivals.tolist(), subs.tolist(), strict=True)
+    ]
+    return pa.RecordBatch.from_arrays([data, pa.array(arrivals), pa.array(ids, pa.string())], schema=requests.SCHEMA)
 
 
 def _sizes(data: pa.Array) -> np.ndarray:

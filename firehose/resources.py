@@ -14,9 +14,11 @@ from streams.core.errors import InvalidArgument
 from streams.core.scope import Scope
 
 
-def check_resources(context: Context, scope: Scope, configuration: Mapping[str, Any]) -> tuple[ColumnSpec, ...]:
+def check_resources(
+    context: Context, scope: Scope, kind: str, configuration: Mapping[str, Any]
+) -> tuple[ColumnSpec, ...]:
     """The schema's columns where rows are written. Raises `InvalidArgument` for what delivery could not use."""
-    destination = Destination.of(configuration)
+    destination = Destination.of(kind, configuration)
     if destination.function is not None and destination.function.name not in context.settings.functions:
         raise InvalidArgument(
             f"Function {destination.function.name} is not configured: name it in the setting 'functions'."

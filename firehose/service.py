@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from connectors.files import Store, open_store
 from connectors.functions.pool import FunctionPool, Functions
 from connectors.functions.query import REFERENCE
+from connectors.http_endpoint import new_session, post
 from firehose import delivery_streams, descriptions, encryption, records, tags, updates
 from firehose.book import Book
 from firehose.configuration import Destination, keeps_originals
@@ -23,9 +27,11 @@ from firehose.glue import Glue
 from firehose.memory import Memory
 from firehose.outputs import MIB
 from firehose.pipeline import Pipeline
+from firehose.posting import Poster
 from firehose.query import TIMEOUT_S, Query
 from firehose.schemas import columns_of
 from firehose.source import Source
+from firehose.staging import Staging
 from firehose.stream import DeliveryStream, Lane
 from firehose.transform import Transform
 from streams.control.journal import Journal
@@ -72,6 +78,7 @@ class Firehose:
         settings: Settings | None = None,
         clock: Clock | None = None,
         stores: Callable[[str], Store] = open_store,
+        randomness: random.Random | None = None,
     ) -> None:
         self._settings = settings or Settings()
         self._clock = clock or SystemClock()
@@ -80,6 +87,8 @@ class Firehose:
         self._store = cache(stores)
         self._functions = Functions(self._settings.functions, timeout_s=self._settings.function_timeout_s)
         self._queries = FunctionPool("MetadataExtraction", REFERENCE, timeout_s=TIMEOUT_S)
+        self._session: aiohttp.ClientSession | None = None
+        self._random = randomness or random.Random()
         self._memory = Memory(self._settings.firehose_memory_max)
         self._drivers: dict[tuple[int, str], Driver] = {}
         self._changing = asyncio.Lock()
@@ -105,6 +114,8 @@ class Firehose:
         await asyncio.gather(*(driver.stop(drain_s) for driver in drivers.values()))
         await self._functions.close()
         await self._queries.close()
+        if self._session is not None:
+            await self._session.close()
         await self._book.quiet()
 
     async def call(self, operation: str, request: Any, scope: Scope) -> Any:
@@ -145,12 +156,12 @@ class Firehose:
         )
         delivery = Delivery(
             lane,
-            destination,
             self._open_store,
-            self._staging(lane.stream) / lane.id,
+            Staging(self._staging(lane.stream) / lane.id, lane, destination, self._clock),
             self._book,
             self._clock,
             settings.firehose_retry_s,
+            self._poster(lane, destination),
         )
         return Driver(
             lane,
@@ -163,6 +174,18 @@ class Firehose:
             self._clock,
             settings.firehose_retry_s,
         )
+
+    def _poster(self, lane: Lane, destination: Destination) -> Poster | None:
+        if destination.endpoint is None:
+            return None
+        endpoint = destination.endpoint.endpoint(lane.arn)
+
+        async def send(request_id: str, body: bytes) -> None:
+            if self._session is None:
+                self._session = new_session()
+            await post(self._session, endpoint, request_id, body)
+
+        return Poster(send, destination.endpoint.budget_s, self._clock, self._random, lane.title)
 
     async def _stop(self, stream: DeliveryStream) -> None:
         async with self._changing:
@@ -194,7 +217,7 @@ class Firehose:
 def _destination(lane: Lane) -> Destination:
     configuration = lane.stream.created.destination
     if lane.id == MAIN:
-        return Destination.of(configuration)
+        return Destination.of(lane.stream.created.kind, configuration)
     backup = Destination.of_backup(configuration)
     assert backup is not None, "a lane of originals runs only where they are kept"
     return backup

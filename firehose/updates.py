@@ -13,43 +13,59 @@ from typing import Any
 from firehose.catalog import Catalog
 from firehose.configuration import Destination, complete, keeps_originals, plain
 from firehose.context import DESTINATION_ID, Context
-from firehose.events import BACKUP, EXTENDED_S3, BackedUp, Event, Updated
+from firehose.events import EXTENDED_S3, HTTP_ENDPOINT, BackedUp, Event, Updated
+from firehose.http import merge_http
 from firehose.resources import check_resources
 from firehose.stream import DeliveryStream
 from streams.core.errors import ConcurrentModification, InvalidArgument
 from streams.core.scope import Scope
 
 _UPDATES = {
-    "s3_destination_update": "S3",
+    "s3_destination_update": EXTENDED_S3,
     "extended_s3_destination_update": EXTENDED_S3,
+    "http_endpoint_destination_update": HTTP_ENDPOINT,
+}
+_UNBUILT_UPDATES = {
     "redshift_destination_update": "Redshift",
     "elasticsearch_destination_update": "Elasticsearch",
     "amazonopensearchservice_destination_update": "AmazonOpenSearchService",
     "amazon_open_search_serverless_destination_update": "AmazonOpenSearchServerless",
     "splunk_destination_update": "Splunk",
-    "http_endpoint_destination_update": "HttpEndpoint",
     "snowflake_destination_update": "Snowflake",
     "iceberg_destination_update": "Iceberg",
 }
+_REQUIRED = {
+    EXTENDED_S3: ("RoleARN", "BucketARN"),
+    HTTP_ENDPOINT: ("EndpointConfiguration", "S3Configuration"),
+}
+"""What a destination cannot do without, so an update to its type neither."""
+
+_RENAMED = {"S3BackupUpdate": "S3BackupConfiguration", "S3Update": "S3Configuration"}
+"""Members that an update calls by another name than a create."""
 
 
 async def update_destination(context: Context, request: Any, scope: Scope) -> Any:
     stream = context.active(scope, request.delivery_stream_name)
     _check_addressed(stream, request)
-    update = _update(request)
+    kind, update = _update(request)
 
     def decide(_catalog: Catalog, now_ms: int) -> tuple[None, list[Event]]:
         now = context.active(scope, stream.name)
         _check_addressed(now, request)
-        event = _decided(context, scope, now, update, now_ms)
+        event = _decided(context, scope, now, kind, update, now_ms)
         if event is None:
             return None, []
-        begins = keeps_originals(event.destination) and BACKUP not in now.lanes
+        begins = keeps_originals(event.destination) and not keeps_originals(now.created.destination)
         return None, [event, BackedUp(now.number)] if begins else [event]
 
-    if _decided(context, scope, stream, update, 0) is not None:
+    if _decided(context, scope, stream, kind, update, 0) is not None:
         await context.restarted(stream, lambda: context.book.execute(decide))
     return {}
+
+
+ONLY_AT_CREATION = (
+    "Dynamic Partitioning can only be enabled when the Firehose is created, and cannot be disabled afterwards."
+)
 
 
 def merged(current: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,9 +96,7 @@ def merged(current: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, A
 def _partitioning(current: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
     after = {**current, **update}
     if bool(after["Enabled"]) != bool(current["Enabled"]):
-        raise InvalidArgument(
-            "Dynamic Partitioning can only be enabled when the Firehose is created, and cannot be disabled afterwards."
-        )
+        raise InvalidArgument(ONLY_AT_CREATION)
     return after
 
 
@@ -97,27 +111,46 @@ def _check_addressed(stream: DeliveryStream, request: Any) -> None:
         raise InvalidArgument(f"Destination Id {request.destination_id} not found")
 
 
-def _update(request: Any) -> dict[str, Any]:
-    given = {label: update for member, label in _UPDATES.items() if (update := getattr(request, member)) is not None}
-    if not given:
+def _update(request: Any) -> tuple[str, dict[str, Any]]:
+    """The type of destination that is updated to, and the members of the update."""
+    others = [label for member, label in _UNBUILT_UPDATES.items() if getattr(request, member) is not None]
+    given = [(kind, one) for member, kind in _UPDATES.items() if (one := getattr(request, member)) is not None]
+    if not given and not others:
         raise InvalidArgument("At least one destination or source configuration update must be provided")
-    if len(given) > 1:
+    if len(given) + len(others) > 1:
         raise InvalidArgument("Exactly one destination configuration is supported for a Firehose")
-    ((label, update),) = given.items()
-    if label not in ("S3", EXTENDED_S3):
-        raise InvalidArgument(f"Destination {label} is not supported by this server yet.")
-    members: dict[str, Any] = plain(update)
-    return members
+    if others:
+        raise InvalidArgument(f"Destination {others[0]} is not supported by this server yet.")
+    ((kind, one),) = given
+    return kind, plain(one)
 
 
 def _decided(
-    context: Context, scope: Scope, stream: DeliveryStream, update: Mapping[str, Any], now_ms: int
+    context: Context, scope: Scope, stream: DeliveryStream, kind: str, update: Mapping[str, Any], now_ms: int
 ) -> Updated | None:
     """None where the update changes nothing."""
-    current = stream.created.destination
-    after = complete(merged(current, update), context.settings.firehose_compat)
-    if after == current:
+    before, current = stream.created.kind, stream.created.destination
+    if kind != before:
+        after = _anew(kind, update)
+    else:
+        after = merge_http(current, update) if kind == HTTP_ENDPOINT else merged(current, update)
+    after = complete(kind, after, context.settings.firehose_compat)
+    if kind == before and after == current:
         return None
-    columns = check_resources(context, scope, after)
-    resplit = Destination.of(current).splitting != Destination.of(after).splitting
-    return Updated(stream.number, now_ms, EXTENDED_S3, after, columns, resplit)
+    columns = check_resources(context, scope, kind, after)
+    resplit = Destination.of(before, current).splitting != Destination.of(kind, after).splitting
+    return Updated(stream.number, now_ms, kind, after, columns, resplit)
+
+
+def _anew(kind: str, update: Mapping[str, Any]) -> dict[str, Any]:
+    """A destination of another type than before: nothing is merged. Raises `InvalidArgument`."""
+    after = {_RENAMED.get(member, member): value for member, value in update.items()}
+    buckets = [after, *(after[member] for member in _RENAMED.values() if member in after)]
+    required = [(after, member) for member in _REQUIRED[kind]]
+    required += [(bucket, member) for bucket in buckets[1:] for member in _REQUIRED[EXTENDED_S3]]
+    for given, member in required:
+        if member not in given:
+            raise InvalidArgument(f"{member} is required when the type of the destination changes.")
+    if after.get("DynamicPartitioningConfiguration", {}).get("Enabled", False):
+        raise InvalidArgument(ONLY_AT_CREATION)
+    return after

@@ -15,6 +15,11 @@ from typing import Any, Literal
 
 from botocore.loaders import Loader
 
+RELAXED: dict[str, str] = {
+    "HttpEndpointUrl": "https?://.*",  # Firehose: plain HTTP is for the service to refuse, which knows where it runs
+}
+"""Shapes whose pattern is wider here than AWS's."""
+
 Kind = Literal[
     "structure", "list", "map", "string", "blob", "boolean", "integer", "long", "float", "double", "timestamp"
 ]
@@ -119,7 +124,7 @@ class _Shapes:
             required=tuple(raw.get("required", ())),
             min=raw.get("min"),
             max=raw.get("max"),
-            pattern=raw.get("pattern"),
+            pattern=RELAXED.get(name, raw.get("pattern")),
             enum=tuple(raw.get("enum", ())),
             eventstream=raw.get("eventstream", False),
             sensitive=raw.get("sensitive", False),

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from connectors.files import open_store
-from firehose.delivery import Delivery
 from firehose.driver import Driver
+from firehose.staging import Staging
 from tests.firehose.harness import NEWLINES, House, function, processing
 
 SHARDS = 2
@@ -77,15 +77,15 @@ class CrashingStore:
 @pytest.fixture
 def crasher(monkeypatch: pytest.MonkeyPatch) -> Crasher:
     crasher = Crasher()
-    stage = Delivery._stage
+    stage = Staging.stage
 
-    def crashing(self: Delivery, chunks: Any) -> Any:
+    def crashing(self: Staging, chunks: Any) -> Any:
         crasher.step()
         plan = stage(self, chunks)
         crasher.step()
         return plan
 
-    monkeypatch.setattr(Delivery, "_stage", crashing)
+    monkeypatch.setattr(Staging, "stage", crashing)
     return crasher
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import fsspec
 
 from connectors.files import open_store
-from firehose.delivery import Delivery
 from firehose.memory import Memory
+from firehose.staging import Staging
 from streams.core.errors import InternalFailure, LogFull
 from streams.core.records import Records
 from tests.firehose.harness import NEWLINES, House, processing
@@ -100,17 +100,17 @@ async def test_one_store_that_is_away_does_not_stop_another(tmp_path: Path) -> N
 
 async def test_a_full_disk_while_staging_and_planning(tmp_path: Path, monkeypatch: Any) -> None:
     house = House(tmp_path)
-    stage = Delivery._stage
+    stage = Staging.stage
     failures = 3
 
-    def failing(self: Delivery, chunks: Any) -> Any:
+    def failing(self: Staging, chunks: Any) -> Any:
         nonlocal failures
         if failures:
             failures -= 1
             raise OSError(28, "No space left on device")
         return stage(self, chunks)
 
-    monkeypatch.setattr(Delivery, "_stage", failing)
+    monkeypatch.setattr(Staging, "stage", failing)
     async with house:
         await house.create(**processing(NEWLINES))
         journal = house.firehose._book._journal

@@ -1,0 +1,150 @@
+"""HTTP endpoints that take deliveries: Data Firehose's HTTP endpoint delivery protocol, version 1.0.
+
+POST      X-Amz-Firehose-Protocol-Version: 1.0, -Request-Id, -Source-Arn, -Access-Key (where there is one),
+          -Common-Attributes: {"commonAttributes": {…}} (where there are some); Content-Encoding: gzip if asked for
+          {"requestId": …, "timestamp": ms, "records": [{"data": base64}, …]}, at most 10,000 records and 64 MiB
+taken     200, application/json, at most 1 MiB, not encoded: {"requestId": the same, "timestamp": number}
+not       anything else; 413 will never be taken, the rest may be later
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from streams.core.errors import HeadraceError
+
+RECORDS_MAX = 10_000
+BODY_SIZE_MAX = 64 << 20
+"""Limits of one request, the protocol's."""
+
+ANSWER_SIZE_MAX = 1 << 20
+TIMEOUT_S = 180.0
+"""How long an answer may take, the protocol's."""
+
+_SHOWN_MAX = 1_024
+"""Characters of an answer that a message repeats."""
+_GZIP_LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """`source_arn` is the ARN of what delivers; `attributes` go along with every request."""
+
+    url: str
+    source_arn: str
+    access_key: str | None = None
+    attributes: Mapping[str, str] | None = None
+    gzip: bool = False
+
+
+class EndpointError(HeadraceError):
+    """A request that was not taken: AWS's code, and whether the same can never be taken."""
+
+    retry = True
+
+    def __init__(self, code: str, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.code = f"HttpEndpoint.{code}"
+        self.permanent = permanent
+
+
+class _Answer(msgspec.Struct):
+    request_id: str = msgspec.field(name="requestId")
+    timestamp: float
+    error: Any = msgspec.field(name="errorMessage", default=None)
+
+
+_answer = msgspec.json.Decoder(_Answer).decode
+
+
+def new_session() -> aiohttp.ClientSession:
+    """Connections that endpoints share. No redirects, no proxies, no cookies: requests go where they were told to. Trusts
+    what the system trusts, or SSL_CERT_FILE of the environment."""
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())
+    return aiohttp.ClientSession(connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
+
+
+async def post(session: aiohttp.ClientSession, endpoint: Endpoint, request_id: str, body: bytes) -> None:
+    """The endpoint has taken `body` when it returns. Raises `EndpointError`."""
+    headers = {
+        "Content-Type": "application/json",
+        "X-Amz-Firehose-Protocol-Version": "1.0",
+        "X-Amz-Firehose-Request-Id": request_id,
+        "X-Amz-Firehose-Source-Arn": endpoint.source_arn,
+    }
+    if endpoint.access_key:
+        headers["X-Amz-Firehose-Access-Key"] = endpoint.access_key
+    if endpoint.attributes:
+        attributes = {"commonAttributes": dict(endpoint.attributes)}
+        headers["X-Amz-Firehose-Common-Attributes"] = msgspec.json.encode(attributes).decode()
+    if endpoint.gzip:
+        headers["Content-Encoding"] = "gzip"
+        body = await asyncio.to_thread(_gzipped, body)
+    try:
+        async with (
+            asyncio.timeout(TIMEOUT_S),
+            session.post(endpoint.url, data=body, headers=headers, allow_redirects=False, timeout=_OURS) as response,
+        ):
+            answer = await _read(response)
+    except TimeoutError as error:
+        raise EndpointError("RequestTimeout", f"The endpoint did not answer within {TIMEOUT_S:g} seconds.") from error
+    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+        raise EndpointError("SSLHandshakeFailure", f"No TLS connection with the endpoint: {error}") from error
+    except aiohttp.ClientConnectorError as error:
+        raise EndpointError("ConnectionFailed", f"The endpoint cannot be reached: {error}") from error
+    except (aiohttp.ClientError, ConnectionError, ValueError) as error:
+        raise EndpointError("ConnectionReset", f"The connection with the endpoint broke: {error!r}") from error
+    _check(response, answer, request_id)
+
+
+_OURS = aiohttp.ClientTimeout(total=None)
+"""The time is bounded around the whole exchange."""
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    answer = bytearray()
+    async for part in response.content.iter_chunked(64 << 10):
+        answer += part
+        if len(answer) > ANSWER_SIZE_MAX:
+            raise EndpointError("ResponseTooLarge", f"The endpoint answered more than {ANSWER_SIZE_MAX} bytes.")
+    return bytes(answer)
+
+
+def _check(response: aiohttp.ClientResponse, answer: bytes, request_id: str) -> None:
+    shown = answer[:_SHOWN_MAX].decode(errors="replace")
+    if response.status != 200:
+        raise EndpointError(
+            "DestinationException",
+            f"Received the following response from the endpoint destination. {response.status} {shown}",
+            permanent=response.status == 413,
+        )
+
+    def invalid(why: str) -> EndpointError:
+        return EndpointError(
+            "InvalidResponseFromDestination",
+            f"The response received from the specified endpoint is invalid: {why}. {shown}",
+        )
+
+    if response.content_type != "application/json":
+        raise invalid(f"Content-Type is {response.content_type}, not application/json")
+    if "Content-Encoding" in response.headers:
+        raise invalid("it has a Content-Encoding")
+    try:
+        told = _answer(answer)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise invalid(str(error)) from error
+    if told.request_id != request_id:
+        raise invalid(f"requestId is {told.request_id}, not {request_id}")
+
+
+def _gzipped(body: bytes) -> bytes:
+    compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    return compressor.compress(body) + compressor.flush()

@@ -1,0 +1,146 @@
+"""Staging: every object is encoded and sealed into a file of its own, and synced, before anybody hears of it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from connectors.formats.compression import ENCODINGS
+from connectors.formats.lines import write_lines
+from connectors.formats.orc import OrcOptions, write_orc
+from connectors.formats.parquet import write_parquet
+from firehose import requests
+from firehose.buffer import DATA, DROPPED, Chunk, Partition, Piece
+from firehose.configuration import Destination
+from firehose.errors import ENDPOINT
+from firehose.events import Plan, StagedObject
+from firehose.ledger import Coverage
+from firehose.names import moment, object_id, object_suffix, random_string, random_strings
+from firehose.partitions import keys_of
+from firehose.stream import Lane
+from streams.core.clock import Clock
+
+
+class Staging:
+    """The folder of one lane. All methods block; only one `stage` runs at a time."""
+
+    def __init__(self, folder: Path, lane: Lane, destination: Destination, clock: Clock) -> None:
+        self.folder = folder
+        self._lane = lane
+        self._destination = destination
+        self._clock = clock
+
+    def path(self, one: StagedObject) -> Path:
+        return self.folder / one.staged
+
+    def stage(self, chunks: Sequence[Chunk]) -> Plan:
+        """What delivers `chunks`: everything it names is on disk."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        objects: list[StagedObject] = []
+        dropped: list[Coverage] = []
+        for chunk in chunks:
+            if chunk.partition.kind == DROPPED:
+                dropped += _coverage(chunk)
+            elif chunk.partition.kind == DATA and self._destination.endpoint is not None:
+                objects += [self._stage_request(part) for part in requests.cut(chunk)]
+            else:
+                objects.append(self._stage_object(chunk))
+        self._sync()
+        identity = object_id(self._lane, chunks[0], _coverage(chunks[0]))
+        return Plan(str(identity), tuple(objects), tuple(dropped), self._lane.stream.splits)
+
+    def stage_failure(self, one: StagedObject, lines: pa.Array, oldest_ms: int) -> StagedObject:
+        """The error output that takes the place of a request which was given up."""
+        identity, partition = uuid.UUID(one.key), Partition(ENDPOINT)
+        name, size = self._seal(identity, lambda file: write_lines(file, [lines]))
+        self._sync()
+        key = self._key(identity, partition, oldest_ms)
+        return StagedObject(self._destination.output.bucket, key, name, size, one.records, one.coverage)
+
+    def sweep(self) -> None:
+        """Removes staged files that no open plan refers to: their plan was never made, or is done."""
+        if not self.folder.is_dir():
+            return
+        wanted = {one.staged for plan in self._lane.plans.values() for one in plan.objects}
+        for path in self.folder.iterdir():
+            if path.name not in wanted:
+                path.unlink()
+
+    def _stage_object(self, chunk: Chunk) -> StagedObject:
+        output, coverage = self._destination.output, _coverage(chunk)
+        identity = object_id(self._lane, chunk, coverage)
+        name, size = self._seal(identity, lambda file: self._write(file, chunk, str(identity)))
+        encoding = ENCODINGS.get(output.compression) if chunk.partition.kind == DATA else None
+        key = self._key(identity, chunk.partition, chunk.oldest_ms)
+        return StagedObject(output.bucket, key, name, size, chunk.records, coverage, encoding)
+
+    def _stage_request(self, chunk: Chunk) -> StagedObject:
+        coverage = _coverage(chunk)
+        identity = object_id(self._lane, chunk, coverage)
+        request = requests.staged(str(identity), self._clock.now_ms(), chunk, self._destination.delimiter)
+        name, size = self._seal(identity, lambda file: file.write(requests.encode(request)))
+        return StagedObject("", str(identity), name, size, chunk.records, coverage, request=True)
+
+    def _key(self, identity: uuid.UUID, partition: Partition, oldest_ms: int) -> str:
+        output, data = self._destination.output, partition.kind == DATA
+        at = moment(oldest_ms, output.zone)
+        randomness = random_strings(identity)
+        prefix = output.prefix if data else output.error_prefix
+        key = prefix.evaluate(
+            at, lambda: random_string(randomness), keys_of(output.prefix.keys, partition), partition.kind
+        )
+        return key + object_suffix(self._lane, at, identity, output.extension if data else "")
+
+    def _seal(self, identity: uuid.UUID, write: Callable[[BinaryIO], object]) -> tuple[str, int]:
+        """Name and size of a file that is on disk."""
+        # A name of its own for each attempt: one that was cancelled may still be writing in its thread.
+        path = self.folder / f"{identity}.{uuid.uuid4().hex}"
+        with path.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+            return path.name, file.tell()
+
+    def _sync(self) -> None:
+        directory = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def _write(self, file: BinaryIO, chunk: Chunk, entry: str) -> None:
+        payloads = [piece.payload for piece in chunk.pieces]
+        destination = self._destination
+        if chunk.partition.kind != DATA:
+            write_lines(file, payloads)
+        elif destination.conversion is None:
+            compression = destination.output.compression
+            write_lines(file, payloads, delimiter=destination.delimiter, compression=compression, entry=entry)
+        elif isinstance(destination.conversion.format, OrcOptions):
+            write_orc(file, payloads, destination.conversion.format)
+        else:
+            write_parquet(file, payloads, destination.conversion.format)
+
+
+def _coverage(chunk: Chunk) -> tuple[Coverage, ...]:
+    by_shard: dict[str, list[Piece]] = defaultdict(list)
+    for piece in chunk.pieces:
+        by_shard[piece.shard].append(piece)
+    return tuple(_covered(shard, pieces) for shard, pieces in sorted(by_shard.items()))
+
+
+def _covered(shard: str, pieces: Sequence[Piece]) -> Coverage:
+    offsets = np.concatenate([piece.offsets for piece in pieces])
+    if all(piece.subs is None for piece in pieces):
+        return Coverage.of_offsets(shard, offsets)
+    alone = [(np.zeros(len(p.offsets), np.int32), np.ones(len(p.offsets), np.int32)) for p in pieces]
+    subs = np.concatenate([zero if p.subs is None else p.subs for p, (zero, _) in zip(pieces, alone, strict=True)])
+    counts = np.concatenate([one if p.counts is None else p.counts for p, (_, one) in zip(pieces, alone, strict=True)])
+    return Coverage.of_parts(shard, offsets, subs, counts)
