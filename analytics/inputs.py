@@ -149,21 +149,17 @@ class Decoder:
         return faults.rows(now_ms, [name] * count, [message] * count, times[mask].tolist(), records)
 
     def _hidden(self, rows: pa.Table, batch: Batch, source: np.ndarray) -> pa.Table:
-        used, taken = (
-            self.relation.used,
-            batch.records.take(pa.array(source)) if len(source) else batch.records.slice(0, 0),
-        )
+        used, arrival = self.relation.used, batch.records.arrival_ms()
         if "h_arrival" in used:
-            rows = rows.append_column("h_arrival", pa.array(taken.arrival_ms()).cast(MS))
+            rows = rows.append_column("h_arrival", pa.array(arrival[source]).cast(MS))
         if "h_shard" in used:
             rows = rows.append_column("h_shard", pa.array([batch.shard] * len(rows), pa.string()))
         if "h_key" in used:
-            rows = rows.append_column("h_key", taken.partition_key)
+            rows = rows.append_column("h_key", batch.records.partition_key.take(pa.array(source)))
         if "h_sequence" in used:
             shard = self.shards[batch.shard]
             numbers = [
-                str(of_record(shard.created_ms, shard.index, batch.first + int(at), int(ms)))
-                for at, ms in zip(source, taken.arrival_ms(), strict=True)
+                str(of_record(shard.created_ms, shard.index, batch.first + int(at), int(arrival[at]))) for at in source
             ]
             rows = rows.append_column("h_sequence", pa.array(numbers, pa.string()))
         return rows

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 
@@ -108,32 +109,50 @@ class State:
         run("BEGIN")
         try:
             changes.apply(self.connection)
-            for name, (positions, time) in times.items():
-                for shard, at in positions.items():
-                    known = time.shards.get(shard, ShardTime())
-                    run(
-                        "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)",
-                        [name, shard, at, known.high_ms, known.seen_ms],
-                    )
-                if time.at_ms is not None:
-                    run("INSERT OR REPLACE INTO frontiers VALUES (?, ?)", [name, time.at_ms])
-            for entry in entries:
-                if self.durable:
-                    run("INSERT INTO outbox VALUES (?, ?, ?, ?)", [entry.id, entry.output, entry.at, entry.data])
-                run(
-                    "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)",
-                    [entry.output, entry.at + len(entry.data), entry.id],
-                )
             if self.durable:
-                run("DELETE FROM outbox WHERE list_contains(?, id)", [list(delivered)])
+                self._note(times, list(entries), delivered)
             run("COMMIT")
         except BaseException:
             run("ROLLBACK")
             raise
 
+    def _note(
+        self,
+        times: Mapping[str, tuple[Mapping[str, int], InputTime]],
+        entries: Sequence[Entry],
+        delivered: Iterable[int],
+    ) -> None:
+        """Where everything has come to, which in memory nobody would ever ask for."""
+        shards = [
+            (name, shard, at, known.high_ms, known.seen_ms)
+            for name, (positions, time) in times.items()
+            for shard, at in positions.items()
+            for known in (time.shards.get(shard, ShardTime()),)
+        ]
+        self._replace("positions", "input", shards)
+        self._replace("frontiers", "input", [(name, t.at_ms) for name, (_, t) in times.items() if t.at_ms is not None])
+        last = {entry.output: (entry.output, entry.at + len(entry.data), entry.id) for entry in entries}
+        self._replace("outputs", "output", list(last.values()))
+        for entry in entries:
+            self.connection.execute(
+                "INSERT INTO outbox VALUES (?, ?, ?, ?)", [entry.id, entry.output, entry.at, entry.data]
+            )
+        self.forget(delivered)
+
+    def _replace(self, table: str, key: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """The rows of the keys (the first column) that are given. DuckDB takes twice as long for an INSERT OR REPLACE."""
+        if not rows:
+            return
+        keys = list(dict.fromkeys(row[0] for row in rows))
+        self.connection.execute(f"DELETE FROM {table} WHERE list_contains(?, {key})", [keys])
+        places = ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
+        self.connection.execute(f"INSERT INTO {table} VALUES {places}", [value for row in rows for value in row])
+
     def forget(self, delivered: Iterable[int]) -> None:
         """These deliveries are known to have been made."""
-        self.connection.execute("DELETE FROM outbox WHERE list_contains(?, id)", [list(delivered)])
+        ids = list(delivered)
+        if ids:
+            self.connection.execute("DELETE FROM outbox WHERE list_contains(?, id)", [ids])
 
     def close(self) -> None:
         self.connection.close()
