@@ -21,6 +21,9 @@ ENVIRONMENT = {
 }
 """What a client is started with: this one's environment without anything that would lead it elsewhere."""
 
+JAVA = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""Java without its second compiler and its threads for collecting garbage, which pay in hours and cost seconds."""
+
 
 def installed(name: str) -> Path:
     """The folder of a client. In CI a client that is missing is a failure; elsewhere its tests are skipped."""

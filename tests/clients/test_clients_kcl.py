@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients_support import installed
+from clients_support import JAVA, installed
 from kcl_support import MODES, STREAM, create, dynamodb, reshard, started
 
 from gateway.testing import TestServer
@@ -50,7 +50,7 @@ def test_every_record_through_a_split_and_merges(headrace: TestServer, tmp_path:
             file = folder / "kcl.properties"
             file.write_text(properties(headrace, leases, mode))
             jars = package / "amazon_kclpy" / "jars" / "*"
-            command = ["java", "-cp", str(jars), "software.amazon.kinesis.multilang.MultiLangDaemon"]
+            command = [*JAVA, "-cp", str(jars), "software.amazon.kinesis.multilang.MultiLangDaemon"]
             environment = {"KCL_FOLDER": str(package), "KCL_OUTPUT": str(folder / "output.jsonl")}
             command += ["--properties-file", str(file)]
             applications.append(stack.enter_context(started(command, folder, environment)))

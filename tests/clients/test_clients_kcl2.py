@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from clients_support import installed
+from clients_support import JAVA, installed
 from kcl_support import MODES, STREAM, create, dynamodb, reshard, started
 
 from gateway.testing import TestServer
@@ -24,7 +24,7 @@ def test_every_record_through_a_split_and_merges(headrace: TestServer, tmp_path:
             folder = tmp_path / mode
             folder.mkdir()
             classes = f"{package / 'classes'}:{package / 'jars' / '*'}"
-            command = ["java", "-cp", classes, "Worker", headrace.url, leases, mode, str(folder / "output.jsonl")]
+            command = [*JAVA, "-cp", classes, "Worker", headrace.url, leases, mode, str(folder / "output.jsonl")]
             applications.append(stack.enter_context(started(command, folder, {})))
         reshard(kinesis, applications)
     arn = f"arn:aws:kinesis:us-east-1:000000000000:stream/{STREAM}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients_support import ENVIRONMENT, installed
+from clients_support import ENVIRONMENT, JAVA, installed
 
 from gateway.testing import TestServer
 from streams.core.hashing import hash_key
@@ -29,7 +29,7 @@ def putter(server: TestServer, authority: Path, log: Path) -> Iterator[subproces
     classes = f"{package / 'classes'}:{package / 'jars' / '*'}"
     port = server.url.rpartition(":")[2]
     # The daemon is unpacked once, beside its jar: it has 84 MB.
-    command = ["java", "-cp", classes, "Putter", port, str(authority), str(package / "native")]
+    command = [*JAVA, "-cp", classes, "Putter", port, str(authority), str(package / "native")]
     with log.open("w") as errors:
         process = subprocess.Popen(
             command, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True

@@ -14,6 +14,8 @@ import software.amazon.kinesis.common.ConfigsBuilder;
 import software.amazon.kinesis.common.InitialPositionInStream;
 import software.amazon.kinesis.common.InitialPositionInStreamExtended;
 import software.amazon.kinesis.common.KinesisClientUtil;
+import software.amazon.kinesis.common.StreamConfig;
+import software.amazon.kinesis.common.StreamIdentifier;
 import software.amazon.kinesis.coordinator.Scheduler;
 import software.amazon.kinesis.exceptions.InvalidStateException;
 import software.amazon.kinesis.exceptions.ShutdownException;
@@ -32,7 +34,7 @@ import software.amazon.kinesis.retrieval.polling.PollingConfig;
 public class Worker {
     static final String STREAM = "s";
 
-    public static void main(String[] args) {
+    public static void main(String[] args) throws Exception {
         var polling = args[2].equals("POLLING");
         var application = "app-" + args[2].toLowerCase();
         var credentials = EnvironmentVariableCredentialsProvider.create();
@@ -56,6 +58,11 @@ public class Worker {
                 configs.metricsConfig().metricsFactory(new NullMetricsFactory()),
                 configs.processorConfig(),
                 configs.retrievalConfig().retrievalSpecificConfig(retrieval));
+        // As a worker that came first would have made the first leases. Where there are none yet, each waits a random time
+        // of up to half a minute for another to make them.
+        scheduler.leaseCoordinator().initialize();
+        var stream = new StreamConfig(StreamIdentifier.singleStreamInstance(STREAM), start);
+        scheduler.shardSyncTaskManagerProvider().apply(stream).callShardSyncTask();
         scheduler.run();
     }
 
