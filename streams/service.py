@@ -56,6 +56,7 @@ from streams.operations.context import Context
 from streams.operations.metrics import Counts
 from streams.operations.resource import resource_arn
 from streams.operations.retention import Janitor
+from streams.operations.scaling import Scaler
 
 Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
 
@@ -141,6 +142,7 @@ class Service:
         self._context = Context(log, self._controller, clock, settings or Settings(), random)
         self._checkpoints = Checkpoints(log, lambda stream_id: self._controller.catalog.by_id(stream_id) is not None)
         self._janitor = Janitor(self._context)
+        self._scaler = Scaler(self._context)
 
     async def open(self) -> None:
         """Replays what exists, drops what nobody owns, and begins to watch the retention."""
@@ -149,6 +151,7 @@ class Service:
         await self._context.opened()
         await self._context.drop_orphans()
         self._janitor.start()
+        self._scaler.start()
 
     def end_subscriptions(self) -> None:
         """Whoever is subscribed to a shard or waits at a queue comes to a clean end, and nobody else is or does any more."""
@@ -158,6 +161,7 @@ class Service:
 
     async def close(self) -> None:
         """Returns when what was begun has ended. The log stays open. Closing twice does nothing."""
+        await self._scaler.stop()
         await self._janitor.stop()
         await self._context.queues.close()
         await self._context.groups.close()

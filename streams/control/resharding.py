@@ -107,7 +107,25 @@ def update_shard_count(
             f" {count} Target shard count: {target}"
         )
     check_shard_limit(catalog, stream.scope, target - count, shards_max)
-    scaling = _Scaling(stream, _closing_ms(now_ms, *before), busy_until(now_ms, update_ms), ends)
+    return _scaled(stream, now_ms, target, ends, busy_until(now_ms, update_ms))
+
+
+def scale(
+    catalog: Catalog, now_ms: int, key: Key, target: int, ends: Mapping[int, int], shards_max: int
+) -> Decision[int]:
+    """What an on-demand stream does by itself; it stays ACTIVE. `target` is at most double, and at least half, of the open
+    shards; answers how many there were."""
+    stream = find_stream(catalog, key, now_ms)
+    if stream.status(now_ms) != "ACTIVE":
+        raise not_active(stream, now_ms)
+    check_shard_limit(catalog, stream.scope, target - len(stream.open_shards()), shards_max)
+    return _scaled(stream, now_ms, target, ends, 0)
+
+
+def _scaled(stream: Stream, now_ms: int, target: int, ends: Mapping[int, int], active_ms: int) -> Decision[int]:
+    before = stream.open_shards()
+    count = len(before)
+    scaling = _Scaling(stream, _closing_ms(now_ms, *before), active_ms, ends)
     if target > count:
         for shard in before:
             if shard.first_key < shard.last_key:

@@ -46,13 +46,18 @@ class Metrics:
 
     def of(self, stream: Stream, shard: str) -> tuple[Counts, ...]:
         """Where something that happens at a shard is counted."""
-        counts = self._streams.get(stream.id)
-        if counts is None:
-            counts = self._streams[stream.id] = Counts()
+        counts = self.total(stream)
         if not stream.metrics:
             return (counts,)
         shards = self._shards.setdefault(stream.id, {})
         return counts, shards.setdefault(shard, Counts())
+
+    def total(self, stream: Stream) -> Counts:
+        """Of the whole stream."""
+        counts = self._streams.get(stream.id)
+        if counts is None:
+            counts = self._streams[stream.id] = Counts()
+        return counts
 
     def put(self, stream: Stream, shard: str, records: int, size: int) -> None:
         for counts in self.of(stream, shard):

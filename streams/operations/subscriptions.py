@@ -13,6 +13,7 @@ from streams.core.errors import DryRunOperation, LogClosed, ResourceInUse, Resou
 from streams.core.scope import Scope
 from streams.core.sequence import SequenceNumber
 from streams.core.shards import shard_id
+from streams.core.waits import first
 from streams.operations import guard
 from streams.operations.addressing import find_shard
 from streams.operations.context import Context
@@ -101,11 +102,15 @@ class Subscription(AsyncIterator[Event]):
                 children = [child_reply(child) for child in stream.children(shard.index)]
                 return Event({"Records": [], "MillisBehindLatest": 0, "ChildShards": children}, shard.end, now_ms)
             _, tip = await context.log.bounds(self.log)
-            if self._position < tip:
+            wait_s = context.throttles.push_wait_s(self.key[0], self.log)
+            if wait_s and self._position < tip:
+                await first(self.wake.wait(), context.clock.sleep(wait_s))
+            elif self._position < tip:
                 read = partial(self._read, stream, shard, self._position, tip, now_ms)
                 event = await context.fanout.share(self.log, self._position, now_ms, read)
                 self._position = event.next
                 if event.reply["Records"]:
+                    context.throttles.pushed(self.key[0], self.log, event.size)
                     context.metrics.got(
                         stream, shard.id, len(event.reply["Records"]), event.size, event.reply["MillisBehindLatest"]
                     )

@@ -19,7 +19,8 @@ WRITE_RECORDS_MAX = 1000
 """Records a second that a shard takes."""
 
 READ_SIZE_MAX = 2 << 20
-"""Bytes a second that a shard gives to all GetRecords. One answer may have 10 MiB; the shard then rests for five seconds."""
+"""Bytes a second that a shard gives to all GetRecords, and to each subscribed consumer. One answer may have 10 MiB; the shard
+then rests for five seconds."""
 
 READS_MAX = 5
 """GetRecords a second and shard; GetShardIterator likewise."""
@@ -113,6 +114,18 @@ class Throttles:
         """An answer of so many bytes: beyond what a second allows, the shard owes."""
         if self.on:
             self._bucket("read bytes", log, READ_SIZE_MAX).charge(size, self._clock.now_ms())
+
+    def push_wait_s(self, consumer: str, log: str) -> float:
+        """How long a subscription must wait before its next event; 0 if not at all."""
+        if not self.on:
+            return 0.0
+        left = self._bucket(f"push {consumer}", log, READ_SIZE_MAX).left(self._clock.now_ms())
+        return 0.0 if left > 0 else max(-left / READ_SIZE_MAX, 0.001)
+
+    def pushed(self, consumer: str, log: str, size: int) -> None:
+        """An event of so many bytes."""
+        if self.on:
+            self._bucket(f"push {consumer}", log, READ_SIZE_MAX).charge(size, self._clock.now_ms())
 
     def iterate(self, log: str, shard: str, stream: str, account: str) -> None:
         """One GetShardIterator. Raises `ProvisionedThroughputExceeded`."""

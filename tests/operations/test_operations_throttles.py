@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.core.bucket import TokenBucket
 from streams.core.errors import LimitExceeded, ProvisionedThroughputExceeded
+from streams.wire.protocol import JSON, protocol
 
 SHARD = "Rate exceeded for shard shardId-000000000000 in stream s under account 000000000000."
 KIB_100 = base64.b64encode(bytes(100 << 10)).decode()
@@ -107,3 +110,42 @@ def test_a_bucket_never_gives_more_than_its_rate_and_one_second(rate: float, tak
         if bucket.take(min(amount, rate), now_ms):
             taken += min(amount, rate)
     assert taken <= rate * (1 + now_ms / 1000) * (1 + 1e-9) + 1e-6
+
+
+async def test_a_subscription_is_pushed_two_mebibytes_a_second(limited: Any, clock: Any) -> None:
+    for _ in range(5):
+        assert (await put(limited, 10, KIB_100)).count(None) == 10
+        clock.advance(1)
+    readers = []
+    for name in ("a", "b"):
+        arn = (
+            await limited.ask(
+                "RegisterStreamConsumer", StreamARN="arn:aws:kinesis:us-east-1:000000000000:stream/s", ConsumerName=name
+            )
+        )["Consumer"]["ConsumerARN"]
+        asked = {"ConsumerARN": arn, "ShardId": "0", "StartingPosition": {"Type": "TRIM_HORIZON"}}
+        request = protocol("kinesis").decode("SubscribeToShard", JSON, msgspec.json.encode(asked))
+        readers.append(await limited.service.call("SubscribeToShard", request, limited.scope))
+
+    counts = [0, 0]
+
+    async def read(number: int) -> None:
+        async for event in readers[number]:
+            counts[number] += len(event.reply["Records"])
+
+    tasks = [asyncio.create_task(read(number)) for number in range(2)]
+    seen = []
+    while counts != [50, 50]:
+        # Beside the janitor, the scaler and the two heartbeats: both wait for their time.
+        while clock.sleeping < 6 and counts != [50, 50]:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        seen.append(list(counts))
+        clock.advance(0.5)
+        await asyncio.sleep(0)
+    for one, task in zip(readers, tasks, strict=True):
+        one.close()
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert seen == [[30, 30], [40, 40], [50, 50]], (
+        "each half second a MiB, after the first two, which are there at once"
+    )
