@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from clients_support import ENVIRONMENT
 
 from gateway.testing import TestServer
+from streams import connect
 
 MODES = ("POLLING", "FANOUT")
 STREAM = "s"
@@ -86,29 +87,41 @@ def create(server: TestServer) -> Any:
     return kinesis
 
 
-def reshard(kinesis: Any, applications: Sequence[Application]) -> None:
-    """Rounds of records around a split and two merges; all of them read every record, and a key's in order."""
+def reshard(server: TestServer, kinesis: Any, applications: Sequence[Application]) -> None:
+    """Rounds of records around a split and two merges; all of them read every record, and a key's in order. Those of the
+    second round come from our producer, aggregated."""
     shard = kinesis.list_shards(StreamName=STREAM)["Shards"][0]["ShardId"]
-    sent = _round(kinesis, applications, 0)
+    _put(kinesis, range(ROUND))
+    _seen(applications, ROUND)
     kinesis.split_shard(StreamName=STREAM, ShardToSplit=shard, NewStartingHashKey=str(2**126))
-    sent = _round(kinesis, applications, sent)
+    with connect(server.url) as client, client.producer(STREAM, aggregate=True) as producer:
+        producer.put_many([(_key(number), str(number)) for number in range(ROUND, 2 * ROUND)])
+    _seen(applications, 2 * ROUND)
     kinesis.update_shard_count(StreamName=STREAM, TargetShardCount=2, ScalingType="UNIFORM_SCALING")
-    sent = _round(kinesis, applications, sent)
+    _put(kinesis, range(2 * ROUND, 3 * ROUND))
+    _seen(applications, 3 * ROUND)
     for application in applications:
-        assert application.seen() == set(range(sent))
+        assert application.seen() == set(range(3 * ROUND))
         by_key: dict[str, list[int]] = {}
         for line in application.written():
             if "data" in line:
                 by_key.setdefault(line["key"], []).append(int(line["data"]))
         # At least once: what comes again after a failed checkpoint is not out of order.
-        for numbers in by_key.values():
+        for key, numbers in by_key.items():
+            assert {_key(number) for number in numbers} == {key}
             assert list(dict.fromkeys(numbers)) == sorted(set(numbers))
         assert {line["ended"] for line in application.written() if "ended" in line} >= {shard}
 
 
-def _round(kinesis: Any, applications: Sequence[Application], sent: int) -> int:
-    for number in range(sent, sent + ROUND):
-        kinesis.put_record(StreamName=STREAM, PartitionKey=f"k{number % LEADS}", Data=str(number).encode())
+def _key(number: int) -> str:
+    return f"k{number % LEADS}"
+
+
+def _put(kinesis: Any, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        kinesis.put_record(StreamName=STREAM, PartitionKey=_key(number), Data=str(number).encode())
+
+
+def _seen(applications: Sequence[Application], count: int) -> None:
     for application in applications:
-        application.wait(sent + ROUND)
-    return sent + ROUND
+        application.wait(count)

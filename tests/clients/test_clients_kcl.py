@@ -54,7 +54,7 @@ def test_every_record_through_a_split_and_merges(headrace: TestServer, tmp_path:
             environment = {"KCL_FOLDER": str(package), "KCL_OUTPUT": str(folder / "output.jsonl")}
             command += ["--properties-file", str(file)]
             applications.append(stack.enter_context(started(command, folder, environment)))
-        reshard(kinesis, applications)
+        reshard(headrace, kinesis, applications)
     arn = f"arn:aws:kinesis:us-east-1:000000000000:stream/{STREAM}"
     consumers = kinesis.list_stream_consumers(StreamARN=arn)["Consumers"]
     assert [consumer["ConsumerName"] for consumer in consumers] == ["app-fanout"]

@@ -26,7 +26,7 @@ def test_every_record_through_a_split_and_merges(headrace: TestServer, tmp_path:
             classes = f"{package / 'classes'}:{package / 'jars' / '*'}"
             command = [*JAVA, "-cp", classes, "Worker", headrace.url, leases, mode, str(folder / "output.jsonl")]
             applications.append(stack.enter_context(started(command, folder, {})))
-        reshard(kinesis, applications)
+        reshard(headrace, kinesis, applications)
     arn = f"arn:aws:kinesis:us-east-1:000000000000:stream/{STREAM}"
     consumers = kinesis.list_stream_consumers(StreamARN=arn)["Consumers"]
     assert [consumer["ConsumerName"] for consumer in consumers] == ["app-fanout"]
