@@ -27,32 +27,57 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """`argument` is the row expression it is computed over (None for COUNT(*)), `final` its value from the merged
-    partials, which stand in it as {0} and {1}."""
+    """`final` is the value from the merged partials, which stand in it as {0} and {1}. One that cannot be merged is computed
+    over the rows themselves, which are `kept` until the window closes, with their time ``rt`` and order ``n``."""
 
     partials: tuple[Partial, ...]
     final: str
+    kept: bool = False
+
+
+_STATISTICS: dict[type[exp.Expr], str] = {
+    exp.Stddev: "stddev_samp",
+    exp.StddevSamp: "stddev_samp",
+    exp.StddevPop: "stddev_pop",
+    exp.Variance: "var_samp",
+    exp.VariancePop: "var_pop",
+}
 
 
 def plan(node: exp.Expr, argument: str | None, rows: Expressions) -> Aggregate:
     """`argument` is the name of the column that holds the aggregate's argument; its type is looked up through `rows`,
     which write the argument itself."""
-    inner = node.this
-    if isinstance(inner, exp.Distinct):
-        raise SqlError("DISTINCT in an aggregate of a stream is not supported", place_of(node))
+    distinct = isinstance(node.this, exp.Distinct)
     if isinstance(node, exp.Count):
-        if len(node.expressions) > 0:
+        if len(node.expressions) > 0 or (distinct and len(node.this.expressions) > 1):
             raise SqlError("COUNT takes one argument", place_of(node))
-        compute = "count(*)" if argument is None else f"count({argument})"
-        return Aggregate((Partial(compute, "sum", "BIGINT"),), "CAST({0} AS BIGINT)")
+        inside = "*" if argument is None else f"DISTINCT {argument}" if distinct else argument
+        return Aggregate((Partial(f"count({inside})", "sum", "BIGINT"),), "CAST({0} AS BIGINT)", distinct)
+    inner = node.this.expressions[0] if distinct else node.this
     duck = rows.type(rows.write(inner), node)
+    whole = "TIMESTAMP_MS" if family(duck) == "timestamp" else "VARCHAR" if family(duck) == "null" else duck
     if isinstance(node, exp.Min | exp.Max):
         name = "min" if isinstance(node, exp.Min) else "max"
-        return Aggregate(
-            (Partial(f"{name}({argument})", name, "TIMESTAMP_MS" if family(duck) == "timestamp" else duck),), "{0}"
-        )
+        return Aggregate((Partial(f"{name}({argument})", name, whole),), "{0}")
+    if isinstance(node, exp.FirstValue | exp.LastValue):
+        name = "first" if isinstance(node, exp.FirstValue) else "last"
+        return Aggregate((Partial(f"{name}({argument} ORDER BY rt, n)", "", whole),), "{0}", True)
+    if isinstance(node, exp.LogicalOr | exp.LogicalAnd):
+        if family(duck) != "boolean":
+            raise SqlError(f"{_shown(node)} of {family(duck)}", place_of(node), expected="a condition")
+        name = "bool_or" if isinstance(node, exp.LogicalOr) else "bool_and"
+        return Aggregate((Partial(f"{name}({argument})", name, "BOOLEAN"),), "{0}")
+    if not isinstance(node, exp.Sum | exp.Avg) and type(node) not in _STATISTICS:
+        raise SqlError(f"the aggregate {_shown(node)} is not supported", place_of(node))
     if family(duck) != "number":
-        raise SqlError(f"{node.key.upper()} of {family(duck)}", place_of(node), expected="a number")
+        raise SqlError(f"{_shown(node)} of {family(duck)}", place_of(node), expected="a number")
+    if type(node) in _STATISTICS:
+        compute = f"{_STATISTICS[type(node)]}({argument} ORDER BY rt, n)"
+        return Aggregate((Partial(compute, "", "DOUBLE"),), "{0}", True)
+    return _sum(node, f"DISTINCT {argument}" if distinct else str(argument), duck, distinct)
+
+
+def _sum(node: exp.Expr, argument: str, duck: str, distinct: bool) -> Aggregate:
     if is_integer(duck):
         total = Partial(f"sum({argument})", "sum", "HUGEINT")
         value, average = "CAST({0} AS BIGINT)", "CAST({0} // nullif({1}, 0) AS BIGINT)"
@@ -64,5 +89,10 @@ def plan(node: exp.Expr, argument: str | None, rows: Expressions) -> Aggregate:
         total = Partial(f"sum({argument})", "sum", "DOUBLE")
         value, average = "{0}", "({0} / nullif({1}, 0))"
     if isinstance(node, exp.Sum):
-        return Aggregate((total,), value)
-    return Aggregate((total, Partial(f"count({argument})", "sum", "BIGINT")), average)
+        return Aggregate((total,), value, distinct)
+    return Aggregate((total, Partial(f"count({argument})", "sum", "BIGINT")), average, distinct)
+
+
+def _shown(node: exp.Expr) -> str:
+    names: dict[type[exp.Expr], str] = {exp.LogicalOr: "ANY", exp.LogicalAnd: "EVERY"}
+    return names.get(type(node)) or (node.sql_name() if isinstance(node, exp.Func) else node.key.upper())

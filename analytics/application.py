@@ -15,10 +15,11 @@ import pyarrow as pa
 from analytics import faults
 from analytics.compiler import compile_program
 from analytics.dialect import TOO_DEEP
-from analytics.engine import END, Engine, Step
+from analytics.engine import Engine, Step
 from analytics.errors import SqlError, closest
 from analytics.frontier import InputTime
 from analytics.inputs import Decoder, Input, Reader, cut, discover_columns
+from analytics.operators.work import END
 from analytics.outputs import Output, Target, target
 from analytics.plan import Plan, StreamPlan
 from analytics.program import ERROR_STREAM, Program, parse
@@ -357,7 +358,7 @@ class Application:
         faulty += [table for table in step.faulty if len(table)]
         entries = self._encode(step, faulty)
         records = sum(len(batch) for now in inputs for batch in now.batches)
-        if records or entries or step.changes.closed:
+        if records or entries or step.changes.closed or step.changes.operators:
             times = {feed.name: (dict(feed.reader.taken), feed.time) for feed in self._feeds}
             self._opened.commit(step.changes, times, entries, self._delivered)
             self._engine.applied(step.changes)

@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 import duckdb
 from sqlglot import exp
 
-from analytics import grouping
 from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
-from analytics.expressions import Expressions, Types, failing
-from analytics.plan import Plan, Pump, RowQuery, StreamPlan, Window
+from analytics.expressions import Expressions, Types
+from analytics.functions import prepare
+from analytics.guards import failing
+from analytics.lowering import Final, Lowering, sides_of
+from analytics.plan import Plan, Pump, StreamPlan
 from analytics.program import Declared, Program, PumpDeclaration
 from analytics.relation import HIDDEN, ROWTIME, Field, Relation
-from analytics.sources import Query, Relations, read
+from analytics.sources import Relations
 from analytics.types import assigned, family, of_duck
 from connectors.formats.json_plan import sql_type
 from connectors.formats.schema import Column
@@ -34,6 +36,7 @@ def compile_program(
     """`inputs` and `references` are the columns of what the program reads from outside, by name; those of the inputs
     `discovered` were found in records, and unquoted names find them in any case. Raises `SqlError`."""
     with duckdb.connect(config={"threads": 1}) as connection:
+        prepare(connection)
         compiler = _Compiler(connection, lenient=program.query is not None)
         for name, columns in inputs.items():
             compiler.input(name, columns, lenient=name in discovered)
@@ -50,11 +53,10 @@ class _Compiler:
     inputs: dict[str, Relation] = field(default_factory=dict)
     references: dict[str, Relation] = field(default_factory=dict)
     relations: dict[str, Relation] = field(default_factory=dict)
-    pumps: list[Pump] = field(default_factory=list)
+    lowering: Lowering = field(init=False)
 
-    @property
-    def types(self) -> Types:
-        return Types(self.connection)
+    def __post_init__(self) -> None:
+        self.lowering = Lowering(self.connection, Types(self.connection), Relations(self.relations, self.lenient))
 
     def input(self, name: str, columns: Sequence[Column], *, lenient: bool) -> None:
         """A column named ROWTIME is the time of the rows, which every stream has beside its columns."""
@@ -73,18 +75,19 @@ class _Compiler:
             if declaration.name in self.relations:
                 raise SqlError(f"{declaration.name} is an input or a reference table already", declaration.place)
             self._stream(declaration.name, declaration.columns)
+        for view in program.views:
+            if view in self.relations:
+                raise SqlError(f"{view} is a stream or a reference table already", place_of(program.views[view]))
+        self.lowering.relations.views = program.views
         for pump in program.pumps.values():
-            self._pump(pump, self._query(pump))
+            self.lowering.pump = pump.name
+            self._pump(pump)
         if program.query is not None:
-            self._alone(read(program.query, Relations(self.relations, self.lenient), self.types))
-        used = {name: relation for name, relation in self.inputs.items() if self._is_read(relation)}
-        return Plan(self._ordered(), self.streams, used, self.references)
-
-    def _query(self, pump: PumpDeclaration) -> Query:
-        return read(pump.query, Relations(self.relations, self.lenient), self.types)
-
-    def _is_read(self, relation: Relation) -> bool:
-        return any(pump.source == relation.physical for pump in self.pumps)
+            self.lowering.pump = RESULT
+            self._alone(program.query)
+        read = {source for pump in self.lowering.pumps for source in pump.sources}
+        used = {name: relation for name, relation in self.inputs.items() if relation.physical in read}
+        return Plan(self._ordered(), self.streams, used, self.references, self.lowering.hidden)
 
     def _stream(self, name: str, columns: tuple[Declared, ...]) -> None:
         fields = tuple(Field(c.name, f"c{i}", c.type.duck) for i, c in enumerate(columns))
@@ -99,21 +102,24 @@ class _Compiler:
         self.relations[relation.name] = relation
         return relation
 
-    def _alone(self, query: Query) -> None:
+    def _alone(self, tree: exp.Expr) -> None:
         """A query without a pump: it fills the stream RESULT, whose columns are what it selects."""
-        window, expressions = self._window(query)
-        query.items = [item for item in query.items if item[0] != ROWTIME]  # every row has it anyway
-        columns, names = [], set()
-        for number, (name, tree) in enumerate(query.items):
+        sides = [self.lowering.lower(side) for side in sides_of(tree)]
+        first = sides[0]
+        columns: list[Declared] = []
+        for number, (name, item) in enumerate(first.items):
             shown = name or f"EXPR${number}"
-            if shown in names:
-                raise SqlError(f"column {shown} is selected twice", place_of(tree), expected="an alias for one of them")
-            names.add(shown)
-            columns.append(Declared(shown, of_duck(expressions.typed(tree)[1])))
+            if shown == ROWTIME:
+                continue  # every row has it anyway
+            if shown in [column.name for column in columns]:
+                raise SqlError(f"column {shown} is selected twice", place_of(item), expected="an alias for one of them")
+            columns.append(Declared(shown, of_duck(first.expressions.typed(item)[1])))
         self._stream(RESULT, tuple(columns))
-        self._finish(RESULT, query, self.streams[RESULT], list(range(len(columns))), window, expressions)
+        for side in sides:
+            side.query.items = [item for item in side.items if item[0] != ROWTIME]
+            self._fill(RESULT, side, self.streams[RESULT], list(range(len(columns))))
 
-    def _pump(self, pump: PumpDeclaration, query: Query) -> None:
+    def _pump(self, pump: PumpDeclaration) -> None:
         target = self.streams.get(pump.target)
         if target is None:
             what = f"there is no stream {pump.target} to insert into"
@@ -121,62 +127,42 @@ class _Compiler:
                 what = f"{pump.target} comes from outside; a pump inserts into a stream that the program declares"
             raise SqlError(what, pump.target_place, suggestion=closest(pump.target, self.streams))
         names = [column.name for column in target.columns]
+        given = [(name, place) for name, place in pump.columns if name != ROWTIME]
         places = list(range(len(names)))
         if pump.columns:
             places = []
-            for name, place in pump.columns:
+            for name, place in given:
                 if name not in names:
                     raise SqlError(f"stream {target.name} has no column {name}", place, suggestion=closest(name, names))
                 if names.index(name) in places:
                     raise SqlError(f"column {name} is there twice", place)
                 places.append(names.index(name))
-        if len(query.items) != len(places):
+        for side in sides_of(pump.query):
+            self._fill(pump.name, self.lowering.lower(side), target, places, len(given) < len(pump.columns))
+
+    def _fill(self, name: str, final: Final, target: StreamPlan, places: list[int], timed: bool = False) -> None:
+        """`timed`: the pump's list names ROWTIME, so that a selected ROWTIME is no column."""
+        items = [item for item in final.items if not (timed and item[0] == ROWTIME)]
+        if len(items) != len(places):
             raise SqlError(
-                f"pump {pump.name} selects {len(query.items)} columns",
-                place_of(query.tree) or pump.place,
-                expected=f"{len(places)}, as many as it inserts into {target.name}",
+                f"pump {name} selects {len(items)} columns"
+                if name != RESULT
+                else f"a side of UNION ALL has {len(items)} columns",
+                place_of(final.query.tree),
+                expected=f"{len(places)}, as many as it inserts into {target.name}"
+                if name != RESULT
+                else str(len(places)),
             )
-        window, expressions = self._window(query)
-        self._finish(pump.name, query, target, places, window, expressions)
-
-    def _window(self, query: Query) -> tuple[grouping.Grouped | None, Expressions]:
-        if not grouping.grouped(query, self.types):
-            return None, Expressions(self.types, query.source)
-        group = grouping.group(query, f"w{len(self.pumps)}", self.types)
-        return group, group.finals
-
-    def _finish(
-        self,
-        name: str,
-        query: Query,
-        target: StreamPlan,
-        places: list[int],
-        group: grouping.Grouped | None,
-        expressions: Expressions,
-    ) -> None:
         values = {
-            place: self._assign(item[1], target.columns[place], expressions)
-            for place, item in zip(places, query.items, strict=True)
+            place: self._assign(item[1], target.columns[place], final.expressions)
+            for place, item in zip(places, items, strict=True)
         }
-        columns = [("rt", "t0.rt")]
+        columns = []
         for number, column in enumerate(target.columns):
             if number not in values and not column.nullable:
-                raise SqlError(f"pump {name} leaves out {column.name}, which is NOT NULL", place_of(query.tree))
+                raise SqlError(f"pump {name} leaves out {column.name}, which is NOT NULL", place_of(final.query.tree))
             columns.append((f"c{number}", values.get(number, f"CAST(NULL AS {column.type.duck})")))
-        if group is None:
-            where = None if query.where is None else expressions.write(query.where)
-            rows = RowQuery(tuple(columns), query.joins, where)
-            self.pumps.append(Pump(name, query.stream.physical, target.physical, rows))
-            return
-        window = Window(
-            f"w{len(self.pumps)}",
-            group.state,
-            group.partial,
-            group.merge,
-            group.end,
-            RowQuery(tuple(columns), "", group.having),
-        )
-        self.pumps.append(Pump(name, query.stream.physical, target.physical, group.rows, window))
+        self.lowering.fill(final, target.physical, columns)
 
     def _assign(self, tree: exp.Expr, column: Declared, expressions: Expressions) -> str:
         sql, duck = expressions.typed(tree)
@@ -196,13 +182,17 @@ class _Compiler:
 
     def _ordered(self) -> tuple[Pump, ...]:
         """Pumps after those that feed them."""
-        writers: dict[str, list[str]] = {}
-        for pump in self.pumps:
-            writers.setdefault(pump.target, []).append(pump.name)
-        graph = {pump.name: writers.get(pump.source, []) for pump in self.pumps}
+        pumps = self.lowering.pumps
+        writers: dict[str, list[int]] = {}
+        for number, pump in enumerate(pumps):
+            writers.setdefault(pump.target, []).append(number)
+        graph = {
+            number: [writer for source in pump.sources for writer in writers.get(source, [])]
+            for number, pump in enumerate(pumps)
+        }
         try:
             order = list(graphlib.TopologicalSorter(graph).static_order())
         except graphlib.CycleError as error:
-            raise SqlError(f"the pumps {', '.join(error.args[1][1:])} feed each other in a circle") from error
-        by_name = {pump.name: pump for pump in self.pumps}
-        return tuple(by_name[name] for name in order)
+            names = dict.fromkeys(pumps[number].name for number in error.args[1][1:])
+            raise SqlError(f"the pumps {', '.join(names)} feed each other in a circle") from error
+        return tuple(pumps[number] for number in order)

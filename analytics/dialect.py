@@ -9,45 +9,32 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlglot import exp, parser, tokens
+from sqlglot import exp, tokens
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ParseError, TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from analytics.errors import Place, SqlError, closest
+from analytics.grammar import Clauses, rearranged
+from analytics.nodes import CreateFunction, CreatePump, CreateStream, CreateView
 
 PROGRAM_SIZE_MAX = 102_400
 """Characters of a program: the limit of the API."""
 
+_FUNCTION_WORDS = (
+    ("NOT", "DETERMINISTIC"),
+    ("DETERMINISTIC",),
+    ("CONTAINS", "SQL"),
+    ("READS", "SQL", "DATA"),
+    ("MODIFIES", "SQL", "DATA"),
+    ("NO", "SQL"),
+    ("CALLED", "ON", "NULL", "INPUT"),
+)
+
 TOO_DEEP = "the program is nested too deeply"
 
-_STATEMENTS = ("CREATE STREAM", "CREATE PUMP", "SELECT")
-_CREATABLE = ("STREAM", "PUMP")
-
-
-class CreateStream(exp.Expression):
-    """``CREATE [OR REPLACE] STREAM this (expressions)``; an expression is an `exp.ColumnDef`."""
-
-    arg_types: ClassVar[dict[str, bool]] = {"this": True, "expressions": True, "replace": False}
-
-
-class CreatePump(exp.Expression):
-    """``CREATE [OR REPLACE] PUMP this AS INSERT INTO target [(expressions)] query``."""
-
-    arg_types: ClassVar[dict[str, bool]] = {
-        "this": True,
-        "target": True,
-        "expressions": False,
-        "query": True,
-        "replace": False,
-    }
-
-
-class Step(exp.Expression, exp.Func):
-    """``STEP(this BY expression)``: down to a multiple of the step."""
-
-    arg_types: ClassVar[dict[str, bool]] = {"this": True, "expression": True}
-    _sql_names: ClassVar[list[str]] = ["STEP"]
+_STATEMENTS = ("CREATE STREAM", "CREATE PUMP", "CREATE FUNCTION", "CREATE VIEW", "SELECT")
+_CREATABLE = ("STREAM", "PUMP", "FUNCTION", "VIEW")
 
 
 class Kda(Dialect):
@@ -56,17 +43,14 @@ class Kda(Dialect):
     class Tokenizer(tokens.Tokenizer):
         COMMENTS: ClassVar[list[Any]] = ["--", "//", ("/*", "*/")]
         IDENTIFIERS: ClassVar[list[Any]] = ['"']
+        UNICODE_STRINGS: ClassVar[list[Any]] = [("U&'", "'"), ("u&'", "'")]
+        HEX_STRINGS: ClassVar[list[Any]] = [("x'", "'"), ("X'", "'")]
         # The language's FLOAT is a DOUBLE; only REAL has 32 bits.
         KEYWORDS: ClassVar[dict[str, TokenType]] = {**tokens.Tokenizer.KEYWORDS, "FLOAT": TokenType.DOUBLE}
 
-    class Parser(parser.Parser):
-        FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
-            **parser.Parser.FUNCTION_PARSERS,
-            "STEP": lambda self: self._kda_step(),
-        }
-
+    class Parser(Clauses):
         def parse(self, raw_tokens: list[Token], sql: str) -> list[exp.Expr | None]:
-            return super().parse(_stream_first(raw_tokens), sql)
+            return super().parse(rearranged(raw_tokens), sql)
 
         def _parse_statement(self) -> exp.Expr | None:
             if not self._curr or self._match(TokenType.SEMICOLON):
@@ -75,6 +59,13 @@ class Kda(Dialect):
                 return self._kda_create()
             if self._curr.token_type in (TokenType.SELECT, TokenType.L_PAREN):
                 return self._parse_select(nested=False, table=False)
+            word = self._curr.text.upper()
+            if word == "INSERT":
+                raise self._kda_unexpected("an INSERT stands in a pump", "CREATE PUMP name AS INSERT INTO …")
+            if word in ("ALTER", "DROP"):
+                raise self._kda_unexpected(
+                    f"{word} is not supported: a program is replaced as a whole", " or ".join(_STATEMENTS)
+                )
             raise self._kda_unexpected("a statement begins here", " or ".join(_STATEMENTS))
 
         def _kda_create(self) -> exp.Expr:
@@ -83,6 +74,10 @@ class Kda(Dialect):
                 return self._kda_stream(replace)
             if self._match_text_seq("PUMP"):
                 return self._kda_pump(replace)
+            if self._match_text_seq("FUNCTION"):
+                return self._kda_function(replace)
+            if self._match_text_seq("VIEW"):
+                return self._kda_view(replace)
             raise self._kda_unexpected("CREATE what", " or ".join(_CREATABLE), _CREATABLE)
 
         def _kda_stream(self, replace: bool) -> exp.Expr:
@@ -99,16 +94,58 @@ class Kda(Dialect):
 
         def _kda_column(self) -> exp.Expr:
             name = self._kda_name("the name of a column")
+            kind = self._kda_type(name)
+            constraints = []
+            if self._match_text_seq("NOT", "NULL"):
+                constraints.append(exp.ColumnConstraint(kind=exp.NotNullColumnConstraint()))
+            return exp.ColumnDef(this=name, kind=kind, constraints=constraints)
+
+        def _kda_type(self, name: exp.Identifier) -> exp.DataType:
             at = self._curr
             kind = self._parse_types(check_func=False, allow_identifiers=False)
             if not isinstance(kind, exp.DataType):
                 self._curr = at
                 raise self._kda_unexpected(f"column {name.name} has no type that the language knows", "a type")
             self._match_text_seq("PRECISION")
-            constraints = []
-            if self._match_text_seq("NOT", "NULL"):
-                constraints.append(exp.ColumnConstraint(kind=exp.NotNullColumnConstraint()))
-            return exp.ColumnDef(this=name, kind=kind, constraints=constraints)
+            return kind
+
+        def _kda_function(self, replace: bool) -> exp.Expr:
+            name = self._kda_name("the name of a function")
+            self._kda_expect(TokenType.L_PAREN, "(", "a function is declared with its parameters")
+            parameters: list[exp.Expr] = []
+            while not self._match(TokenType.R_PAREN):
+                if parameters:
+                    self._kda_expect(TokenType.COMMA, ", or )", "in the parameters of a function")
+                parameter = self._kda_name("the name of a parameter")
+                parameters.append(exp.ColumnDef(this=parameter, kind=self._kda_type(parameter)))
+            if not self._match_text_seq("RETURNS"):
+                raise self._kda_unexpected("a function says what it returns", "RETURNS type")
+            kind = self._kda_type(name)
+            strict = False
+            while not self._match_text_seq("RETURN"):
+                if self._match_text_seq("RETURNS", "NULL", "ON", "NULL", "INPUT"):
+                    strict = True
+                elif self._match_text_seq("LANGUAGE"):
+                    if not self._match_text_seq("SQL"):
+                        raise self._kda_unexpected("a function is written in SQL", "LANGUAGE SQL")
+                elif self._match_text_seq("SPECIFIC"):
+                    self._kda_name("a specific name")
+                elif not any(self._match_text_seq(*words) for words in _FUNCTION_WORDS):
+                    raise self._kda_unexpected("a function ends in RETURN and an expression", "RETURN")
+            body = self._parse_assignment()
+            if body is None:
+                raise self._kda_unexpected("a function ends in RETURN and an expression", "an expression")
+            return CreateFunction(
+                this=name, expressions=parameters, kind=kind, body=body, strict=strict, replace=replace
+            )
+
+        def _kda_view(self, replace: bool) -> exp.Expr:
+            name = self._kda_name("the name of a view")
+            self._kda_description()
+            self._kda_expect(TokenType.ALIAS, "AS", "a view is declared AS a query")
+            if not self._curr or self._curr.token_type not in (TokenType.SELECT, TokenType.L_PAREN):
+                raise self._kda_unexpected("a view needs a query", "SELECT")
+            return CreateView(this=name, query=self._parse_select(nested=False, table=False), replace=replace)
 
         def _kda_pump(self, replace: bool) -> exp.Expr:
             name = self._kda_name("the name of a pump")
@@ -133,19 +170,6 @@ class Kda(Dialect):
 
         def _kda_columns_ahead(self) -> bool:
             return bool(self._next) and self._next.token_type not in (TokenType.SELECT, TokenType.L_PAREN)
-
-        def _parse_hint(self) -> exp.Hint | None:
-            # The one place right behind the word SELECT.
-            if _is_stream(self._curr):
-                self._advance()
-                return exp.Hint(expressions=[exp.var("STREAM")])
-            return None
-
-        def _kda_step(self) -> exp.Expr:
-            this = self._parse_bitwise()
-            if not self._match_text_seq("BY"):
-                raise self._kda_unexpected("STEP(value BY step)", "BY")
-            return Step(this=this, expression=self._parse_bitwise())
 
         def _kda_description(self) -> None:
             if self._match_text_seq("DESCRIPTION"):
@@ -220,24 +244,6 @@ def _check(statement: exp.Expr) -> None:
             assert not (isinstance(name, exp.Identifier) and not name.quoted and name.name.upper() == "STREAM"), (
                 "the keyword STREAM became a name"
             )
-
-
-def _is_stream(token: Token | None) -> bool:
-    return bool(token) and token is not None and token.token_type == TokenType.VAR and token.text.upper() == "STREAM"
-
-
-def _stream_first(given: list[Token]) -> list[Token]:
-    """``SELECT DISTINCT STREAM`` in the order of the grammar: ``SELECT STREAM DISTINCT``."""
-    result = list(given)
-    for index in range(2, len(result)):
-        first, second, third = result[index - 2 : index + 1]
-        if (
-            first.token_type == TokenType.SELECT
-            and second.token_type in (TokenType.DISTINCT, TokenType.ALL)
-            and _is_stream(third)
-        ):
-            result[index - 1], result[index] = third, second
-    return result
 
 
 def _place(token: Token) -> Place:

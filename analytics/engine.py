@@ -14,6 +14,8 @@ import duckdb
 import pyarrow as pa
 
 from analytics import faults
+from analytics.functions import NOW, STARTED, set_clock
+from analytics.operators.work import END, Change, Operator, Work
 from analytics.plan import Plan, Pump, RowQuery, Window
 from connectors.formats.json import encode_json
 
@@ -25,16 +27,22 @@ FAULTY_KEPT_MAX = 10_000
 COMPACT_ROWS_MIN = 200_000
 """Partial rows of a window's state before they are merged in place: below that, merging at the close is cheaper."""
 
-END = 2**62
-"""The frontier of an input that has ended."""
+
+LATE = "the row's ROWTIME lies behind that of a row before it"
 
 
 @dataclass(slots=True)
 class Changes:
-    """What a micro-batch does to the state of windows: partial rows to add, and up to which time windows are closed."""
+    """What a micro-batch does to the state: partial rows of windows to add, up to which time windows are closed, and what
+    operators change."""
 
     added: dict[str, pa.Table] = field(default_factory=dict)
     closed: dict[str, tuple[Window, int]] = field(default_factory=dict)
+    operators: list[Change] = field(default_factory=list)
+
+    @property
+    def any(self) -> bool:
+        return bool(self.added or self.closed or self.operators)
 
     def apply(self, connection: duckdb.DuckDBPyConnection) -> None:
         for table, (window, at_ms) in self.closed.items():
@@ -43,6 +51,8 @@ class Changes:
             connection.register("added", rows)
             connection.execute(f"INSERT INTO {table} SELECT * FROM added")
             connection.unregister("added")
+        for change in self.operators:
+            change.apply(connection)
 
 
 @dataclass(slots=True)
@@ -65,6 +75,10 @@ class Engine:
         self._connection = connection
         self._names = _readable(plan)
         self._open: dict[str, int | None] = {}
+        self._waiting: dict[int, int | None] = {}
+        self._bases: dict[str, int] = {}
+        self._started = False
+        self._clocked = any(NOW in repr(pump) for pump in plan.pumps)
         self._sizes: dict[str, int] = {}
 
     @staticmethod
@@ -74,28 +88,41 @@ class Engine:
             if pump.window is not None:
                 columns = ", ".join(f"{name} {duck}" for name, duck in pump.window.state)
                 connection.execute(f"CREATE TABLE IF NOT EXISTS {pump.window.table} ({columns})")
+            for table, shape in pump.operator.tables.items() if pump.operator is not None else ():
+                columns = ", ".join(f"{name} {duck}" for name, duck in shape)
+                connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
 
     def recover(self) -> None:
         """Learns from the state tables which windows are open."""
         for pump in self._plan.pumps:
             if pump.window is not None:
                 self._look(pump.window)
+        self._wait()
 
     @property
     def open_until_ms(self) -> int | None:
         """When the first open window ends; None if none is open."""
-        return min((end for end in self._open.values() if end is not None), default=None)
+        ends = [*self._open.values(), *self._waiting.values()]
+        return min((end for end in ends if end is not None), default=None)
 
     def step(self, inputs: Mapping[str, pa.Table], frontiers: Mapping[str, int], now_ms: int) -> Step:
         """`inputs` and `frontiers` by the physical name of the input. A pump's frontier is that of its source."""
+        if not self._started:
+            set_clock(self._connection, STARTED, now_ms)
+            self._started = True
+        if self._clocked:
+            set_clock(self._connection, NOW, now_ms)
         result = Step(
             {name: table for name, table in inputs.items() if len(table)}, [], Changes(), dict(frontiers), None
         )
         feeding: dict[str, list[int | None]] = {}
         for pump in self._plan.pumps:
             at = result.frontiers.get(pump.source)
+            if pump.operator is not None:
+                made, at = self._operate(pump, pump.operator, result, now_ms)
+            else:
+                made = self._run(pump, result, at, now_ms)
             feeding.setdefault(pump.target, []).append(at)
-            made = self._run(pump, result, at, now_ms)
             if made is not None and len(made):
                 before = result.rows.get(pump.target)
                 result.rows[pump.target] = made if before is None else pa.concat_tables([before, made])
@@ -119,14 +146,38 @@ class Engine:
                 self._look(window)
             else:
                 self._note(window, changes.added[window.table])
-            if self._sizes.get(window.table, 0) > COMPACT_ROWS_MIN:
+            if self._sizes.get(window.table, 0) > COMPACT_ROWS_MIN and not window.kept:
                 self._compact(window)
+        if changes.operators:
+            self._wait()
+
+    def _wait(self) -> None:
+        for pump in self._plan.pumps:
+            if pump.operator is not None:
+                self._waiting[id(pump.operator)] = pump.operator.waiting_ms(self._connection)
+
+    def _operate(self, pump: Pump, operator: Operator, step: Step, now_ms: int) -> tuple[pa.Table | None, int | None]:
+        fresh = [step.rows.get(source) for source in pump.sources]
+        work = Work(self._connection, fresh, [step.frontiers.get(source) for source in pump.sources], now_ms)
+        waiting = self._waiting.get(id(operator))
+        due = work.joint is not None and (work.joint >= END or (waiting is not None and waiting <= work.joint))
+        if not due and not any(rows is not None and len(rows) for rows in fresh):
+            return None, operator.frontier(work)
+        made = operator.step(work)
+        step.changes.operators += work.changes
+        for late in work.late:
+            times = late.column("rt").cast(pa.timestamp("ms")).cast(pa.int64()).to_pylist()
+            data = encode_json(self._readable(late, pump)).to_pylist()
+            count = len(late)
+            step.faulty.append(faults.rows(now_ms, ["LateRow"] * count, [LATE] * count, times, data, pump.name))
+        return made, operator.frontier(work)
 
     def _run(self, pump: Pump, step: Step, at: int | None, now_ms: int) -> pa.Table | None:
         source = step.rows.get(pump.source)
         if source is not None:
             self._connection.register(pump.source, source)
         try:
+            assert pump.rows is not None, "a pump without an operator computes rows"
             if pump.window is None:
                 return None if source is None else self._rows(pump.rows, pump.source, pump, step, now_ms)
             fresh = None if source is None else self._partials(pump, pump.window, step, now_ms)
@@ -136,15 +187,27 @@ class Engine:
                 self._connection.unregister(pump.source)
 
     def _partials(self, pump: Pump, window: Window, step: Step, now_ms: int) -> pa.Table:
+        assert pump.rows is not None, "a window is over rows"
+        base = self._base(window)
         try:
-            return self._table(window.partial.format(source=f"({pump.rows.select(pump.source)})"))
+            made = self._table(window.partial.format(source=f"({pump.rows.select(pump.source)})", base=base))
         except duckdb.Error:
             rows = self._rows(pump.rows, pump.source, pump, step, now_ms)
-        self._connection.register("rows_of_pump", rows)
-        try:
-            return self._table(window.partial.format(source="rows_of_pump"))
-        finally:
-            self._connection.unregister("rows_of_pump")
+            self._connection.register("rows_of_pump", rows)
+            try:
+                made = self._table(window.partial.format(source="rows_of_pump", base=base))
+            finally:
+                self._connection.unregister("rows_of_pump")
+        if window.kept:
+            self._bases[window.table] = base + len(made)
+        return made
+
+    def _base(self, window: Window) -> int:
+        """How many rows a window that keeps them has numbered."""
+        if window.kept and window.table not in self._bases:
+            ((last,),) = self._connection.execute(f"SELECT coalesce(max(n), 0) FROM {window.table}").fetchall()
+            self._bases[window.table] = last
+        return self._bases.get(window.table, 0)
 
     def _close(
         self, pump: Pump, window: Window, fresh: pa.Table | None, step: Step, at: int | None, now_ms: int
@@ -279,7 +342,7 @@ def _readable(plan: Plan) -> dict[str, dict[str, str]]:
     names = {r.physical: {f.physical: f.name for f in (*r.fields, *r.hidden)} for r in plan.inputs.values()}
     for stream in plan.streams.values():
         names[stream.physical] = {f"c{i}": column.name for i, column in enumerate(stream.columns)}
-    return names
+    return names | plan.hidden
 
 
 def _message(error: duckdb.Error) -> str:
@@ -287,6 +350,9 @@ def _message(error: duckdb.Error) -> str:
     ours = re.search(r"Could not convert string '(.*)' to INT32", text)
     if ours:
         return ours.group(1)
+    own = re.search(r"while executing the UDF: ValueError: (.*)", text)
+    if own:
+        return own.group(1)
     if "Division by zero" in text:
         return "division by zero"
     return re.sub(r"^[A-Za-z ]+ Error: | when casting from source column \w+", "", text)

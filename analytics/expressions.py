@@ -17,12 +17,15 @@ from collections.abc import Callable, Sequence
 import duckdb
 from sqlglot import exp
 
-from analytics.dialect import Step, place_of
-from analytics.errors import SqlError
+from analytics.calls import CALLS, milliseconds, variable
+from analytics.casting import cast, exactly
+from analytics.dialect import place_of
+from analytics.errors import SqlError, closest
+from analytics.functions import STARTED, patterns
+from analytics.guards import failing, guarded, text
+from analytics.intervals import UNITS, interval
+from analytics.nodes import Elapsed, Step, SubstringSimilar
 from analytics.types import declared, family, is_integer
-
-UNITS = ("SECOND", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "YEAR")
-AGGREGATES = (exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max)
 
 
 class Types:
@@ -65,29 +68,6 @@ class Expressions:
         return sql, self.type(sql, node)
 
 
-def failing(message: str, witness: str) -> str:
-    """SQL that fails with `message` when a row reaches it. `witness`, any value of the row, keeps DuckDB from computing
-    it ahead of time; `error()` would do, but is volatile, and TRY takes nothing volatile."""
-    text = message.replace("'", "''")
-    return f"CAST(concat('{text}', left(CAST({witness} AS VARCHAR), 0)) AS INTEGER)"
-
-
-def interval(node: exp.Expr) -> tuple[str, str]:
-    """(amount, unit) of an interval literal."""
-    unit = node.args.get("unit")
-    amount = node.this
-    if not isinstance(node, exp.Interval) or not isinstance(amount, exp.Literal) or not isinstance(unit, exp.Var):
-        raise SqlError(
-            "this interval is not supported", place_of(node), expected="INTERVAL 'n' unit, as in '60' SECOND"
-        )
-    name = unit.name.upper()
-    if name not in UNITS:
-        raise SqlError(f"{name} is no unit of time", place_of(node), expected=" or ".join(UNITS))
-    if not re.fullmatch(r"[0-9]{1,9}", amount.name.strip()):
-        raise SqlError(f"'{amount.name}' is no whole number of {name}", place_of(node))
-    return amount.name.strip(), name
-
-
 def _refused(node: exp.Expr) -> SqlError:
     if isinstance(node, exp.AggFunc):
         return SqlError(f"{_name(node)} is not supported here", place_of(node))
@@ -123,8 +103,20 @@ def _function(name: str, *more: str) -> Callable[[Expressions, exp.Expr], str]:
     return write
 
 
+_UNIT_MS = {"SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
+
+
 def _literal(self: Expressions, node: exp.Expr) -> str:
-    return "'" + node.name.replace("'", "''") + "'" if node.args.get("is_string") else node.name
+    return text(node.name) if node.args.get("is_string") else node.name
+
+
+def _unicode(self: Expressions, node: exp.Expr) -> str:
+    """``u&'\\0009'``: four hexadecimal digits behind the escape character are a character, and it twice is itself."""
+    escape = node.args.get("escape")
+    sign = escape.name if isinstance(escape, exp.Literal) else "\\"
+    given = node.this.name if isinstance(node.this, exp.Expr) else str(node.this)
+    pattern = re.compile(re.escape(sign) + r"([0-9A-Fa-f]{4}|" + re.escape(sign) + ")")
+    return text(pattern.sub(lambda found: sign if found[1] == sign else chr(int(found[1], 16)), given))
 
 
 def _column(self: Expressions, node: exp.Expr) -> str:
@@ -149,22 +141,33 @@ def _divide(self: Expressions, node: exp.Expr) -> str:
 
 
 def _modulo(self: Expressions, node: exp.Expr) -> str:
-    left, right = self.write(node.this), self.write(node.expression)
+    (left, left_type), (right, right_type) = self.typed(node.this), self.typed(node.expression)
+    if not is_integer(left_type) or not is_integer(right_type):
+        raise SqlError("MOD takes whole numbers", place_of(node))
     return f"CASE WHEN {right} = 0 THEN {failing('division by zero', left)} ELSE {left} % {right} END"
 
 
 def _cast(self: Expressions, node: exp.Expr) -> str:
-    to = declared(node.args["to"])
-    value = self.write(node.this)
-    text = f"CAST({value} AS {to.duck})"
-    if to.length is None:
-        return text
-    if family(self.type(value, node)) != "text":
-        message = f"the text is longer than {to.length} characters"
-        text = f"CASE WHEN length({text}) > {to.length} THEN CAST({failing(message, value)} AS VARCHAR) ELSE {text} END"
-    else:
-        text = f"left({text}, {to.length})"
-    return f"rpad({text}, {to.length}, ' ')" if to.padded else text
+    to = declared(node.args["to"], node)
+    if isinstance(node.this, exp.Literal) and node.args.get("_type") is not None:
+        return exactly(self.write(node.this), to)
+    value, duck = self.typed(node.this)
+    if duck == "INTERVAL" and family(to.duck) == "number":
+        counted = _counted(node.this, value)
+        return f"CAST({f'trunc({counted})' if is_integer(to.duck) else counted} AS {to.duck})"
+    return cast(value, duck, to)
+
+
+def _counted(node: exp.Expr, value: str) -> str:
+    """An interval as a number of the unit in which it is written."""
+    node = node.unnest()
+    unit = node.args.get("unit")
+    name = "" if not isinstance(unit, exp.Var) else unit.name.upper()
+    if name in ("MONTH", "YEAR"):
+        return f"date_part('epoch', {value}) // {2_592_000 * (12 if name == 'YEAR' else 1)}"
+    if name not in _UNIT_MS:
+        raise SqlError("an interval becomes a number where it has one unit", place_of(node), expected="(a - b) SECOND")
+    return f"epoch_ms({value}) / {_UNIT_MS[name]}.0"
 
 
 def _step(self: Expressions, node: exp.Expr) -> str:
@@ -181,20 +184,25 @@ def _step(self: Expressions, node: exp.Expr) -> str:
 
 
 def _rounded(name: str) -> Callable[[Expressions, exp.Expr], str]:
-    """FLOOR and CEIL of a number, or of a time TO a unit."""
+    """FLOOR and CEIL of a number, or of a time or an interval TO a unit."""
 
     def write(self: Expressions, node: exp.Expr) -> str:
-        value, unit = self.write(node.this), node.args.get("to")
+        (value, duck), unit = self.typed(node.this), node.args.get("to")
         if unit is None:
             return f"{name}({value})"
-        if unit.name.upper() not in UNITS:
+        kind = unit.name.upper()
+        if kind not in UNITS:
             raise SqlError(f"{unit.name} is no unit of time", place_of(node), expected=" or ".join(UNITS))
-        down = f"CAST(date_trunc('{unit.name.lower()}', {value}) AS TIMESTAMP_MS)"
+        if duck == "INTERVAL":
+            if kind not in _UNIT_MS:
+                raise SqlError(f"an interval is not rounded to {kind}", place_of(node), expected=" or ".join(_UNIT_MS))
+            return f"to_milliseconds(CAST({name}(epoch_ms({value}) / {_UNIT_MS[kind]}.0) AS BIGINT) * {_UNIT_MS[kind]})"
+        if family(duck) not in ("timestamp", "date"):
+            raise SqlError(f"{name.upper()} of {family(duck)} TO {kind}", place_of(node), expected="a TIMESTAMP")
+        down = f"CAST(date_trunc('{kind.lower()}', CAST({value} AS TIMESTAMP)) AS TIMESTAMP_MS)"
         if name == "floor":
             return down
-        return (
-            f"CAST(CASE WHEN {down} = {value} THEN {value} ELSE {down} + INTERVAL '1 {unit.name}' END AS TIMESTAMP_MS)"
-        )
+        return f"CAST(CASE WHEN {down} = {value} THEN {value} ELSE {down} + INTERVAL '1 {kind}' END AS TIMESTAMP_MS)"
 
     return write
 
@@ -213,16 +221,54 @@ def _in(self: Expressions, node: exp.Expr) -> str:
 
 
 def _substring(self: Expressions, node: exp.Expr) -> str:
-    text, start, length = self.write(node.this), node.args.get("start"), node.args.get("length")
+    value, start, length = self.write(node.this), node.args.get("start"), node.args.get("length")
+    if start is not None and family(self.typed(start)[1]) == "text":
+        return f"kda_regex_first({value}, {self.write(start)})"
     first = "1" if start is None else self.write(start)
     if length is None:
-        return f"substring({text}, greatest({first}, 1))"
-    count = self.write(length)
-    return f"substring({text}, greatest({first}, 1), greatest({count} + least({first}, 1) - 1, 0))"
+        found = f"substring({value}, greatest({first}, 1))"
+    else:
+        count = self.write(length)
+        found = f"substring({value}, greatest({first}, 1), greatest({count} + least({first}, 1) - 1, 0))"
+    # Past the end SUBSTRING(s FROM n) is empty and SUBSTRING(s, n) is NULL.
+    return f"CASE WHEN {first} > length({value}) THEN NULL ELSE {found} END" if node.meta.get("comma") else found
+
+
+def _substring_similar(self: Expressions, node: exp.Expr) -> str:
+    return f"kda_substring_similar({self.write(node.this)}, {self.write(node.expression)}, {self.write(node.args['escape'])})"
+
+
+def _overlay(self: Expressions, node: exp.Expr) -> str:
+    value, placed, start = self.write(node.this), self.write(node.expression), self.write(node.args["from_"])
+    size = node.args.get("for_")
+    count = f"length({placed})" if size is None else self.write(size)
+    return (
+        f"(left({value}, greatest({start} - 1, 0)) || {placed} || "
+        f"substring({value}, greatest(greatest({start}, 1) + {count} + least({start} - 1, 0), 1)))"
+    )
+
+
+def _similar(self: Expressions, node: exp.Expr, escape: exp.Expr | None = None) -> str:
+    sign = "" if escape is None else escape.name
+    value, pattern = self.write(node.this), node.expression
+    if not isinstance(pattern, exp.Literal):
+        return f"kda_similar({value}, {self.write(pattern)}, {text(sign)})"
+    try:
+        translated = patterns.translate(pattern.name, sign)
+        re.compile(translated)
+    except (ValueError, re.error) as error:
+        raise SqlError(str(error), place_of(pattern) or place_of(node)) from error
+    if "(?!" in translated:
+        return f"kda_similar({value}, {self.write(pattern)}, {text(sign)})"
+    return f"regexp_full_match({value}, {text(translated)}, 's')"
 
 
 def _escape(self: Expressions, node: exp.Expr) -> str:
-    return f"({self.write(node.this).removeprefix('(').removesuffix(')')} ESCAPE {self.write(node.expression)})"
+    if isinstance(node.this, exp.SimilarTo):
+        return _similar(self, node.this, node.expression)
+    return (
+        f"({self.write(node.this.this)} LIKE {self.write(node.this.expression)} ESCAPE {self.write(node.expression)})"
+    )
 
 
 def _interval(self: Expressions, node: exp.Expr) -> str:
@@ -239,7 +285,52 @@ def _extract(self: Expressions, node: exp.Expr) -> str:
     return f"CAST(date_part('{unit.lower()}', {value}) AS BIGINT)"
 
 
+def _elapsed(self: Expressions, node: exp.Expr) -> str:
+    difference = node.this.unnest()
+    (left, left_type), (right, right_type) = self.typed(difference.this), self.typed(difference.expression)
+    for duck, tree in ((left_type, difference.this), (right_type, difference.expression)):
+        if family(duck) not in ("timestamp", "date", "time"):
+            raise SqlError(f"{node.args['unit'].name} behind a difference of times", place_of(tree) or place_of(node))
+    if node.args["unit"].name in ("MONTH", "YEAR"):
+        return f"to_months(date_sub('month', CAST({right} AS TIMESTAMP), CAST({left} AS TIMESTAMP)))"
+    return f"to_milliseconds({milliseconds(left, left_type)} - {milliseconds(right, right_type)})"
+
+
+def _field(self: Expressions, node: exp.Expr) -> str:
+    return f"struct_extract({self.write(node.this)}, {text(node.expression.name)})"
+
+
+def _call(self: Expressions, node: exp.Expr) -> str:
+    name = node.name.upper()
+    if name not in CALLS:
+        near = closest(name, [*CALLS, *KNOWN])
+        raise SqlError(f"the function {name} is not supported", place_of(node), suggestion=near)
+    least, most, writer = CALLS[name]
+    if not least <= len(node.expressions) <= most:
+        expected = str(least) if least == most else f"{least} to {most}"
+        raise SqlError(f"{name} takes {expected} arguments, not {len(node.expressions)}", place_of(node))
+    return writer(self, node, node.expressions)
+
+
+def _finite(name: str, *more: str, above: float | None = None) -> Callable[[Expressions, exp.Expr], str]:
+    """A function of DOUBLE whose result may be no number: then the row fails."""
+    call = _function(name, *more)
+
+    def write(self: Expressions, node: exp.Expr) -> str:
+        duck = self.typed(node.this)[1]
+        if family(duck) not in ("number", "null"):
+            raise SqlError(f"{name.upper()} of {family(duck)}", place_of(node), expected="a number")
+        result = f"CAST({call(self, node)} AS DOUBLE)"
+        bad = f"NOT isfinite({result})"
+        return guarded(result, bad, f"{name.upper()}: numeric overflow or no number", "DOUBLE")
+
+    return write
+
+
 def _trim(self: Expressions, node: exp.Expr) -> str:
+    given = node.args.get("expression")
+    if isinstance(given, exp.Literal) and len(given.name) != 1:
+        raise SqlError("TRIM takes one character", place_of(node), found=f"'{given.name}'")
     name = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(str(node.args.get("position") or "BOTH").upper(), "trim")
     return _function(name, "expression")(self, node)
 
@@ -271,6 +362,7 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.NullSafeNEQ: _binary("IS DISTINCT FROM"),
     exp.Like: _binary("LIKE"),
     exp.Escape: _escape,
+    exp.SimilarTo: _similar,
     exp.Between: lambda self, node: (
         f"({self.write(node.this)} BETWEEN {self.write(node.args['low'])} AND {self.write(node.args['high'])})"
     ),
@@ -287,12 +379,46 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.Substring: _substring,
     exp.StrPosition: _function("strpos", "substr"),
     exp.Abs: _function("abs"),
-    exp.Exp: _function("exp"),
-    exp.Ln: _function("ln"),
-    exp.Sqrt: _function("sqrt"),
-    exp.Pow: _function("pow", "expression"),
+    exp.Exp: _finite("exp"),
+    exp.Ln: _finite("ln"),
+    exp.Sqrt: _finite("sqrt"),
+    exp.Pow: _finite("pow", "expression"),
     exp.Floor: _rounded("floor"),
     exp.Ceil: _rounded("ceil"),
     exp.Extract: _extract,
+    exp.UnicodeString: _unicode,
+    exp.HexString: lambda self, node: f"unhex({text(str(node.this))})",
+    exp.Overlay: _overlay,
+    exp.Dot: _field,
+    exp.Anonymous: _call,
+    exp.CurrentTimestamp: lambda self, node: variable(STARTED),
+    exp.CurrentDate: lambda self, node: f"CAST({variable(STARTED)} AS DATE)",
+    exp.CurrentTime: lambda self, node: f"CAST({variable(STARTED)} AS TIME)",
+    SubstringSimilar: _substring_similar,
+    Elapsed: _elapsed,
     Step: _step,
 }
+
+KNOWN = (
+    "ABS",
+    "CEIL",
+    "CHAR_LENGTH",
+    "COALESCE",
+    "EXP",
+    "EXTRACT",
+    "FLOOR",
+    "LN",
+    "LOG10",
+    "LOWER",
+    "MOD",
+    "NULLIF",
+    "OVERLAY",
+    "POSITION",
+    "POWER",
+    "SQRT",
+    "STEP",
+    "SUBSTRING",
+    "TRIM",
+    "UPPER",
+)
+"""Functions that have a node of their own: for guesses at what was meant."""

@@ -21,10 +21,11 @@ from sqlglot.generators.duckdb import DuckDBGenerator
 from sqlglot.parsers.duckdb import DuckDBParser
 from sqlglot.tokenizer_core import TokenType
 
-from analytics.dialect import TOO_DEEP, Step, end_of, from_sqlglot, place_of
+from analytics.dialect import TOO_DEEP, end_of, from_sqlglot, place_of
 from analytics.errors import Place, SqlError, closest
 from analytics.inputs import discover_columns
 from analytics.loading import EXTRA, Faulty, Table, load
+from analytics.nodes import Step
 from connectors.formats.schema import Column
 from streams.sdk.client import TRIM_HORIZON, Client, Start
 

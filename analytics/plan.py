@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from analytics.operators.work import Operator
 from analytics.program import Declared
 from analytics.relation import Relation
 
@@ -43,7 +44,9 @@ class Window:
     state     (column, type) of the table
     partial   over the columns of the pump's row query: the aggregates by window and keys
     merge     over partial rows: the same columns and ``rt``, the end of the window
-    end       the end of a window, an expression over ``w``
+    end       when a window is over, an expression over ``w``
+    kept      the rows themselves are the state, since some aggregate cannot be merged; ``{base}`` in `partial` is the
+              number of rows kept before
     """
 
     table: str
@@ -52,17 +55,25 @@ class Window:
     merge: str
     end: str
     closing: RowQuery
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Pump:
-    """`source` and `target` are physical names of streams. Without a window the rows go to the target as they are."""
+    """`source` and `target` are physical names of streams. A pump either computes `rows`, which go to the target as they are
+    or through a window; or it has an operator, which reads `sources`."""
 
     name: str
     source: str
     target: str
-    rows: RowQuery
+    rows: RowQuery | None
     window: Window | None = None
+    operator: Operator | None = None
+    more: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source, *self.more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +87,11 @@ class StreamPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`pumps` in the order of the data; `inputs` and `references` by their names in the program, as they are used."""
+    """`pumps` in the order of the data; `inputs` and `references` by their names in the program, as they are used; `hidden`
+    are the columns of streams between the operators, physical name → name."""
 
     pumps: tuple[Pump, ...]
     streams: dict[str, StreamPlan]
     inputs: dict[str, Relation]
     references: dict[str, Relation]
+    hidden: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -5,12 +5,14 @@ Unquoted names fold to upper case, quoted ones stay as they are; from here on a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
-from analytics.dialect import CreatePump, CreateStream, parse_statements, place_of
+from analytics.dialect import parse_statements, place_of
 from analytics.errors import Place, SqlError
+from analytics.inlining import inlined
+from analytics.nodes import CreateFunction, CreatePump, CreateStream, CreateView
 from analytics.types import SqlType, declared
 
 NAME_SIZE_MAX = 128
@@ -53,6 +55,8 @@ class Program:
     streams: dict[str, StreamDeclaration] = field(default_factory=dict)
     pumps: dict[str, PumpDeclaration] = field(default_factory=dict)
     query: exp.Expr | None = None
+    views: dict[str, exp.Expr] = field(default_factory=dict)
+    functions: dict[str, list[CreateFunction]] = field(default_factory=dict)
 
 
 def parse(text: str) -> Program:
@@ -63,6 +67,10 @@ def parse(text: str) -> Program:
             _add_stream(program, statement)
         elif isinstance(statement, CreatePump):
             _add_pump(program, statement)
+        elif isinstance(statement, CreateView):
+            _add_view(program, statement)
+        elif isinstance(statement, CreateFunction):
+            _add_function(program, statement)
         elif program.query is not None:
             raise SqlError("a program has one query outside of pumps at most", place_of(statement))
         else:
@@ -71,6 +79,11 @@ def parse(text: str) -> Program:
         raise SqlError("a query stands alone; beside pumps, make it a pump itself", place_of(program.query))
     if program.query is None and not program.pumps:
         raise SqlError("the program has no pump and no query: nothing would run")
+    program.pumps = {
+        name: replace(pump, query=inlined(pump.query, program.functions)) for name, pump in program.pumps.items()
+    }
+    program.views = {name: inlined(view, program.functions) for name, view in program.views.items()}
+    program.query = None if program.query is None else inlined(program.query, program.functions)
     return program
 
 
@@ -116,3 +129,20 @@ def _add_pump(program: Program, statement: CreatePump) -> None:
     program.pumps[name] = PumpDeclaration(
         name, folded(target), columns, statement.args["query"], place, place_of(target)
     )
+
+
+def _add_view(program: Program, statement: CreateView) -> None:
+    name, place = folded(statement.this), place_of(statement.this)
+    if (name in program.views or name in program.streams) and not statement.args.get("replace"):
+        raise SqlError(f"view {name} is declared twice", place, expected="CREATE OR REPLACE VIEW")
+    program.views[name] = statement.args["query"]
+
+
+def _add_function(program: Program, statement: CreateFunction) -> None:
+    name = folded(statement.this)
+    others = program.functions.setdefault(name, [])
+    same = [other for other in others if len(other.expressions) == len(statement.expressions)]
+    if same and not statement.args.get("replace"):
+        place = place_of(statement.this)
+        raise SqlError(f"function {name} is declared twice", place, expected="CREATE OR REPLACE FUNCTION")
+    program.functions[name] = [*(other for other in others if other not in same), statement]

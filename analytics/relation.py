@@ -26,6 +26,10 @@ HIDDEN = {
 """Columns of an application's input that ``*`` leaves out: name, physical name and type."""
 
 
+CLOCKS = ("CURRENT_ROW_TIMESTAMP", "LOCALTIMESTAMP", "LOCALTIME")
+"""Functions that are written without parentheses, and look like columns."""
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """A column: `physical` in DuckDB, of type `duck`; in a subquery, `tree` is what it stands for."""
@@ -62,6 +66,8 @@ class Scope:
 
     lenient: bool = False
     sources: dict[str, tuple[str, Relation]] = field(default_factory=dict)
+    using: set[str] = field(default_factory=set)
+    """Columns that a join by USING or NATURAL made one."""
 
     def add(self, name: str, alias: str, relation: Relation, node: exp.Expr) -> None:
         if name in self.sources:
@@ -73,15 +79,24 @@ class Scope:
 
     def resolve(self, column: exp.Column) -> exp.Expr:
         """What a name stands for, by physical names. A bare ROWTIME is the one of the stream, and says so in its meta."""
+        if column.args.get("catalog") is not None:
+            raise SqlError("a name has three parts at most", place_of(column), expected="source.column.field")
         if column.args.get("db") is not None:
-            raise SqlError("a name has two parts at most", place_of(column), expected="source.column")
+            return self._field(exp.Column(this=column.args["table"], table=column.args["db"]), column.this)
+        qualifier = column.args.get("table")
+        if qualifier is not None and not self._is_source(qualifier) and self._is_row(qualifier):
+            return self._field(exp.Column(this=qualifier), column.this)
         name, quoted, qualifier = folded(column.this), column.this.quoted, column.args.get("table")
         among = list(self.sources.values()) if qualifier is None else [self._source(qualifier)]
+        if qualifier is None and not quoted and name in CLOCKS and not any(r.find(name) for _, r in among):
+            return exp.Anonymous(this=name)
         if name == ROWTIME and qualifier is None:
-            among = self.streams()
+            among = self.streams()[:1] or among
         hits = [hit for hit in (self._hit(alias, relation, name, quoted) for alias, relation in among) if hit]
         if not hits:
             raise self._unknown(column, name, [relation for _, relation in among])
+        if len(hits) > 1 and name in self.using:
+            return self._shared(name)
         if len(hits) > 1:
             raise SqlError(f"column {name} is in more than one source", place_of(column), expected=f"source.{name}")
         found, place = hits[0], place_of(column)
@@ -92,10 +107,34 @@ class Scope:
 
     def star(self, qualifier: exp.Expr | None) -> Iterator[tuple[str, exp.Expr]]:
         """Every column of every source, or of one, by name."""
+        if qualifier is None:
+            yield from ((name, self._shared(name)) for name in sorted(self.using))
         among = self.sources.values() if qualifier is None else [self._source(qualifier)]
         for alias, relation in among:
             for each in relation.fields:
-                yield each.name, self._tree(alias, relation, each)
+                if qualifier is not None or each.name not in self.using:
+                    yield each.name, self._tree(alias, relation, each)
+
+    def _shared(self, name: str) -> exp.Expr:
+        """A column of a join by USING: that of whichever side has the row."""
+        parts = [self._hit(alias, relation, name, True) for alias, relation in self.sources.values()]
+        first, *rest = [part for part in parts if part is not None]
+        return exp.Coalesce(this=first, expressions=rest)
+
+    def _is_source(self, qualifier: exp.Expr) -> bool:
+        name = folded(qualifier)
+        return name in self.sources or any(key.lower() == name.lower() for key in self.sources)
+
+    def _is_row(self, name: exp.Expr) -> bool:
+        """Whether a name is that of a column that is a row itself."""
+        return any(
+            each.name == folded(name) and each.duck.startswith("STRUCT")
+            for _, relation in self.sources.values()
+            for each in relation.fields
+        )
+
+    def _field(self, row: exp.Column, name: exp.Expr) -> exp.Expr:
+        return exp.Dot(this=self.resolve(row), expression=exp.to_identifier(folded(name), quoted=True))
 
     def _source(self, qualifier: exp.Expr) -> tuple[str, Relation]:
         name = folded(qualifier)
@@ -110,6 +149,10 @@ class Scope:
             expected=" or ".join(self.sources),
             suggestion=closest(name, self.sources),
         )
+
+    def column(self, alias: str, relation: Relation, name: str) -> exp.Expr | None:
+        """The column of that very name of one source."""
+        return self._hit(alias, relation, name, True)
 
     def _hit(self, alias: str, relation: Relation, name: str, quoted: bool) -> exp.Expr | None:
         if name == ROWTIME and relation.timed:

@@ -1,42 +1,65 @@
-"""FROM, WHERE and the select list of one query, with every name resolved."""
+"""One query, resolved: what it reads, and its clauses as trees in which every name is a physical column.
+
+The sources of FROM have the aliases t0, t1, … in their order. A subquery that only filters and projects is written into the
+query around it; any other becomes a stream of its own, which `Builder` makes.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from sqlglot import exp
 
 from analytics.dialect import place_of
 from analytics.errors import Place, SqlError, closest
-from analytics.expressions import Expressions, Types
+from analytics.intervals import milliseconds
 from analytics.program import ERROR_STREAM, folded
-from analytics.relation import Field, Relation, Scope
+from analytics.relation import ROWTIME, Field, Relation, Scope
 
 JOINS_MAX = 16
 """Sources of one query: far above what people write, far below what makes planning slow."""
 
 _REFUSED = {
     "with_": "WITH",
-    "distinct": "SELECT DISTINCT",
-    "order": "ORDER BY",
     "limit": "LIMIT",
     "offset": "OFFSET",
-    "windows": "WINDOW",
     "qualify": "QUALIFY",
     "laterals": "LATERAL",
     "into": "SELECT INTO",
 }
-_SUPPORTED = {"hint", "expressions", "from_", "joins", "where", "group", "having", "kind"}
+_SUPPORTED = {
+    "hint",
+    "expressions",
+    "from_",
+    "joins",
+    "where",
+    "group",
+    "having",
+    "kind",
+    "windows",
+    "order",
+    "distinct",
+}
+
+
+class Builder(Protocol):
+    """Makes streams of queries that stand in FROM."""
+
+    def subquery(self, tree: exp.Expr) -> Relation: ...
+
+    def table_function(self, call: exp.Expr, alias: str | None) -> Relation: ...
 
 
 @dataclass(slots=True)
 class Relations:
-    """Everything that FROM may name, by its name in the program."""
+    """Everything that FROM may name, by its name in the program; `views` are queries by name."""
 
     named: dict[str, Relation]
     lenient: bool = False
+    views: Mapping[str, exp.Expr] = field(default_factory=dict)
 
     def find(self, table: exp.Table) -> Relation:
         if not isinstance(table.this, exp.Identifier) or table.args.get("db") is not None:
@@ -51,67 +74,267 @@ class Relations:
             if found is None and len(same) == 1:
                 found = self.named[same[0]]
         if found is None:
-            raise SqlError(
-                f"there is no stream or reference table {name}", place_of(table), suggestion=closest(name, self.named)
-            )
+            near = closest(name, [*self.named, *self.views])
+            raise SqlError(f"there is no stream or reference table {name}", place_of(table), suggestion=near)
         return found
 
 
 @dataclass(slots=True)
+class Join:
+    """A source behind the first. `side` is empty (inner), LEFT, RIGHT or FULL; `reach_ms` is the window of OVER."""
+
+    alias: str
+    relation: Relation
+    side: str
+    on: exp.Expr | None
+    reach_ms: int
+    node: exp.Expr
+
+
+@dataclass(slots=True)
 class Query:
-    """One query, resolved: the trees in it name physical columns. `stream` is what it reads, alias t0; `joins` follow
-    in DuckDB's words. `items` are the select list as (name or None, tree)."""
+    """`stream` is the first source, alias t0; `reach_ms` its window in a join. `before` is the condition of a subquery that
+    was written into this one. `items` are the select list as (name or None, tree); `keys` those of GROUP BY, or of WINDOWED
+    BY STAGGER, whose windows are `stagger_ms` long; `order` is (tree, descending)."""
 
     stream: Relation
-    joins: str
+    reach_ms: int
+    joined: list[Join]
     scope: Scope
+    before: exp.Expr | None
     where: exp.Expr | None
     items: list[tuple[str | None, exp.Expr]]
+    rowtime: exp.Expr | None
+    keys: list[exp.Expr]
+    stagger_ms: int | None
+    having: exp.Expr | None
+    order: list[tuple[exp.Expr, bool]]
     tree: exp.Select
-    _aliases: Iterator[int] = field(default_factory=itertools.count)
+    joins: str = ""
+    """Joins with reference tables, in DuckDB's words, once they are compiled."""
 
     @property
     def source(self) -> str:
         return f"FROM {self.stream.physical} AS t0{self.joins}"
 
-    def resolved(self, tree: exp.Expr) -> exp.Expr:
-        """A copy with every name resolved."""
-        return resolve(tree, self.scope)
+    def trees(self) -> list[exp.Expr]:
+        """Every tree of every clause."""
+        found = [tree for _, tree in self.items] + self.keys + [tree for tree, _ in self.order]
+        found += [join.on for join in self.joined if join.on is not None]
+        return found + [tree for tree in (self.before, self.where, self.rowtime, self.having) if tree is not None]
+
+    def change(self, change: Callable[[exp.Expr], exp.Expr]) -> None:
+        """Puts another tree in the place of every one."""
+
+        def maybe(tree: exp.Expr | None) -> exp.Expr | None:
+            return None if tree is None else change(tree)
+
+        self.items = [(name, change(tree)) for name, tree in self.items]
+        self.keys = [change(tree) for tree in self.keys]
+        self.order = [(change(tree), descending) for tree, descending in self.order]
+        for join in self.joined:
+            join.on = maybe(join.on)
+        self.before, self.where, self.rowtime = maybe(self.before), maybe(self.where), maybe(self.rowtime)
+        self.having = maybe(self.having)
+
+    @property
+    def distinct(self) -> bool:
+        return bool(self.tree.args.get("distinct"))
+
+    @property
+    def grouped(self) -> bool:
+        """Whether there are groups: GROUP BY, HAVING, or an aggregate in the select list."""
+        if self.keys or self.having is not None:
+            return True
+        return any(_aggregates(tree) for _, tree in self.items)
 
 
-def read(tree: exp.Expr, relations: Relations, types: Types) -> Query:
+def read(tree: exp.Expr, relations: Relations, builder: Builder) -> Query:
     """Raises `SqlError` for what does not resolve and for clauses that are not supported."""
     select = _select(tree)
-    aliases: Iterator[int] = itertools.count()
-    scope = Scope(relations.lenient)
+    reading = _Reading(relations, builder, Scope(relations.lenient))
     from_ = select.args.get("from_")
     if from_ is None:
         raise SqlError("a query reads from a stream", place_of(select) or None, expected="FROM")
-    first = from_.this
-    if isinstance(first, exp.Subquery):
-        inner = read(first.this, relations, types)
-        stream, joins, where = inner.stream, inner.joins, inner.where
-        if inner.tree.args.get("group") or any(node.find(exp.AggFunc) for _, node in inner.items):
-            raise SqlError("a grouped query in FROM is not supported: make it a pump of its own", place_of(first))
-        aliases = inner._aliases
-        fields = tuple(Field(name or f"EXPR${i}", "", "", node) for i, (name, node) in enumerate(inner.items))
-        scope.add(
-            _alias(first) or "", "", Relation(_alias(first) or "the subquery", "", fields, True, alias="t0"), first
-        )
-    else:
-        stream, joins, where = relations.find(first), "", None
-        if not stream.timed:
-            raise SqlError(f"{stream.name} is a reference table", place_of(first), expected="the stream first in FROM")
-        next(aliases)
-        scope.add(_alias(first) or stream.name, "t0", stream, first)
-    for join in [*(first.args.get("joins") or []), *(select.args.get("joins") or [])]:
-        joins += _join(join, relations, scope, f"t{next(aliases)}", joins, stream, types)
+    listed = [from_.this, *(from_.this.args.get("joins") or []), *(select.args.get("joins") or [])]
+    stream, before, reach = reading.first(listed[0])
+    joined = [reading.join(join) for join in listed[1:]]
+    stream, joined = _stream_first(stream, joined, reading.scope, listed[0])
     condition = select.args.get("where")
+    where = None
     if condition is not None:
-        own = resolve(condition.this, scope)
-        _no_aggregates(own, "WHERE")
-        where = own if where is None else exp.And(this=where, expression=own)
-    return Query(stream, joins, scope, where, list(_items(select, scope)), select, aliases)
+        where = resolve(condition.this, reading.scope)
+        _no_aggregates(where, "WHERE")
+        _no_windows(where, "WHERE")
+    items = list(_items(select, reading.scope))
+    rowtime = _promoted(select, reading.scope, bool(joined))
+    clause = select.args.get("group")
+    for kind in ("grouping_sets", "cube", "rollup", "all", "totals"):
+        if clause is not None and clause.args.get(kind):
+            raise SqlError(f"GROUP BY {kind.replace('_', ' ').upper()} is not supported", place_of(clause))
+    keys: list[exp.Expr] = []
+    for tree in [] if clause is None else clause.expressions:
+        key = _key(tree, items, reading.scope)
+        if any(_aggregates(key)):
+            raise SqlError("an aggregate cannot stand in GROUP BY", place_of(key) or place_of(tree))
+        if key not in keys:
+            keys.append(key)
+    having = select.args.get("having")
+    order = select.args.get("order")
+    stagger = None if clause is None else clause.meta.get("stagger")
+    return Query(
+        stream,
+        reach,
+        joined,
+        reading.scope,
+        before,
+        where,
+        items,
+        rowtime,
+        keys,
+        None if stagger is None else milliseconds(stagger),
+        None if having is None else _key(having.this, items, reading.scope),
+        [
+            (_key(each.this, items, reading.scope), bool(each.args.get("desc")))
+            for each in ([] if order is None else order.expressions)
+        ],
+        select,
+    )
+
+
+def _key(tree: exp.Expr, items: list[tuple[str | None, exp.Expr]], scope: Scope) -> exp.Expr:
+    """A key may be an expression, the alias of a selected one, or its number."""
+    if isinstance(tree, exp.Literal) and not tree.is_string:
+        number = int(tree.name) if tree.name.isdigit() else 0
+        if not 1 <= number <= len(items):
+            raise SqlError(f"the select list has no item {tree.name}", place_of(tree))
+        return items[number - 1][1].copy()
+    if isinstance(tree, exp.Column) and tree.args.get("table") is None:
+        try:
+            return resolve(tree, scope)
+        except SqlError:
+            name = folded(tree.this)
+            for alias, item in items:
+                if alias == name:
+                    return item.copy()
+            raise
+    return resolve(tree, scope)
+
+
+@dataclass(slots=True)
+class _Reading:
+    relations: Relations
+    builder: Builder
+    scope: Scope
+    _aliases: Iterator[int] = field(default_factory=itertools.count)
+
+    def first(self, source: exp.Expr) -> tuple[Relation, exp.Expr | None, int]:
+        """The first source of FROM; a simple subquery gives its own source and its condition."""
+        if isinstance(source, exp.Subquery) and _plain(source.this):
+            inner = read(source.this, self.relations, self.builder)
+            if not inner.joined and inner.rowtime is None and inner.stream.timed and not inner.scope.using:
+                next(self._aliases)
+                names = _column_names(source, len(inner.items))
+                fields = tuple(
+                    Field(renamed or name or f"EXPR${i}", "", "", node)
+                    for i, ((name, node), renamed) in enumerate(zip(inner.items, names, strict=True))
+                )
+                shown = Relation(_alias(source) or "the subquery", "", fields, True, alias="t0")
+                self.scope.add(_alias(source) or "", "", shown, source)
+                where = inner.where
+                if inner.before is not None:
+                    where = inner.before if where is None else exp.And(this=inner.before, expression=where)
+                return inner.stream, where, _reach(source)
+        alias = f"t{next(self._aliases)}"
+        return self._named(source, alias), None, _reach(source)
+
+    def join(self, join: exp.Join) -> Join:
+        side, kind = (join.side or "").upper(), (join.kind or "").upper()
+        method = (join.args.get("method") or "").upper()
+        if kind not in ("", "INNER", "OUTER", "CROSS") or method not in ("", "NATURAL"):
+            words = " ".join(filter(None, (method, side, kind)))
+            raise SqlError(f"{words} JOIN is not supported", place_of(join), expected="INNER, LEFT, RIGHT or FULL JOIN")
+        alias = f"t{next(self._aliases)}"
+        if int(alias[1:]) > JOINS_MAX:
+            raise SqlError(f"a query joins at most {JOINS_MAX} tables", place_of(join))
+        known = list(self.scope.sources.values())
+        relation = self._named(join.this, alias)
+        shared = self._shared(join, method, known, relation)
+        on = join.args.get("on")
+        condition = None if on is None else resolve(on, self.scope)
+        for name in shared:
+            left = next(hit for a, r in known if (hit := self.scope.column(a, r, name)) is not None)
+            right = self.scope.column(alias, relation, name)
+            assert right is not None, "it is shared"
+            same = exp.EQ(this=left, expression=right)
+            condition = same if condition is None else exp.And(this=condition, expression=same)
+            self.scope.using.add(name)
+        if condition is not None:
+            _no_aggregates(condition, "ON")
+            _no_windows(condition, "ON")
+        elif side:
+            raise SqlError(f"{side} JOIN needs a condition", place_of(join), expected="ON")
+        return Join(alias, relation, side, condition, _reach(join.this), join)
+
+    def _shared(self, join: exp.Join, method: str, known: list[tuple[str, Relation]], relation: Relation) -> list[str]:
+        """The columns of USING, or those that NATURAL finds."""
+        names = {each.name for _, other in known for each in other.fields}
+        own = [each.name for each in relation.fields]
+        if method == "NATURAL":
+            return [name for name in own if name in names]
+        shared = []
+        for identifier in join.args.get("using") or []:
+            name = folded(identifier)
+            if name not in names or name not in own:
+                raise SqlError(
+                    f"USING names {name}, which is not a column of both sides",
+                    place_of(identifier),
+                    suggestion=closest(name, names & set(own)),
+                )
+            shared.append(name)
+        return shared
+
+    def _named(self, source: exp.Expr, alias: str) -> Relation:
+        """A source under its name: a stream, a table, a view, a subquery or a table function."""
+        view = None
+        if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
+            view = self.relations.views.get(folded(source.this))
+        if view is not None:
+            relation = self.builder.subquery(view)
+            name = _alias(source) or folded(source.this)
+        elif isinstance(source, exp.Subquery):
+            relation = self.builder.subquery(source.this)
+            name = _alias(source) or ("" if "" not in self.scope.sources else alias)
+        elif isinstance(source, exp.Table) and isinstance(source.this, exp.Func | exp.Anonymous):
+            relation = self.builder.table_function(source.this, _alias(source))
+            name = _alias(source) or ("" if "" not in self.scope.sources else alias)
+        elif isinstance(source, exp.Table):
+            relation = self.relations.find(source)
+            name = _alias(source) or relation.name
+        else:
+            raise SqlError("this is not supported in FROM", place_of(source), expected="a stream or a reference table")
+        names = _column_names(source, len(relation.fields))
+        if any(names):
+            fields = tuple(
+                Field(renamed or each.name, each.physical, each.duck)
+                for each, renamed in zip(relation.fields, names, strict=True)
+            )
+            renamed_relation = Relation(relation.name, relation.physical, fields, relation.timed, relation.hidden)
+            renamed_relation.used = relation.used
+            relation = renamed_relation
+        self.scope.add(name, alias, relation, source)
+        return relation
+
+
+def _stream_first(first: Relation, joined: list[Join], scope: Scope, source: exp.Expr) -> tuple[Relation, list[Join]]:
+    """FROM begins with a stream. A reference table before it changes places with the first stream, if the join is an inner
+    one."""
+    if first.timed:
+        return first, joined
+    for number, join in enumerate(joined):
+        if join.relation.timed and not any(each.side for each in joined[: number + 1]):
+            raise SqlError(f"{first.name} is a reference table", place_of(source), expected="the stream first in FROM")
+    raise SqlError(f"{first.name} is a reference table", place_of(source), expected="the stream first in FROM")
 
 
 def resolve(tree: exp.Expr, scope: Scope) -> exp.Expr:
@@ -126,21 +349,53 @@ def _is_name(node: exp.Expr) -> bool:
     return isinstance(node, exp.Column) and "name" not in node.meta
 
 
+def _is_time(node: exp.Expr) -> bool:
+    """Whether it is the time that the row has anyway."""
+    return isinstance(node, exp.Column) and node.name == "rt" and bool(node.meta.get("bare"))
+
+
+def _promoted(select: exp.Select, scope: Scope, joined: bool) -> exp.Expr | None:
+    """The expression AS ROWTIME, unless it is the time that the row has anyway."""
+    found = [item for item in select.expressions if _is_promotion(item)]
+    if len(found) > 1:
+        raise SqlError("two columns are ROWTIME", place_of(found[1].args["alias"]))
+    if not found:
+        return None
+    tree = resolve(found[0].this, scope)
+    if _is_time(tree) or (isinstance(tree, exp.Column) and tree.name == "rt" and not joined):
+        return None
+    return tree
+
+
+def _is_promotion(item: exp.Expr) -> bool:
+    return isinstance(item, exp.Alias) and folded(item.args["alias"]) == ROWTIME
+
+
 def _select(tree: exp.Expr) -> exp.Select:
     while isinstance(tree, exp.Subquery) and not tree.args.get("alias"):
         tree = tree.this
-    if isinstance(tree, exp.SetOperation):
-        raise SqlError(f"{tree.key.upper()} is not supported", place_of(tree))
     if not isinstance(tree, exp.Select):
         raise SqlError("this is not a query", place_of(tree), expected="SELECT")
     for key, value in tree.args.items():
         if value and key not in _SUPPORTED:
             raise SqlError(f"{_REFUSED.get(key, key.upper())} is not supported", _place_of_any(value) or place_of(tree))
-    for node in tree.find_all(exp.Window):
-        raise SqlError("a sliding window (OVER) is not supported", place_of(node))
     if not tree.expressions:
         raise SqlError("the query selects nothing", place_of(tree), expected="columns after SELECT")
     return tree
+
+
+def _plain(tree: exp.Expr) -> bool:
+    """Whether a subquery only filters and projects one source."""
+    while isinstance(tree, exp.Subquery) and not tree.args.get("alias"):
+        tree = tree.this
+    if not isinstance(tree, exp.Select):
+        return False
+    if any(tree.args.get(key) for key in ("group", "having", "distinct", "order", "joins", "windows")):
+        return False
+    source = tree.args.get("from_")
+    if source is None or source.this.args.get("joins"):
+        return False
+    return not any(item.find(exp.AggFunc, exp.Window, exp.Anonymous) for item in tree.expressions)
 
 
 def _place_of_any(value: object) -> Place | None:
@@ -149,46 +404,67 @@ def _place_of_any(value: object) -> Place | None:
 
 def _alias(source: exp.Expr) -> str | None:
     alias = source.args.get("alias")
-    if alias is None or alias.this is None:
-        return None
-    if alias.args.get("columns"):
-        raise SqlError("a list of column names behind an alias is not supported", place_of(alias))
-    return folded(alias.this)
+    return None if alias is None or alias.this is None else folded(alias.this)
 
 
-def _join(
-    join: exp.Join, relations: Relations, scope: Scope, alias: str, before: str, stream: Relation, types: Types
-) -> str:
-    side, kind = (join.side or "").upper(), (join.kind or "").upper()
-    if side not in ("", "LEFT") or kind not in ("", "INNER", "OUTER", "CROSS") or join.args.get("method"):
-        words = " ".join(filter(None, ((join.method or "").upper(), side, kind)))
-        raise SqlError(f"{words} JOIN is not supported", place_of(join), expected="INNER JOIN or LEFT JOIN")
-    if join.args.get("using"):
-        raise SqlError("USING is not supported", place_of(join), expected="ON")
-    if not isinstance(join.this, exp.Table):
-        raise SqlError("a join with a query is not supported", place_of(join), expected="a reference table")
-    relation = relations.find(join.this)
-    if relation.timed:
-        raise SqlError("a join of two streams is not supported", place_of(join), expected="a reference table")
-    if int(alias[1:]) > JOINS_MAX:
-        raise SqlError(f"a query joins at most {JOINS_MAX} tables", place_of(join))
-    scope.add(_alias(join.this) or relation.name, alias, relation, join)
-    on = join.args.get("on")
-    if on is None:
-        if side:
-            raise SqlError("LEFT JOIN needs a condition", place_of(join), expected="ON")
-        return f" CROSS JOIN {relation.physical} AS {alias}"
-    resolved = resolve(on, scope)
-    _no_aggregates(resolved, "ON")
-    source = f"FROM {stream.physical} AS t0{before} CROSS JOIN {relation.physical} AS {alias}"
-    condition = Expressions(types, source).write(resolved)
-    return f" {side or 'INNER'} JOIN {relation.physical} AS {alias} ON {condition}"
+def _column_names(source: exp.Expr, count: int) -> list[str | None]:
+    """The names of ``AS t(c1, c2)``, or None for each column."""
+    alias = source.args.get("alias")
+    columns = [] if alias is None else alias.args.get("columns") or []
+    if not columns:
+        return [None] * count
+    if len(columns) != count:
+        raise SqlError(
+            f"{len(columns)} names for columns", place_of(alias), expected=f"{count}, as many as the source has"
+        )
+    return [folded(column if isinstance(column, exp.Identifier) else column.this) for column in columns]
+
+
+def _reach(source: exp.Expr) -> int:
+    """How far the window of ``OVER (RANGE INTERVAL … PRECEDING)`` behind a source reaches back, in milliseconds."""
+    alias = source.args.get("alias")
+    window = None if alias is None else alias.meta.get("over")
+    if window is None:
+        return 0
+    spec = window.args.get("spec")
+    if window.args.get("partition_by"):
+        raise SqlError("a window of a join has no PARTITION BY", place_of(window))
+    if spec is None:
+        raise SqlError(
+            "this window of a join is not supported", place_of(window), expected="OVER (RANGE INTERVAL … PRECEDING)"
+        )
+    if spec.args.get("start_side") == "FOLLOWING" or spec.args.get("end_side") == "FOLLOWING":
+        raise SqlError(
+            "a window that reaches ahead (FOLLOWING) is not supported", place_of(window), expected="PRECEDING"
+        )
+    start = spec.args.get("start")
+    if start == "CURRENT ROW":
+        return 0
+    if spec.args.get("kind", "").upper() != "RANGE" or not isinstance(start, exp.Interval):
+        raise SqlError(
+            "this window of a join is not supported", place_of(window), expected="RANGE INTERVAL … PRECEDING"
+        )
+    return milliseconds(start)
+
+
+def _aggregates(tree: exp.Expr) -> list[exp.Expr]:
+    """The aggregates of a tree that belong to no window (OVER)."""
+    return [
+        found
+        for found in tree.find_all(exp.AggFunc)
+        if not isinstance(found.parent, exp.Window | exp.IgnoreNulls | exp.RespectNulls)
+    ]
 
 
 def _no_aggregates(tree: exp.Expr, where: str) -> None:
-    found = tree.find(exp.AggFunc)
-    if found is not None:
+    for found in _aggregates(tree):
         raise SqlError(f"an aggregate cannot stand in {where}", place_of(found) or place_of(tree))
+
+
+def _no_windows(tree: exp.Expr, where: str) -> None:
+    found = tree.find(exp.Window)
+    if found is not None:
+        raise SqlError(f"a window (OVER) cannot stand in {where}", place_of(found) or place_of(tree))
 
 
 def _items(select: exp.Select, scope: Scope) -> Iterator[tuple[str | None, exp.Expr]]:
@@ -197,11 +473,31 @@ def _items(select: exp.Select, scope: Scope) -> Iterator[tuple[str | None, exp.E
             yield from scope.star(None)
         elif isinstance(item, exp.Column) and isinstance(item.this, exp.Star):
             yield from scope.star(item.args["table"])
+        elif _is_promotion(item):
+            continue
         elif isinstance(item, exp.Alias):
-            name = folded(item.args["alias"])
-            if name == "ROWTIME":
-                what = "AS ROWTIME is not supported: choose the time of the rows at the application's input"
-                raise SqlError(what, place_of(item.args["alias"]))
-            yield name, resolve(item.this, scope)
+            yield folded(item.args["alias"]), resolve(_named_windows(item.this, select), scope)
         else:
-            yield (folded(item.this) if isinstance(item, exp.Column) else None), resolve(item, scope)
+            name = folded(item.this) if isinstance(item, exp.Column) else None
+            yield name, resolve(_named_windows(item, select), scope)
+
+
+def _named_windows(tree: exp.Expr, select: exp.Select) -> exp.Expr:
+    """A copy in which ``OVER name`` is the window that the clause WINDOW gives that name."""
+    known = {folded(window.this): window for window in select.args.get("windows") or []}
+
+    def named(node: exp.Expr) -> exp.Expr:
+        alias = node.args.get("alias") if isinstance(node, exp.Window) else None
+        if alias is None:
+            return node
+        window = known.get(folded(alias))
+        if window is None:
+            near = closest(folded(alias), known)
+            raise SqlError(f"there is no window {folded(alias)}", place_of(alias), suggestion=near)
+        for key in ("partition_by", "order", "spec"):
+            value = window.args.get(key)
+            node.set(key, [each.copy() for each in value] if isinstance(value, list) else value and value.copy())
+        node.set("alias", None)
+        return node
+
+    return tree.copy().transform(named, copy=False) if tree.find(exp.Window) else tree

@@ -25,6 +25,7 @@ import duckdb
 from analytics.engine import Changes
 from analytics.errors import SqlError
 from analytics.frontier import InputTime, ShardTime
+from analytics.functions import prepare
 
 VERSION = 1
 
@@ -58,7 +59,7 @@ class State:
         except duckdb.Error as error:
             reason = str(error).split("\n", 1)[0].removeprefix("IO Error: ")
             raise SqlError(f"the state in {path} cannot be opened: {reason}") from error
-        self.connection.execute("SET TimeZone = 'UTC'")
+        prepare(self.connection)
         self.durable = path is not None
         digest = hashlib.sha256(program.encode()).hexdigest()
         if not self.connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'about'").fetchall():

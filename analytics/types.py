@@ -28,6 +28,7 @@ _PLAIN: dict[exp.DType, tuple[str, pa.DataType]] = {
     exp.DType.DOUBLE: ("DOUBLE", pa.float64()),
     exp.DType.BOOLEAN: ("BOOLEAN", pa.bool_()),
     exp.DType.DATE: ("DATE", pa.date32()),
+    exp.DType.TIME: ("TIME", pa.time64("us")),
     exp.DType.TIMESTAMP: ("TIMESTAMP_MS", pa.timestamp("ms")),
     exp.DType.VARCHAR: ("VARCHAR", pa.string()),
     exp.DType.CHAR: ("VARCHAR", pa.string()),

@@ -10,9 +10,10 @@ import click
 from sqlglot import exp
 
 from analytics import Input, Output, Program, Reference, SqlError, parse
-from analytics.dialect import CreateStream, parse_statements, place_of, streaming
+from analytics.dialect import parse_statements, place_of, streaming
 from analytics.errors import closest
 from analytics.inputs import ARRIVAL
+from analytics.nodes import CreateStream
 from analytics.program import folded
 from analytics.types import declared
 from connectors.formats.schema import Column

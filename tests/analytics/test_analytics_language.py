@@ -17,7 +17,11 @@ from analytics_support import NOW_MS
 
 from analytics import SqlError, parse
 from analytics.compiler import RESULT, compile_program
-from analytics.engine import END, Engine
+from analytics.engine import Engine
+from analytics.monotonic import direction
+from analytics.operators.work import END
+from analytics.relation import Field, Relation, Scope
+from analytics.sources import resolve
 from analytics.state import State
 from connectors.formats.json import encode_json
 from connectors.formats.schema import Column
@@ -81,3 +85,36 @@ def test_expressions_have_their_values(name: str) -> None:
 
 def test_the_list_claims_what_is_proven() -> None:
     assert list(language.unproven()) == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("ROWTIME", 1),
+        ("s.ROWTIME + INTERVAL '1' HOUR", 1),
+        ("INTERVAL '1' HOUR + ROWTIME", 1),
+        ("FLOOR(ROWTIME TO HOUR)", 1),
+        ("STEP(ROWTIME BY INTERVAL '1' HOUR)", 1),
+        ("(ROWTIME - TIMESTAMP '1970-01-01 00:00:00') SECOND / 10", 1),
+        ("(TIMESTAMP '2030-01-01 00:00:00' - ROWTIME) SECOND", -1),
+        ("MONOTONIC(N)", 1),
+        ("-MONOTONIC(N)", -1),
+        ("MONOTONIC(N) + MONOTONIC(N)", 1),
+        ("MONOTONIC(N) - MONOTONIC(N)", None),
+        ("3 * MONOTONIC(N)", 1),
+        ("MONOTONIC(N) * -3", -1),
+        ("100 / MONOTONIC(N)", -1),
+        ("SUBSTRING(MONOTONIC(S) FROM 1 FOR 4)", 1),
+        ("SUBSTRING(MONOTONIC(S) FROM 2 FOR 4)", None),
+        ("CURRENT_ROW_TIMESTAMP", 1),
+        ("N", None),
+        ("5", 0),
+        ("UPPER(MONOTONIC(S))", None),
+    ],
+)
+def test_what_is_deduced_to_be_monotonic(expression: str, expected: int | None) -> None:
+    query = parse(f"SELECT STREAM {expression} FROM s").query
+    assert query is not None
+    relation = Relation("S", "s", (Field("N", "c0", "INTEGER"), Field("S", "c1", "VARCHAR")), True)
+    scope = Scope(sources={"S": ("t0", relation)})
+    assert direction(resolve(query.expressions[0], scope)) == expected

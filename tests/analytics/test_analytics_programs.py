@@ -43,7 +43,7 @@ async def test_a_program_killed_at_every_commit_gives_every_row_once(case: Case,
         for attempt in itertools.count():
             assert attempt < 10 * count + 100, "the application does not come to its end"
             progress = crash if kill == "after the commit" and attempt % 2 == 0 else None
-            client.crash_after_puts = None if kill == "after the commit" else attempt % 7
+            client.crash_after_puts = None if kill == "after the commit" else attempt * 5 % 23
             application = case.application(
                 client, outputs, batch_rows=3, path=str(tmp_path / "state.duckdb"), progress=progress
             )

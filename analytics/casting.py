@@ -1,0 +1,64 @@
+"""CAST as the language does it: from text strictly, to integers by rounding, to a text that is too short not at all."""
+
+from __future__ import annotations
+
+from analytics.guards import failing
+from analytics.types import SqlType, family, is_integer
+
+_FORMS = {
+    "timestamp": (r"\d{1,4}-\d{1,2}-\d{1,2} \d{1,2}:\d{1,2}:\d{1,2}(\.\d+)?", "yyyy-MM-dd HH:mm:ss"),
+    "date": (r"\d{1,4}-\d{1,2}-\d{1,2}", "yyyy-MM-dd"),
+    "time": (r"\d{1,2}:\d{1,2}:\d{1,2}(\.\d+)?", "HH:mm:ss"),
+}
+
+
+def cast(value: str, duck: str, to: SqlType) -> str:
+    """A value of type `duck` as `to`."""
+    if to.duck == "VARCHAR":
+        return _to_text(value, duck, to)
+    if family(duck) == "text":
+        return from_text(value, to)
+    if is_integer(to.duck) and duck in ("DOUBLE", "FLOAT", "REAL"):
+        return f"CAST(round({value}) AS {to.duck})"  # half away from zero
+    return exactly(value, to)
+
+
+def exactly(value: str, to: SqlType) -> str:
+    """DuckDB's CAST, except that a time loses what is finer than its milliseconds, without rounding."""
+    if to.duck == "TIMESTAMP_MS":
+        return f"CAST(date_trunc('millisecond', CAST({value} AS TIMESTAMP)) AS TIMESTAMP_MS)"
+    return f"CAST({value} AS {to.duck})"
+
+
+def from_text(value: str, to: SqlType) -> str:
+    """A text as a value of another type; one that is no such value makes the row fail."""
+    if to.duck == "VARCHAR":
+        return padded(f"left({value}, {to.length})" if to.length is not None else value, to)
+    trimmed = f"trim({value})"
+    if is_integer(to.duck):
+        whole = exactly(f"split_part({trimmed}, '.', 1)", to)
+        return _matching(trimmed, r"[+-]?\d+(\.0*)?", "a whole number", whole, to.duck)
+    if family(to.duck) in _FORMS:
+        form, shown = _FORMS[family(to.duck)]
+        return _matching(trimmed, form, shown, exactly(trimmed, to), to.duck)
+    return exactly(trimmed, to)
+
+
+def _matching(value: str, form: str, shown: str, given: str, duck: str) -> str:
+    wrong = f"CAST({failing(f'the text is not {shown}', value)} AS {duck})"
+    return f"CASE WHEN regexp_full_match({value}, '{form}') OR {value} IS NULL THEN {given} ELSE {wrong} END"
+
+
+def _to_text(value: str, duck: str, to: SqlType) -> str:
+    sql = value if family(duck) == "text" else f"CAST({value} AS VARCHAR)"
+    if to.length is None:
+        return sql
+    if family(duck) == "text":
+        return padded(f"left({sql}, {to.length})", to)
+    message = f"the text is longer than {to.length} characters"
+    long = f"CAST({failing(message, value)} AS VARCHAR)"
+    return padded(f"CASE WHEN length({sql}) > {to.length} THEN {long} ELSE {sql} END", to)
+
+
+def padded(sql: str, to: SqlType) -> str:
+    return f"rpad({sql}, {to.length}, ' ')" if to.padded else sql

@@ -1,0 +1,182 @@
+"""Log lines into columns. Each function gives the columns as texts, or None where the line does not fit."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from analytics.functions.dates import MONTHS
+from analytics.functions.patterns import compiled
+
+PATTERNS_MAX = 256
+"""Compiled patterns that are remembered; a program has few."""
+
+
+def by_regex(text: str, pattern: str) -> list[str | None] | None:
+    """REGEX_LOG_PARSE: the groups of the first match anywhere in the line."""
+    found = compiled(pattern).search(text)
+    return None if found is None else list(found.groups())
+
+
+def by_fast_regex(text: str, pattern: str) -> list[str | None] | None:
+    """FAST_REGEX_LOG_PARSE: the groups, each as short as the whole line allows."""
+    found = _fast(pattern).fullmatch(text)
+    return None if found is None else list(found.groups())
+
+
+@lru_cache(PATTERNS_MAX)
+def _fast(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(fast_translated(pattern), re.DOTALL)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no pattern of FAST_REGEX_LOG_PARSE: {error}") from None
+
+
+_FAST_CLASSES = {
+    "digit": "[0-9]", "alpha": "[a-zA-Z]", "alnum": "[a-zA-Z0-9]", "space": r"\s", "upper": "[A-Z]", "lower": "[a-z]",
+    "xdigit": "[0-9a-fA-F]", "punct": r"[^\w\s]",
+}  # fmt: skip
+
+
+def fast_translated(pattern: str) -> str:
+    """The pattern language of FAST_REGEX_LOG_PARSE as a regular expression: ``@`` is any text, ``#`` nothing, ``"…"`` a text
+    as it stands, ``<Digit>`` a class, ``<n-m>`` a number. Raises `ValueError` for ``&`` and ``~``."""
+    result: list[str] = []
+    index = 0
+    while index < len(pattern):
+        char = pattern[index]
+        if char == '"':
+            end = pattern.find('"', index + 1)
+            if end < 0:
+                raise ValueError(f"a quote is not closed in {pattern!r}")
+            result.append(f"(?:{re.escape(pattern[index + 1 : end])})")
+            index = end
+        elif char == "<":
+            end = pattern.find(">", index)
+            if end < 0:
+                raise ValueError(f"a < is not closed in {pattern!r}")
+            result.append(_angle(pattern[index + 1 : end], pattern))
+            index = end
+        elif char == "[":
+            end = pattern.find("]", index + 2)
+            if end < 0:
+                raise ValueError(f"a [ is not closed in {pattern!r}")
+            result.append(pattern[index : end + 1].replace("[", "[", 1))
+            index = end
+        elif char == "\\" and index + 1 < len(pattern):
+            result.append(
+                re.escape(pattern[index + 1]) if not pattern[index + 1].isalnum() else pattern[index : index + 2]
+            )
+            index += 1
+        elif char in "*+?}":
+            result.append(f"{char}?")
+        elif char in "&~":
+            raise ValueError(f"{char} in a pattern of FAST_REGEX_LOG_PARSE is not supported")
+        else:
+            result.append({"@": ".*?", "#": "(?!)"}.get(char, char))
+        index += 1
+    return "".join(result)
+
+
+def _angle(inside: str, pattern: str) -> str:
+    interval = re.fullmatch(r"(\d+)-(\d+)", inside)
+    if interval:
+        low, high = int(interval[1]), int(interval[2])
+        if not low <= high < 100_000:
+            raise ValueError(
+                f"the interval <{inside}> in {pattern!r} goes from a number to a greater one below 100,000"
+            )
+        numbers = sorted((str(number) for number in range(low, high + 1)), key=len, reverse=True)
+        return f"(?:0*(?:{'|'.join(numbers)}))"
+    known = _FAST_CLASSES.get(inside.lower().strip(":"))
+    if known is None:
+        raise ValueError(f"<{inside}> in {pattern!r} is no class of characters")
+    return known
+
+
+def by_delimiter(text: str, count: int, delimiter: str, escape: str, quote: str) -> list[str | None] | None:
+    """VARIABLE_COLUMN_LOG_PARSE: `count` fields; the last takes what is left. `escape` and `quote` are empty where there
+    are none."""
+    if not delimiter:
+        raise ValueError("VARIABLE_COLUMN_LOG_PARSE needs a delimiter")
+    fields: list[str | None] = []
+    field, index, quoted = "", 0, False
+    while index < len(text):
+        char = text[index]
+        if escape and char == escape and index + 1 < len(text):
+            field += text[index + 1]
+            index += 2
+        elif quote and char == quote:
+            quoted = not quoted
+            index += 1
+        elif not quoted and len(fields) < count - 1 and text.startswith(delimiter, index):
+            fields.append(field)
+            field = ""
+            index += len(delimiter)
+        else:
+            field += char
+            index += 1
+    fields.append(field)
+    return [*fields, *([None] * (count - len(fields)))]
+
+
+_SYSLOG = re.compile(r"(?:<\d+>)?([A-Z][a-z]{2})\s+(\d{1,2})\s+(\d\d:\d\d:\d\d)\s+(.*)", re.DOTALL)
+
+
+def syslog(text: str, now_ms: int) -> list[str | None] | None:
+    """SYS_LOG_PARSE: the time, which is without a year in the line and so the latest one that is not ahead of the clock by
+    more than a day, and the rest."""
+    import datetime as dt
+
+    found = _SYSLOG.fullmatch(text)
+    month = None if found is None else next((n for n, name in enumerate(MONTHS, 1) if name[:3] == found[1]), None)
+    if found is None or month is None:
+        return None
+    now = dt.datetime(1970, 1, 1) + dt.timedelta(milliseconds=now_ms)
+    for year in range(now.year + 1, now.year - 9, -1):
+        try:
+            time = dt.datetime.fromisoformat(f"{year:04d}-{month:02d}-{int(found[2]):02d} {found[3]}")
+        except ValueError:
+            continue
+        if time <= now + dt.timedelta(days=1):
+            return [f"{time:%Y-%m-%d %H:%M:%S}", found[4]]
+    return None
+
+
+W3C_FORMATS = {
+    "COMMON": '%h %l %u %t "%r" %>s %b',
+    "COMMON WITH VHOST": '%v %h %l %u %t "%r" %>s %b',
+    "NCSA EXTENDED": '%h %l %u %t "%r" %>s %b "%[Referer]i" "%[User-agent]i"',
+    "REFERER": "%[Referer]i ---> %U",
+    "AGENT": "%[User-agent]i",
+    "IIS": "%h %u %{date}i %{time}i %v %A %h %T %I %B %>s %m %U %q",
+}
+"""The formats that have a name, as Apache writes them."""
+
+_SPECIFIER = re.compile(r"%[<>!0-9,]*(?:[{\[][^}\]]*[}\]])?[A-Za-z]")
+
+
+@lru_cache(PATTERNS_MAX)
+def w3c_specifiers(name: str) -> tuple[str, ...]:
+    """The specifiers of a format, in order, each as its letter."""
+    return tuple(found[0][-1] for found in _SPECIFIER.finditer(W3C_FORMATS.get(name.upper(), name)))
+
+
+@lru_cache(PATTERNS_MAX)
+def _w3c(name: str) -> re.Pattern[str]:
+    pattern, end = W3C_FORMATS.get(name.upper(), name), 0
+    parts = []
+    for found in _SPECIFIER.finditer(pattern):
+        parts.append(re.escape(pattern[end : found.start()]))
+        quoted = pattern[found.start() - 1 : found.start()] == '"'
+        parts.append(r"(\[[^\]]*\])" if found[0][-1] == "t" else r'((?:[^"\\]|\\.)*)' if quoted else r"(\S*)")
+        end = found.end()
+    if not parts:
+        raise ValueError(f"the format {name!r} has no specifier")
+    return re.compile("".join([*parts, re.escape(pattern[end:])]))
+
+
+def w3c(text: str, name: str) -> list[str | None] | None:
+    """W3C_LOG_PARSE: the fields of a line of a web server's log."""
+    found = _w3c(name).match(text)
+    return None if found is None else list(found.groups())

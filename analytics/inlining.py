@@ -1,0 +1,64 @@
+"""Functions of a program (CREATE FUNCTION) are written into the expressions that call them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlglot import exp
+
+from analytics.dialect import place_of
+from analytics.errors import SqlError
+from analytics.nodes import CreateFunction
+
+DEPTH_MAX = 32
+"""Calls within calls: a function that calls itself would never end."""
+
+
+def inlined(tree: exp.Expr, functions: Mapping[str, Sequence[CreateFunction]]) -> exp.Expr:
+    """A copy of `tree` without calls of `functions`, which are known by their folded names. Raises `SqlError`."""
+    if not functions:
+        return tree
+    for _ in range(DEPTH_MAX):
+        calls = [node for node in tree.find_all(exp.Anonymous) if _name(node) in functions]
+        if not calls:
+            return tree
+        tree = tree.copy().transform(lambda node: _called(node, functions), copy=False)
+    raise SqlError(f"function {_name(calls[0])} calls itself", place_of(calls[0]))
+
+
+def _name(node: exp.Anonymous) -> str:
+    return str(node.name if node.args.get("quoted") else node.name.upper())
+
+
+def _called(node: exp.Expr, functions: Mapping[str, Sequence[CreateFunction]]) -> exp.Expr:
+    if not isinstance(node, exp.Anonymous) or _name(node) not in functions:
+        return node
+    overloads = functions[_name(node)]
+    given = node.expressions
+    function = next((each for each in overloads if len(each.expressions) == len(given)), None)
+    if function is None:
+        counts = " or ".join(str(len(each.expressions)) for each in overloads)
+        raise SqlError(f"function {_name(node)} is called with {len(given)} arguments", place_of(node), expected=counts)
+    values = {
+        _folded(parameter.this): exp.Cast(this=argument.copy(), to=parameter.args["kind"].copy())
+        for parameter, argument in zip(function.expressions, given, strict=True)
+    }
+
+    def filled(part: exp.Expr) -> exp.Expr:
+        if isinstance(part, exp.Column) and part.args.get("table") is None and _folded(part.this) in values:
+            return values[_folded(part.this)].copy()
+        return part
+
+    body = exp.Paren(this=function.args["body"].copy()).transform(filled, copy=False)
+    result: exp.Expr = exp.Cast(this=body, to=function.args["kind"].copy())
+    if function.args.get("strict") and values:
+        missing: exp.Expr | None = None
+        for value in values.values():
+            test = exp.Is(this=value.copy(), expression=exp.Null())
+            missing = test if missing is None else exp.Or(this=missing, expression=test)
+        result = exp.Case(ifs=[exp.If(this=missing, true=exp.Null())], default=result)
+    return result
+
+
+def _folded(identifier: exp.Expr) -> str:
+    return str(identifier.name if identifier.args.get("quoted") else identifier.name.upper())

@@ -1,0 +1,70 @@
+"""What the language has beyond sqlglot's trees: statements, and expressions of streams."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sqlglot import exp
+
+
+class CreateStream(exp.Expression):
+    """``CREATE [OR REPLACE] STREAM this (expressions)``; an expression is an `exp.ColumnDef`."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"this": True, "expressions": True, "replace": False}
+
+
+class CreatePump(exp.Expression):
+    """``CREATE [OR REPLACE] PUMP this AS INSERT INTO target [(expressions)] query``."""
+
+    arg_types: ClassVar[dict[str, bool]] = {
+        "this": True,
+        "target": True,
+        "expressions": False,
+        "query": True,
+        "replace": False,
+    }
+
+
+class CreateFunction(exp.Expression):
+    """``CREATE FUNCTION this (expressions) RETURNS kind … RETURN body``; `strict`: RETURNS NULL ON NULL INPUT."""
+
+    arg_types: ClassVar[dict[str, bool]] = {
+        "this": True,
+        "expressions": False,
+        "kind": True,
+        "body": True,
+        "strict": False,
+        "replace": False,
+    }
+
+
+class CreateView(exp.Expression):
+    """``CREATE VIEW this AS query``."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"this": True, "query": True, "replace": False}
+
+
+class Step(exp.Expression, exp.Func):
+    """``STEP(this BY expression)``: down to a multiple of the step."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"this": True, "expression": True}
+    _sql_names: ClassVar[list[str]] = ["STEP"]
+
+
+class Elapsed(exp.Expression):
+    """``(this) unit``, where `this` is the difference of two times: an interval."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"this": True, "unit": True}
+
+
+class SubstringSimilar(exp.Expression, exp.Func):
+    """``SUBSTRING(this SIMILAR expression ESCAPE escape)``."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"this": True, "expression": True, "escape": True}
+    _sql_names: ClassVar[list[str]] = ["SUBSTRING SIMILAR"]
+
+
+class Cursor(exp.Expression):
+    """``CURSOR(query)``, the stream that a table function reads."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"this": True}

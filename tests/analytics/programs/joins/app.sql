@@ -1,0 +1,28 @@
+-- Orders and shipments, joined in every way. A side without a window is its current row.
+CREATE STREAM "inner" (id INTEGER, item VARCHAR(8), box VARCHAR(8));
+CREATE PUMP p1 AS INSERT INTO "inner" SELECT STREAM o.id, o.item, s.box
+FROM orders OVER (RANGE INTERVAL '10' MINUTE PRECEDING) AS o
+JOIN shipments OVER (RANGE INTERVAL '1' MINUTE PRECEDING) AS s ON o.id = s.id;
+CREATE STREAM "left" (id INTEGER, box VARCHAR(8), late BOOLEAN);
+CREATE PUMP p2 AS INSERT INTO "left" SELECT STREAM o.id, s.box, s.id IS NULL
+FROM orders OVER (RANGE INTERVAL '10' MINUTE PRECEDING) AS o LEFT JOIN shipments AS s ON o.id = s.id AND s.box <> 'none';
+CREATE STREAM "right" (id INTEGER, item VARCHAR(8), box VARCHAR(8));
+CREATE PUMP p3 AS INSERT INTO "right" SELECT STREAM s.id, o.item, s.box
+FROM orders OVER (RANGE INTERVAL '5' MINUTE PRECEDING) AS o RIGHT OUTER JOIN shipments AS s ON o.id = s.id;
+CREATE STREAM "full" (oid INTEGER, sid INTEGER);
+CREATE PUMP p4 AS INSERT INTO "full" SELECT STREAM o.id, s.id
+FROM orders OVER (RANGE INTERVAL '2' MINUTE PRECEDING) AS o FULL JOIN shipments OVER (RANGE INTERVAL '2' MINUTE PRECEDING) AS s
+ON o.id = s.id;
+CREATE STREAM "now" (id INTEGER, box VARCHAR(8), at TIMESTAMP);
+CREATE PUMP p5 AS INSERT INTO "now" SELECT STREAM o.id, s.box, o.ROWTIME FROM orders AS o, shipments AS s WHERE o.ROWTIME = s.ROWTIME;
+CREATE STREAM shared (id INTEGER, item VARCHAR(8));
+CREATE PUMP p6 AS INSERT INTO shared SELECT STREAM id, item
+FROM orders OVER (RANGE INTERVAL '10' MINUTE PRECEDING) AS o JOIN shipments AS s USING (id);
+CREATE STREAM self (a INTEGER, b INTEGER);
+CREATE PUMP p7 AS INSERT INTO self SELECT STREAM a.id, b.id
+FROM orders OVER (RANGE INTERVAL '2' MINUTE PRECEDING) AS a JOIN orders AS b ON a.item = b.item AND a.id < b.id;
+CREATE STREAM three (id INTEGER, item VARCHAR(8), box VARCHAR(8), other INTEGER);
+CREATE PUMP p8 AS INSERT INTO three SELECT STREAM o.id, o.item, s.box, x.id
+FROM orders OVER (RANGE INTERVAL '10' MINUTE PRECEDING) AS o
+JOIN shipments OVER (RANGE INTERVAL '10' MINUTE PRECEDING) AS s ON o.id = s.id
+JOIN orders AS x ON x.item = o.item;
