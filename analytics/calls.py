@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
@@ -12,18 +11,14 @@ from analytics.casting import from_text
 from analytics.dialect import parse_statements, place_of
 from analytics.errors import SqlError
 from analytics.functions import NOW, STARTED, dates, logs, patterns
-from analytics.guards import guarded, text
+from analytics.guards import Writes, guarded, text
 from analytics.nodes import CreateStream
 from analytics.types import SqlType, declared, family
-
-if TYPE_CHECKING:
-    from analytics.expressions import Expressions
-
 
 COLUMN_SIZE = 1024
 """Characters of a column that a log parser gives, unless it is declared."""
 
-Writer = Callable[["Expressions", exp.Expr, list[exp.Expr]], str]
+Writer = Callable[[Writes, exp.Expr, list[exp.Expr]], str]
 
 
 def milliseconds(sql: str, duck: str) -> str:
@@ -58,31 +53,31 @@ def _checked(node: exp.Expr, check: Callable[[str], object], what: str) -> None:
             raise SqlError(str(error), place_of(node)) from error
 
 
-def _log10(self: Expressions, node: exp.Expr, given: list[exp.Expr]) -> str:
+def _log10(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     value = f"CAST(log10({self.write(given[0])}) AS DOUBLE)"
     return guarded(value, f"NOT isfinite({value})", "LOG10: numeric overflow or no number", "DOUBLE")
 
 
 def _parsed(wrap: str) -> Writer:
-    def write(self: Expressions, node: exp.Expr, given: list[exp.Expr]) -> str:
+    def write(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
         _checked(given[0], dates.check, "the format")
         return wrap.format(time_of(f"kda_parse_time({self.write(given[0])}, {self.write(given[1])})"))
 
     return write
 
 
-def _formatted(self: Expressions, node: exp.Expr, given: list[exp.Expr]) -> str:
+def _formatted(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     _checked(given[0], dates.check, "the format")
     value, duck = self.typed(given[1])
     return f"kda_format_time({self.write(given[0])}, {milliseconds(value, duck)})"
 
 
-def _difference(self: Expressions, node: exp.Expr, given: list[exp.Expr]) -> str:
+def _difference(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     left, right = (milliseconds(*self.typed(each)) for each in given)
     return f"({left} - {right})"
 
 
-def _regex_replace(self: Expressions, node: exp.Expr, given: list[exp.Expr]) -> str:
+def _regex_replace(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     _checked(given[1], patterns.compiled, "the pattern")
     value, pattern, replacement = (self.write(each) for each in given[:3])
     start = self.write(given[3]) if len(given) > 3 else "1"
@@ -102,7 +97,7 @@ def _columns(count: int) -> list[tuple[str, str]]:
     return [(f"COLUMN{i}", f"left({{0}}[{i}], {COLUMN_SIZE})") for i in range(1, count + 1)]
 
 
-def _regex_log(self: Expressions, node: exp.Expr, given: list[exp.Expr]) -> str:
+def _regex_log(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     _checked(given[1], patterns.compiled, "the pattern")
     pattern = _literal(given[1], "the pattern")
     count = patterns.compiled(pattern).groups
@@ -111,7 +106,7 @@ def _regex_log(self: Expressions, node: exp.Expr, given: list[exp.Expr]) -> str:
     return _record(f"kda_regex_log({self.write(given[0])}, {text(pattern)})", _columns(count))
 
 
-def _fast_regex_log(self: Expressions, node: exp.Expr, given: list[exp.Expr]) -> str:
+def _fast_regex_log(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     pattern = _literal(given[1], "the pattern")
     try:
         count = re.compile(logs.fast_translated(pattern)).groups
@@ -122,7 +117,7 @@ def _fast_regex_log(self: Expressions, node: exp.Expr, given: list[exp.Expr]) ->
     return _record(f"kda_fast_regex_log({self.write(given[0])}, {text(pattern)})", _columns(count))
 
 
-def _w3c(self: Expressions, node: exp.Expr, given: list[exp.Expr]) -> str:
+def _w3c(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     name = _literal(given[1], "the format")
     count = len(logs.w3c_specifiers(name))
     if count == 0:
@@ -130,7 +125,7 @@ def _w3c(self: Expressions, node: exp.Expr, given: list[exp.Expr]) -> str:
     return _record(f"kda_w3c({self.write(given[0])}, {text(name)})", _columns(count))
 
 
-def _syslog(self: Expressions, node: exp.Expr, given: list[exp.Expr]) -> str:
+def _syslog(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     found = f"kda_syslog({self.write(given[0])}, epoch_ms(CAST({variable(NOW)} AS TIMESTAMP)))"
     return _record(found, [("COLUMN1", "CAST({0}[1] AS TIMESTAMP_MS)"), ("COLUMN2", f"left({{0}}[2], {COLUMN_SIZE})")])
 
@@ -177,7 +172,7 @@ def _typed(value: str, name: str, kind: SqlType, form: str | None, required: boo
     return f"CASE WHEN {cast} IS NULL THEN {failed} ELSE {cast} END"
 
 
-def _variable_columns(self: Expressions, node: exp.Expr, given: list[exp.Expr]) -> str:
+def _variable_columns(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     delimiter = self.write(given[2])
     escape, quote = (self.write(given[i]) if len(given) > i else "''" for i in (3, 4))
     if isinstance(given[1], exp.Literal) and not given[1].is_string:
@@ -191,7 +186,7 @@ def _variable_columns(self: Expressions, node: exp.Expr, given: list[exp.Expr]) 
     return _record(found, values)
 
 
-def _fixed_columns(self: Expressions, node: exp.Expr, given: list[exp.Expr]) -> str:
+def _fixed_columns(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     value = self.write(given[0])
     listed = []
     for name, kind, form, required, start, size in _declared(given[1]):

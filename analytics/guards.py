@@ -1,6 +1,20 @@
-"""SQL that makes a row fail with a sentence."""
+"""SQL that makes a row fail with a sentence, and the protocol of what writes expressions."""
 
 from __future__ import annotations
+
+from typing import Protocol
+
+from sqlglot import exp
+
+
+class Writes(Protocol):
+    """Writes trees as DuckDB SQL, and knows their types."""
+
+    def write(self, node: exp.Expr) -> str: ...
+
+    def typed(self, node: exp.Expr) -> tuple[str, str]:
+        """(SQL, DuckDB type)"""
+        ...
 
 
 def failing(message: str, witness: str) -> str:
