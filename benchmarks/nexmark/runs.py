@@ -16,9 +16,10 @@ import pyarrow.csv
 import analytics
 from analytics import Application, Input, Output, Progress, Reference, parse
 from analytics.compiler import compile_program
-from analytics.engine import END, Engine
+from analytics.engine import Engine
 from analytics.frontier import InputTime, TimeRule
 from analytics.inputs import ARRIVAL, MS, SOURCE
+from analytics.operators.work import END
 from analytics.state import State
 from benchmarks.load import own_cpu_s
 from benchmarks.nexmark import events
