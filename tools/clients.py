@@ -19,7 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".clients"
 SOURCES = ROOT / "tests" / "clients"
-NODE, LIFION, GO, RUST, KCL2, KPL = (SOURCES / name for name in ("node", "lifion", "go", "rust", "kcl2", "kpl"))
+NODE, LIFION, GO, RUST, JAVA1, KCL2, KPL = (
+    SOURCES / name for name in ("node", "lifion", "go", "rust", "java1", "kcl2", "kpl")
+)
 KAFKA = ROOT / "tests" / "kafka"
 
 KCL = "kclpy-ext==3.1.3.post4"
@@ -37,6 +39,10 @@ def install_kcl(folder: Path) -> None:
         (wheel,) = Path(downloads).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder)
+
+
+def install_java1(folder: Path) -> None:
+    _maven(folder, JAVA1)
 
 
 def install_kcl2(folder: Path) -> None:
@@ -81,6 +87,7 @@ def install_kafka(folder: Path) -> None:
 
 CLIENTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], tuple[str | Path, ...]]] = {
     "kcl": (install_kcl, ("java",), (KCL,)),
+    "java1": (install_java1, ("java", "javac", "mvn"), (JAVA1 / "pom.xml", JAVA1 / "ClientV1.java")),
     "kcl2": (install_kcl2, ("java", "javac", "mvn"), (KCL2 / "pom.xml", KCL2 / "Worker.java")),
     "kpl": (install_kpl, ("java", "javac", "mvn"), (KPL / "pom.xml", KPL / "Putter.java")),
     "node": (install_node, ("node", "npm"), (NODE / "package-lock.json",)),

@@ -1,4 +1,4 @@
-"""The AWS SDK for Java v2: HTTP/2 with prior knowledge and HTTP/1.1, CBOR and JSON, plain and over TLS."""
+"""The AWS SDK for Java: v2 over HTTP/2 with prior knowledge and HTTP/1.1, plain and over TLS; v1; CBOR and JSON of both."""
 
 from __future__ import annotations
 
@@ -55,6 +55,21 @@ def test_over_tls(classes: str, headrace: TestServer, tmp_path: Path, how: str) 
     assert told["got"] == RECORDS
     if how == "async":
         assert told == pushed()
+
+
+@pytest.mark.parametrize("options", [(), ("-Dcom.amazonaws.sdk.disableCbor=true",)], ids=["cbor", "json"])
+def test_v1(headrace: TestServer, options: tuple[str, ...]) -> None:
+    package = installed("java1")
+    classes = f"{package / 'classes'}:{package / 'jars' / '*'}"
+    command = [*JAVA, *options, "-cp", classes, "ClientV1", headrace.url]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "failed": 0,
+        "got": [*RECORDS, "late"],
+        "children": ["shardId-000000000001", "shardId-000000000002"],
+        "missing": "Stream nothing under account 000000000000 not found.",
+    }
 
 
 def pushed() -> dict[str, object]:
