@@ -13,7 +13,7 @@ import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import quote
 
 import fsspec
@@ -37,6 +37,18 @@ class Store(Protocol):
 
     def has(self, key: str, size: int) -> bool:
         """Whether the object exists, with this many bytes."""
+        ...
+
+    def size(self, key: str) -> int | None:
+        """Bytes of the object; None where there is none."""
+        ...
+
+    def open(self, key: str) -> BinaryIO:
+        """The object's bytes, to read once. Raises FileNotFoundError."""
+        ...
+
+    def keys(self, prefix: str) -> list[str]:
+        """The keys of all objects that begin with `prefix`, sorted."""
         ...
 
 
@@ -82,9 +94,20 @@ class LocalStore:
         _sync_directory(target.parent)
 
     def has(self, key: str, size: int) -> bool:
+        return self.size(key) == size
+
+    def size(self, key: str) -> int | None:
         with contextlib.suppress(FileNotFoundError):
-            return (self._root / safe_key(key)).stat().st_size == size
-        return False
+            return (self._root / safe_key(key)).stat().st_size
+        return None
+
+    def open(self, key: str) -> BinaryIO:
+        return (self._root / safe_key(key)).open("rb")
+
+    def keys(self, prefix: str) -> list[str]:
+        folder = self._root / safe_key(prefix.rpartition("/")[0])
+        found = (path.relative_to(self._root).as_posix() for path in folder.rglob("*") if _is_object(path))
+        return sorted(key for key in found if key.startswith(safe_key(prefix)))
 
     def _copy(self, staged: Path, target: Path) -> None:
         """For another file system, or one without hard links: a hidden copy is synced, then renamed."""
@@ -144,12 +167,30 @@ class RemoteStore:
         self._filesystem.mv(hidden, target)
 
     def has(self, key: str, size: int) -> bool:
+        return self.size(key) == size
+
+    def size(self, key: str) -> int | None:
         path = self._path(key)
         self._filesystem.invalidate_cache()
         try:
-            return bool(self._filesystem.info(path)["size"] == size)
+            return int(self._filesystem.info(path)["size"])
         except FileNotFoundError:
-            return False
+            return None
+
+    def open(self, key: str) -> BinaryIO:
+        opened: BinaryIO = self._filesystem.open(self._path(key), "rb")
+        return opened
+
+    def keys(self, prefix: str) -> list[str]:
+        self._filesystem.invalidate_cache()
+        root = self._filesystem._strip_protocol(self._root).rstrip("/") + "/"
+        folder = self._path(prefix.rpartition("/")[0])
+        try:
+            found = self._filesystem.find(folder)
+        except FileNotFoundError:
+            return []
+        keys = (str(path).removeprefix(root) for path in found)
+        return sorted(key for key in keys if key.startswith(safe_key(prefix)))
 
     def _create(self, staged: Path, key: str, headers: dict[str, str]) -> None:
         """With If-None-Match, so that of two writers one makes the object. Raises OSError where an object of another size
@@ -163,6 +204,11 @@ class RemoteStore:
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{safe_key(key)}"
+
+
+def _is_object(path: Path) -> bool:
+    """Not a folder, and not a copy that is being made."""
+    return path.is_file() and not path.name.startswith(".")
 
 
 def _sync_directory(directory: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from firehose.catalog import Catalog
 from firehose.events import Event, decode_event, decode_snapshot, encode
-from streams.control.journal import Journal
+from streams.control.journal import Journal, Replay
 from streams.core.clock import Clock
 from streams.core.errors import LogFull
 
@@ -24,6 +24,21 @@ Decision = tuple[T, Sequence[Event]]
 """A pure function of the catalog and the time: the reply, and the events that make it true."""
 
 
+def catalog_of(replay: Replay) -> Catalog:
+    """The catalog that a journal tells of."""
+    catalog = Catalog()
+    follow(catalog, replay)
+    return catalog
+
+
+def follow(catalog: Catalog, replay: Replay) -> None:
+    """Applies what the journal holds to a catalog of nothing."""
+    if replay.snapshot is not None:
+        catalog.restore(decode_snapshot(replay.snapshot))
+    for data in replay.events:
+        catalog.apply(decode_event(data))
+
+
 class Book:
     """Owns the catalog. Reading it is free; changing it goes through `execute` or `commit`."""
 
@@ -35,11 +50,7 @@ class Book:
         self._running: set[asyncio.Task[object]] = set()
 
     async def open(self) -> None:
-        replay = await self._journal.open()
-        if replay.snapshot is not None:
-            self.catalog.restore(decode_snapshot(replay.snapshot))
-        for data in replay.events:
-            self.catalog.apply(decode_event(data))
+        follow(self.catalog, await self._journal.open())
 
     async def execute(self, decide: Callable[[Catalog, int], Decision[T]]) -> T:
         """Decides on the catalog as it is now, commits, and answers the reply. A caller that goes away does not stop it

@@ -35,7 +35,7 @@ class Piece:
     offsets    int64 array, as many as records
     payload    a binary Arrow array, or a record batch where rows are written or requests are made; None for `DROPPED`
     size       bytes of the records
-    oldest_ms  arrival of the oldest
+    oldest_ms  arrival of the oldest, and `newest_ms` of the newest
     subs       int32: place of each in its source record, and in `counts` how many there are in that; None where none of
                the batch's records was taken apart
     """
@@ -46,6 +46,7 @@ class Piece:
     payload: Any
     size: int
     oldest_ms: int
+    newest_ms: int
     subs: np.ndarray | None = None
     counts: np.ndarray | None = None
 
@@ -64,6 +65,7 @@ class Piece:
             self.payload.slice(first, count),
             self.size * count // len(self.offsets),
             self.oldest_ms,
+            self.newest_ms,
             None if self.subs is None else self.subs[span],
             None if self.counts is None else self.counts[span],
         )
@@ -85,6 +87,10 @@ class Chunk:
     @property
     def oldest_ms(self) -> int:
         return min(piece.oldest_ms for piece in self.pieces)
+
+    @property
+    def newest_ms(self) -> int:
+        return max(piece.newest_ms for piece in self.pieces)
 
     @property
     def records(self) -> int:

@@ -3,7 +3,7 @@
 1. *Stage.* Every object is encoded and sealed into a file under ``firehose/staging`` of the data directory, and synced.
 2. *Plan.* The journal takes the names of the objects, their staged files, and the offsets that each covers.
 3. *Deliver.* Each staged file becomes its object, create-only: a hard link where the store is a local directory.
-4. *Commit.* The journal says so; the offsets are settled, the staged files go.
+4. *Commit.* The manifests say what came where, then the journal that it did; the offsets are settled, the staged files go.
 
 A crash before 2 leaves nothing but stray files: the records are read again. A crash after 2 repeats 3 with the same bytes
 under the same names, whatever the function, the configuration or the library versions would make of the records now.
@@ -23,6 +23,7 @@ from firehose import requests
 from firehose.book import Book
 from firehose.buffer import Chunk
 from firehose.events import Delivered, Event, Plan, Planned, StagedObject
+from firehose.manifests import Manifests
 from firehose.posting import Poster
 from firehose.staging import Staging
 from firehose.stream import Lane
@@ -51,6 +52,7 @@ class Delivery:
         book: Book,
         clock: Clock,
         retry_s: float,
+        manifests: Manifests,
         poster: Poster | None = None,
     ) -> None:
         self._lane = lane
@@ -59,11 +61,13 @@ class Delivery:
         self._book = book
         self._clock = clock
         self._retry_s = retry_s
+        self._manifests = manifests
         self._poster = poster
         self._publishing = asyncio.Semaphore(PUBLISH_MAX)
 
     async def resume(self) -> None:
         """Finishes the plans that were open at the last stop, and removes what no plan refers to."""
+        await asyncio.to_thread(self._manifests.begin)
         await asyncio.to_thread(self._staging.sweep)
         for plan in list(self._lane.plans.values()):
             await self._finish(plan)
@@ -85,7 +89,9 @@ class Delivery:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(publish(one)) for one in plan.objects]
         missing = tuple(key for key in (task.result() for task in tasks) if key is not None)
-        used = {*plan.objects, *self._lane.plans.get(plan.id, plan).objects}
+        done_with = self._lane.plans.get(plan.id, plan)
+        await self._again("noting", lambda: asyncio.to_thread(self._manifests.delivered, done_with, missing))
+        used = {*plan.objects, *done_with.objects}
         done = Delivered(self._lane.number, plan.id, missing, self._lane.id)
         await self._again("committing", lambda: self._book.commit(done))
         for one in used:

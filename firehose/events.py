@@ -36,7 +36,8 @@ EXTENDED_S3, HTTP_ENDPOINT = "ExtendedS3", "HttpEndpoint"
 class StagedObject(msgspec.Struct, frozen=True):
     """One object of a plan: where it goes, the staged file that holds its bytes, and the records that are in it.
     `encoding` is its Content-Encoding, where it has one. A `request` goes to the stream's HTTP endpoint instead: its key is
-    the request's id."""
+    the request's id. `sha256` is of its bytes, `oldest_ms` and `newest_ms` are arrivals of its records, `version` is the
+    configuration that it was made under."""
 
     bucket: str
     key: str
@@ -46,6 +47,10 @@ class StagedObject(msgspec.Struct, frozen=True):
     coverage: tuple[Coverage, ...]
     encoding: str | None = None
     request: bool = False
+    sha256: str = ""
+    oldest_ms: int = 0
+    newest_ms: int = 0
+    version: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True):

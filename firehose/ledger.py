@@ -106,6 +106,11 @@ class Ledger:
         self._parts: dict[int, tuple[int, int]] = {}
         """Offset → which parts are settled, as bits, and how many there are."""
 
+    @property
+    def end(self) -> int:
+        """Nothing is settled from here on."""
+        return self.low + len(self._settled)
+
     def copy(self) -> Ledger:
         other = Ledger(self.low)
         other._settled = self._settled.copy()

@@ -163,8 +163,8 @@ class Pipeline:
         if dropped:
             pieces.append(cut.piece(Partition(DROPPED), np.array(dropped, np.int64)))
         if len(batch.empty):
-            oldest_ms = self._clock.now_ms()
-            pieces.append(Piece(Partition(DROPPED), shard.id, batch.empty, None, 0, oldest_ms))
+            now_ms = self._clock.now_ms()
+            pieces.append(Piece(Partition(DROPPED), shard.id, batch.empty, None, 0, now_ms, now_ms))
         return pieces + self._failed(shard, batch, cut, faults)
 
     def _grouped(
@@ -237,11 +237,12 @@ class _Cutter:
 
     def piece(self, partition: Partition, index: np.ndarray, payload: Any = None, size: int = 0) -> Piece:
         batch = self._batch
-        oldest_ms = int(self.arrivals[index].min())
+        arrivals = self.arrivals[index]
+        times = int(arrivals.min()), int(arrivals.max())
         if batch.subs is None or batch.counts is None:
-            return Piece(partition, self._shard.id, batch.offsets[index], payload, size, oldest_ms)
+            return Piece(partition, self._shard.id, batch.offsets[index], payload, size, *times)
         places = batch.subs[index], batch.counts[index]
-        return Piece(partition, self._shard.id, batch.offsets[index], payload, size, oldest_ms, *places)
+        return Piece(partition, self._shard.id, batch.offsets[index], payload, size, *times, *places)
 
 
 def _addressed(shard: Shard, batch: Split, cut: _Cutter, index: np.ndarray, data: pa.Array) -> pa.RecordBatch:

@@ -24,6 +24,7 @@ from firehose.delivery import Delivery
 from firehose.driver import Driver
 from firehose.events import BACKUP, MAIN
 from firehose.glue import Glue
+from firehose.manifests import Manifests, folder_of
 from firehose.memory import Memory
 from firehose.outputs import MIB
 from firehose.pipeline import Pipeline
@@ -154,6 +155,12 @@ class Firehose:
         columns = (
             None if destination.conversion is None else columns_of(created.columns, destination.conversion.column_paths)
         )
+        manifests = Manifests(
+            folder_of(settings.data_path, lane.number, lane.id),
+            lane,
+            self._clock,
+            None if destination.function is None else destination.function.arn,
+        )
         delivery = Delivery(
             lane,
             self._open_store,
@@ -161,12 +168,13 @@ class Firehose:
             self._book,
             self._clock,
             settings.firehose_retry_s,
+            manifests,
             self._poster(lane, destination),
         )
         return Driver(
             lane,
             destination,
-            Source(self._client_for(lane.scope), lane, self._book, self._clock, _read_size(destination)),
+            Source(self._client_for(lane.scope), lane, self._book, self._clock, _read_size(destination), manifests),
             Pipeline(lane, destination, self._clock, transform=transform, query=query, columns=columns),
             delivery,
             self._book,

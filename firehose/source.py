@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from firehose.book import Book
 from firehose.events import Lost, Rebased, SourceSpec
+from firehose.manifests import Manifests
 from firehose.stream import Lane
 from streams.core.clock import Clock
 from streams.core.records import Batch, Records
@@ -38,12 +40,15 @@ class Unsettled:
 class Source:
     """`open` first; then each `read` goes on where the last one ended."""
 
-    def __init__(self, client: Client, lane: Lane, book: Book, clock: Clock, size_max: int) -> None:
+    def __init__(
+        self, client: Client, lane: Lane, book: Book, clock: Clock, size_max: int, manifests: Manifests
+    ) -> None:
         self._client = client
         self._lane = lane
         self._book = book
         self._clock = clock
         self._size_max = size_max
+        self._manifests = manifests
         self._lineage = Lineage({})
         self._shards: dict[str, Shard] = {}
 
@@ -55,6 +60,7 @@ class Source:
             log.warning("%s: stream %s is a new one; it is read from its start", self._lane.title, source.stream)
             positions = await self._client.find(source.stream, TRIM_HORIZON)
             renewed = SourceSpec(source.stream, description.id, source.arn, source.role_arn)
+            await asyncio.to_thread(self._manifests.rebased, positions)
             await self._book.commit(Rebased(self._lane.number, renewed, positions, self._lane.id))
         self._lineage = Lineage(self._lane.positions())
         self._shards = {shard.id: shard for shard in description.shards}
@@ -100,4 +106,5 @@ class Source:
             "%s: %s passed out of retention before it was delivered (%d to %d, %d records lost)",
             *(self._lane.title, shard, asked, first - 1, first - asked),
         )
+        await asyncio.to_thread(self._manifests.lost, shard, first)
         await self._book.commit(Lost(self._lane.number, shard, first, self._lane.id))

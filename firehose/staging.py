@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections import defaultdict
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -59,10 +61,12 @@ class Staging:
     def stage_failure(self, one: StagedObject, lines: pa.Array, oldest_ms: int) -> StagedObject:
         """The error output that takes the place of a request which was given up."""
         identity, partition = uuid.UUID(one.key), Partition(ENDPOINT)
-        name, size = self._seal(identity, lambda file: write_lines(file, [lines]))
+        name, size, digest = self._seal(identity, lambda file: write_lines(file, [lines]))
         self._sync()
-        key = self._key(identity, partition, oldest_ms)
-        return StagedObject(self._destination.output.bucket, key, name, size, one.records, one.coverage)
+        key = self.key(identity, partition, oldest_ms)
+        bucket = self._destination.output.bucket
+        changed = {"bucket": bucket, "key": key, "staged": name, "size": size, "sha256": digest, "request": False}
+        return msgspec.structs.replace(one, **changed)
 
     def sweep(self) -> None:
         """Removes staged files that no open plan refers to: their plan was never made, or is done."""
@@ -76,19 +80,26 @@ class Staging:
     def _stage_object(self, chunk: Chunk) -> StagedObject:
         output, coverage = self._destination.output, _coverage(chunk)
         identity = object_id(self._lane, chunk, coverage)
-        name, size = self._seal(identity, lambda file: self._write(file, chunk, str(identity)))
+        name, size, digest = self._seal(identity, lambda file: self._write(file, chunk, str(identity)))
         encoding = ENCODINGS.get(output.compression) if chunk.partition.kind == DATA else None
-        key = self._key(identity, chunk.partition, chunk.oldest_ms)
-        return StagedObject(output.bucket, key, name, size, chunk.records, coverage, encoding)
+        key = self.key(identity, chunk.partition, chunk.oldest_ms)
+        return StagedObject(
+            *(output.bucket, key, name, size, chunk.records, coverage, encoding, False, digest),
+            *(chunk.oldest_ms, chunk.newest_ms, self._lane.version),
+        )
 
     def _stage_request(self, chunk: Chunk) -> StagedObject:
         coverage = _coverage(chunk)
         identity = object_id(self._lane, chunk, coverage)
         request = requests.staged(str(identity), self._clock.now_ms(), chunk, self._destination.delimiter)
-        name, size = self._seal(identity, lambda file: file.write(requests.encode(request)))
-        return StagedObject("", str(identity), name, size, chunk.records, coverage, request=True)
+        name, size, digest = self._seal(identity, lambda file: file.write(requests.encode(request)))
+        return StagedObject(
+            *("", str(identity), name, size, chunk.records, coverage, None, True, digest),
+            *(chunk.oldest_ms, chunk.newest_ms, self._lane.version),
+        )
 
-    def _key(self, identity: uuid.UUID, partition: Partition, oldest_ms: int) -> str:
+    def key(self, identity: uuid.UUID, partition: Partition, oldest_ms: int) -> str:
+        """The name of an object."""
         output, data = self._destination.output, partition.kind == DATA
         at = moment(oldest_ms, output.zone)
         randomness = random_strings(identity)
@@ -98,15 +109,17 @@ class Staging:
         )
         return key + object_suffix(self._lane, at, identity, output.extension if data else "")
 
-    def _seal(self, identity: uuid.UUID, write: Callable[[BinaryIO], object]) -> tuple[str, int]:
-        """Name and size of a file that is on disk."""
+    def _seal(self, identity: uuid.UUID, write: Callable[[BinaryIO], object]) -> tuple[str, int, str]:
+        """Name, size and SHA-256 of a file that is on disk."""
         # A name of its own for each attempt: one that was cancelled may still be writing in its thread.
         path = self.folder / f"{identity}.{uuid.uuid4().hex}"
         with path.open("wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-            return path.name, file.tell()
+            size = file.tell()
+        with path.open("rb") as sealed:
+            return path.name, size, hashlib.file_digest(sealed, "sha256").hexdigest()
 
     def _sync(self) -> None:
         directory = os.open(self.folder, os.O_RDONLY)

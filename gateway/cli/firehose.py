@@ -13,6 +13,7 @@ import msgspec
 from gateway.cli import output
 from gateway.cli.connection import Target, connected
 from gateway.cli.failure import Failure
+from gateway.cli.firehose_verify import verify
 from streams.core.scope import Scope
 
 _PAGE = 100
@@ -20,7 +21,10 @@ _PAGE = 100
 
 @click.group()
 def firehose() -> None:
-    """Make, list, describe and delete delivery streams."""
+    """Make, list, describe and delete delivery streams; verify what they delivered."""
+
+
+firehose.add_command(verify)
 
 
 @firehose.command()

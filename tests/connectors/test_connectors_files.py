@@ -40,6 +40,21 @@ def test_an_object_appears_whole_and_again_is_the_same(store: Store, staged: Pat
     assert not store.has("a/b/c", 8)
 
 
+def test_objects_are_listed_sized_and_read(store: Store, staged: Path) -> None:
+    assert store.keys("") == []
+    for key in ("a/1", "a/b/2", "ab/3", "../up"):
+        store.publish(staged, key)
+    assert store.keys("") == sorted(["%2E%2E/up", "a/1", "a/b/2", "ab/3"])
+    assert store.keys("a") == ["a/1", "a/b/2", "ab/3"]
+    assert store.keys("a/") == ["a/1", "a/b/2"]
+    assert store.keys("none/") == []
+    assert (store.size("a/b/2"), store.size("a/none")) == (7, None)
+    with store.open("a/b/2") as file:
+        assert file.read() == b"content"
+    with pytest.raises(FileNotFoundError):
+        store.open("a/none")
+
+
 def test_a_local_object_is_a_link_and_outlives_the_staged_file(tmp_path: Path, staged: Path) -> None:
     LocalStore(tmp_path / "bucket").publish(staged, "a/b")
     target = tmp_path / "bucket" / "a" / "b"

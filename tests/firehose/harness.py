@@ -11,7 +11,9 @@ import msgspec
 
 from connectors.files import Store, open_store
 from firehose import Firehose
+from firehose.manifests import folder_of
 from firehose.stream import DeliveryStream
+from firehose.verifying import Report, verify_lane
 from streams.control.journal import Journal
 from streams.core.clock import ManualClock
 from streams.core.records import Records
@@ -127,6 +129,20 @@ class House:
         return bool(self.objects()) and not any(
             lane.plans for stream in self.streams() for lane in stream.lanes.values()
         )
+
+    def verified(self) -> list[Report]:
+        """Of each lane, by its manifests."""
+        root = self.folder / "buckets"
+        lanes = [lane for stream in self.streams() for lane in stream.lanes.values()]
+        return [
+            verify_lane(
+                lane, folder_of(self.folder, lane.number, lane.id), lambda bucket: open_store(str(root / bucket))
+            )
+            for lane in lanes
+        ]
+
+    def findings(self) -> list[str]:
+        return [f"{one.kind}: {one.where}: {one.what}" for report in self.verified() for one in report.findings]
 
     def delivered_main(self) -> bool:
         """`delivered`, whatever the lane of originals does."""

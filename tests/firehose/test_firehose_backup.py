@@ -136,6 +136,7 @@ async def test_both_lanes_have_every_record_once_through_crashes(tmp_path: Path,
         tips = (await house.client.fetch("air", stream.main.positions())).tips
         lanes = [stream.main, stream.lanes[BACKUP]]
         await house.until(lambda: all(lane.positions() == tips and not lane.plans for lane in lanes), step_s=20)
+        assert not house.findings()
     assert Counter(b"".join(house.objects().values()).splitlines()) == Counter(sent)
     copy = b"".join(house.objects("originals").values())
     assert Counter(copy[at : at + 6] for at in range(0, len(copy), 6)) == Counter(sent)

@@ -161,6 +161,7 @@ async def crash_over_and_over(
     (stream,) = house.streams()
     tips = (await house.client.fetch("air", stream.main.positions())).tips
     await house.until(lambda: stream.main.positions() == tips and not stream.main.plans, step_s=20)
+    assert not house.findings()
     await house.close()
     return sent
 
@@ -202,7 +203,7 @@ async def test_also_with_a_function_that_decides_anew_each_time(
             **processing(function("f"), NEWLINES),
         )
     sent = await crash_over_and_over(
-        house, crasher, seed, 20, lambda r: r.randrange(1, 30), turn_s=0.03, pauses=(1, 10, 25)
+        house, crasher, seed, 20, lambda r: r.randrange(1, 30), turn_s=0.08, pauses=(1, 10, 25)
     )
     records = found(house)
     assert set(records) <= set(sent)

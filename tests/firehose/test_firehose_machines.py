@@ -19,7 +19,7 @@ from firehose.prefix import Prefix, PrefixError
 
 
 def piece(partition: Partition, size: int, records: int = 1) -> Piece:
-    return Piece(partition, "shard", np.arange(records), None, size, 0)
+    return Piece(partition, "shard", np.arange(records), None, size, 0, 0)
 
 
 @given(

@@ -264,4 +264,5 @@ async def test_every_part_is_in_exactly_one_object_through_crashes(tmp_path: Pat
         (stream,) = house.streams()
         tips = (await house.client.fetch("air", stream.main.positions())).tips
         await house.until(lambda: stream.main.positions() == tips and not stream.main.plans, step_s=20)
+        assert not house.findings()
     assert Counter(b"".join(house.objects().values()).splitlines()) == Counter(sent)

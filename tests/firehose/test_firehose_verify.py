@@ -1,0 +1,160 @@
+"""Manifests of objects, and what verifying by them finds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firehose.manifests import folder_of
+from tests.firehose.harness import NEWLINES, House, function, processing, step
+from tests.firehose.test_firehose_backup import backed_up
+from tests.firehose.test_firehose_conversion import partitioned, query
+from tests.firehose.test_firehose_updates import update
+
+SORT = {"sort_out": "tests.firehose.functions:sort_out"}
+
+
+def manifest(folder: Path, lane: str = "main") -> list[dict[str, Any]]:
+    paths = sorted(folder_of(folder, 1, lane).glob("*.ndjson"))
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+
+async def delivered(house: House, count: int = 1) -> None:
+    for turn in range(count):
+        await house.put("firehose/flights", [b"k%d" % turn, b"k%d!" % turn])
+        await house.until(lambda want=2 * turn + 2: house.settled() == want, step_s=10)
+
+
+async def test_a_manifest_tells_of_every_object(tmp_path: Path) -> None:
+    async with House(tmp_path, functions=SORT) as house:
+        await house.create(**processing(function("sort_out"), NEWLINES))
+        await house.put("firehose/flights", [b"k1", b"d2", b"f3"])
+        await house.until(lambda: house.settled() == 3, step_s=10)
+        base, *objects, dropped = manifest(tmp_path)
+        assert (base["kind"], base["positions"]) == ("base", {"shardId-000000000000": 0})
+        assert dropped["coverage"] == [{"shard": "shardId-000000000000", "first": 1, "next": 2}]
+        contents = house.objects()
+        assert {one["key"] for one in objects} == set(contents)
+        for one in objects:
+            content = contents[one["key"]]
+            assert (one["size"], one["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+            assert (one["records"], one["version"], one["bucket"]) == (1, "1", "lake")
+            assert one["transform"].endswith(":function:sort_out")
+            assert one["oldest_ms"] == one["newest_ms"] == 1_700_000_000_000
+        (report,) = house.verified()
+        assert (report.objects, report.records, report.dropped, report.wrong) == (2, 2, 1, 0)
+        assert report.settled == {"shardId-000000000000": 3}
+        assert report.bytes == sum(map(len, contents.values()))
+
+
+async def test_parts_copies_days_and_updates_are_whole(tmp_path: Path) -> None:
+    house = House(tmp_path, firehose_compat="emulator")
+    async with house:
+        await house.create(
+            **partitioned("c=!{partitionKeyFromQuery:c}/"),
+            **backed_up(),
+            **processing(step("RecordDeAggregation", SubRecordType="JSON"), query("{c: .c}"), NEWLINES),
+        )
+        for turn in range(4):
+            await house.put("firehose/flights", [b'{"c":"a"}{"c":"b"}', b'{"c":"%d"}' % turn])
+            await house.until(lambda want=2 * turn + 2: house.settled() == want, step_s=10)
+            house.clock.advance(86_400)
+            await update(house, str(turn + 1), FileExtension=f".v{turn}")
+        assert not house.findings()
+        assert len(list(folder_of(tmp_path, 1, "main").glob("*.ndjson"))) == 4
+    async with house:
+        await house.settle()
+        main, backup = house.verified()
+        assert (main.wrong, backup.wrong) == (0, 0)
+        assert (main.records, backup.records) == (12, 8)
+
+
+async def test_objects_that_are_gone_or_changed(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        await house.create(**processing(NEWLINES))
+        await delivered(house, 3)
+        gone, short, changed = sorted((tmp_path / "buckets" / "lake").rglob("flights*"))
+        gone.unlink()
+        short.write_bytes(b"x")
+        changed.write_bytes(changed.read_bytes()[::-1])
+        kinds = [finding.partition(":")[0] for finding in house.findings()]
+        assert sorted(kinds) == ["damaged", "damaged", "missing"]
+
+
+@pytest.mark.parametrize("which", [1, 2, 3])
+async def test_a_line_that_is_missing_is_a_gap(tmp_path: Path, which: int) -> None:
+    async with House(tmp_path) as house:
+        await house.create(**processing(NEWLINES))
+        await delivered(house, 3)
+        (path,) = folder_of(tmp_path, 1, "main").glob("*.ndjson")
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(lines[:which] + lines[which + 1 :]))
+        (finding,) = house.findings()
+        assert finding.startswith("gap: shardId-000000000000: 2 records from offset")
+        assert "in no manifest" in finding
+
+
+async def test_records_in_two_places_overlap(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        await house.create(**processing(NEWLINES))
+        await delivered(house, 2)
+        (path,) = folder_of(tmp_path, 1, "main").glob("*.ndjson")
+        lines = path.read_text().splitlines()
+        again = json.loads(lines[1])
+        again["plan"] = "another"
+        path.write_text("\n".join([*lines, json.dumps(again), ""]))
+        overlap, name = house.findings()
+        assert "2 of its records in shardId-000000000000 are in an earlier place too" in overlap
+        assert "two plans made an object of this name" in name
+
+
+async def test_a_line_twice_or_half_a_line_is_what_a_crash_leaves(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with house:
+        await house.create(**processing(NEWLINES))
+        await delivered(house)
+        (path,) = folder_of(tmp_path, 1, "main").glob("*.ndjson")
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join([*lines, lines[1], lines[1][:-20]]))
+        assert not house.findings()
+    async with house:
+        await house.put("firehose/flights", [b"3"])
+        await house.until(lambda: house.settled() == 3, step_s=10)
+        assert not house.findings()
+        assert house.verified()[0].objects == 2
+
+
+async def test_manifests_that_are_gone_or_spoilt(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        await house.create(**processing(NEWLINES))
+        await delivered(house)
+        (path,) = folder_of(tmp_path, 1, "main").glob("*.ndjson")
+        text = path.read_text()
+        path.write_text(text.replace('"records":2', '"records":"two"'))
+        assert [finding.partition(":")[0] for finding in house.findings()] == ["manifest", "gap"]
+        path.unlink()
+        assert house.findings() == [f"manifest: {path.parent}: there are no manifests, and records have been delivered"]
+
+
+async def test_what_the_source_lost_is_told(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with house:
+        await house.client.create_stream("air")
+        await house.create(kinesis="air", **processing(NEWLINES))
+        await house.put("air", [b"1", b"2", b"3"])
+        await house.settle()
+    await house.log.trim(house_shard(house), 2)
+    async with house:
+        await house.until(lambda: house.settled() == 3, step_s=10)
+        (report,) = house.verified()
+        assert (report.lost, report.records, report.wrong) == (2, 1, 0)
+
+
+def house_shard(house: House) -> str:
+    """The log's name of the source's only shard."""
+    (shard,) = (name for name in house.log._shards if name.startswith("streams/"))
+    return str(shard)
