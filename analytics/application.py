@@ -22,6 +22,7 @@ from analytics.inputs import Decoder, Input, Reader, cut, discover_columns
 from analytics.operators.work import END
 from analytics.outputs import Output, Target, target
 from analytics.plan import Plan, StreamPlan
+from analytics.processing import Processed, Processor
 from analytics.program import ERROR_STREAM, Program, parse
 from analytics.references import Reference, load
 from analytics.state import Entry, State
@@ -63,6 +64,7 @@ class _Feed:
     reader: Reader
     decoder: Decoder
     time: InputTime
+    processor: Processor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,8 @@ class Application:
 
     `path` is the file that keeps its state; with it, rows reach streams and files exactly once through any crash. None:
     everything is in memory, and begins anew with the process. `progress` is told of every commit, before its rows are
-    delivered. One `run` at a time.
+    delivered, and `observe` of the rows of every stream, in a thread, without any promise. `generation` and `memory_max`
+    are those of `State`. One `run` at a time.
     """
 
     def __init__(
@@ -95,6 +98,9 @@ class Application:
         clock: Clock | None = None,
         batch_rows: int = BATCH_ROWS_MAX,
         progress: Callable[[Progress], None] | None = None,
+        observe: Callable[[str, pa.RecordBatch], None] | None = None,
+        generation: int | None = None,
+        memory_max: int | None = None,
     ) -> None:
         """Raises `SqlError` where the program does not parse; the rest is checked by `open`."""
         self._program: Program = parse(program)
@@ -107,6 +113,9 @@ class Application:
         self._clock = clock or SystemClock()
         self._batch_rows = batch_rows
         self._progress = progress
+        self._observe = observe
+        self._generation = generation
+        self._memory_max = memory_max
         self._stop = asyncio.Event()
         self._plan = Plan((), {}, {}, {})
         self._streams: dict[str, StreamPlan] = {}
@@ -114,7 +123,7 @@ class Application:
         self._queue: deque[tuple[int, Batch]] = deque()
         self._delivered: list[int] = []
         self._feeds: list[_Feed] = []
-        self._targets: list[Target] = []
+        self._targets: dict[int, Target] = {}
         self._polling: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(DECODERS, "application decodes")
 
@@ -141,10 +150,10 @@ class Application:
         for output in self._outputs:
             self._check_output(output)
         self._state = await asyncio.to_thread(self._open_state, tables)
-        self._targets = [
-            target(output, number, self._client, self._state.id, self._clock)
-            for number, output in enumerate(self._outputs)
-        ]
+        self._targets = {
+            number: target(output, number, self._client, self._state.id, self._clock)
+            for number, output in self._numbered()
+        }
         self._sizes, self._last_id = self._state.sizes(), self._state.last_id()
         for each in self._inputs:
             if each.name in self._plan.inputs:
@@ -214,6 +223,9 @@ class Application:
                 raise ValidationError(f"rowtime: column {found.name} is not a TIMESTAMP but {found.type}")
         return columns
 
+    def _numbered(self) -> list[tuple[int, Output]]:
+        return [(at if output.number is None else output.number, output) for at, output in enumerate(self._outputs)]
+
     def _check_output(self, output: Output) -> None:
         if output.source is None:
             return
@@ -226,7 +238,10 @@ class Application:
             raise SqlError(f"stream {output.source} has no column {output.partition_key}", suggestion=near)
 
     def _open_state(self, tables: dict[str, pa.Table]) -> State:
-        state = State(self._path, self._text)
+        text = self._text
+        if self._generation is not None:
+            text += "".join(f"\n-- {each.name} {list(each.columns or ())}" for each in self._inputs)
+        state = State(self._path, text, self._generation, self._memory_max)
         Engine.create(self._plan, state.connection)
         for name, relation in self._plan.references.items():
             renamed = tables[name].rename_columns([field.physical for field in relation.fields])
@@ -241,10 +256,11 @@ class Application:
         relation = self._plan.inputs[input.name]
         time = InputTime(input.rule)
         self._opened.load_time(input.name, time)
-        reader = Reader(self._client, input, self._opened.positions(input.name))
-        shards = await reader.open()
-        decoder = Decoder(input, relation, columns, time, {shard.id: shard for shard in shards})
-        self._feeds.append(_Feed(input.name, relation.physical, reader, decoder, time))
+        known = self._opened.positions(input.name) if input.share[1] == 1 else {}
+        reader = Reader(self._client, input, known or (self._opened.all_positions() if self._generation else {}))
+        await reader.open()
+        decoder = Decoder(input, relation, columns, time, reader.shards)
+        self._feeds.append(_Feed(input.name, relation.physical, reader, decoder, time, input.processor))
 
     async def _run_live(self) -> None:
         stopped = asyncio.create_task(self._stop.wait())
@@ -333,17 +349,47 @@ class Application:
         """One micro-batch: computed, committed, delivered. Meanwhile the next records are read."""
         if not end and len(self._queue) == 0 and not self._stop.is_set() and any(now.batches for now in inputs):
             self._start_poll(0)
-        entries = await asyncio.to_thread(self._compute, inputs, end)
+        processed = await self._process(inputs)
+        if processed is None:
+            return
+        entries = await asyncio.to_thread(self._compute, inputs, processed, end)
         await self._deliver(entries)
         if self._polling is not None:
             polling, self._polling = self._polling, None
             await polling
 
-    def _compute(self, inputs: list[_Now], end: bool) -> list[Entry]:
+    async def _process(self, inputs: list[_Now]) -> list[list[Processed | None]] | None:
+        """What the functions before the inputs make of the batches; None: the application was stopped meanwhile, and
+        nothing has been done."""
+        if all(feed.processor is None for feed in self._feeds):
+            return [[None] * len(now.batches) for now in inputs]
+        working = asyncio.create_task(self._process_all(inputs))
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
+        finally:
+            stopped.cancel()
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    async def _process_all(self, inputs: list[_Now]) -> list[list[Processed | None]]:
+        return list(
+            await asyncio.gather(
+                *(self._processed(feed, now.batches) for feed, now in zip(self._feeds, inputs, strict=True))
+            )
+        )
+
+    async def _processed(self, feed: _Feed, batches: list[Batch]) -> list[Processed | None]:
+        if feed.processor is None:
+            return [None] * len(batches)
+        return [await feed.processor.run(batch, feed.reader.shards[batch.shard]) for batch in batches]
+
+    def _compute(self, inputs: list[_Now], processed: list[list[Processed | None]], end: bool) -> list[Entry]:
         now_ms = self._clock.now_ms()
         tables, faulty, frontiers = {}, [], {}
-        for feed, now in zip(self._feeds, inputs, strict=True):
-            parsed = self._threads.map(feed.decoder.parse, now.batches)
+        for feed, now, made in zip(self._feeds, inputs, processed, strict=True):
+            parsed = self._threads.map(feed.decoder.parse, now.batches, made)
             rows = [feed.decoder.rows(batch, each, now_ms) for batch, each in zip(now.batches, parsed, strict=True)]
             faulty += [each.faulty for each in rows if len(each.faulty)]
             if rows:
@@ -363,8 +409,20 @@ class Application:
             self._opened.commit(step.changes, times, entries, self._delivered)
             self._engine.applied(step.changes)
             self._delivered = []
+            self._show(step, faulty)
             self._report(step, records, sum(len(table) for table in faulty), inputs)
         return entries
+
+    def _show(self, step: Step, faulty: list[pa.Table]) -> None:
+        if self._observe is None:
+            return
+        for name, stream in self._streams.items():
+            rows = step.rows.get(stream.physical)
+            if name == ERROR_STREAM and faulty:
+                rows = pa.concat_tables(faulty)
+            if rows is not None:
+                for batch in _named(rows, stream):
+                    self._observe(name, batch)
 
     def _report(self, step: Step, records: int, faulty: int, inputs: list[_Now]) -> None:
         if self._progress is None:
@@ -386,7 +444,7 @@ class Application:
         if faulty:
             rows[ERROR_STREAM] = pa.concat_tables(faulty)
         entries = []
-        for number, output in enumerate(self._outputs):
+        for number, output in self._numbered():
             for name, stream in self._streams.items():
                 if output.source in (None, name) and stream.physical in rows:
                     at = self._sizes.get(number, 0)
@@ -400,7 +458,8 @@ class Application:
 
     async def _deliver(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            await self._targets[entry.output].deliver(entry)
+            if entry.output in self._targets:  # else the output has been taken away, and nobody waits for its rows
+                await self._targets[entry.output].deliver(entry)
             self._delivered.append(entry.id)
 
     def _tidy(self) -> None:

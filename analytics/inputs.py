@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 
 from analytics import faults
 from analytics.frontier import FUTURE_MS, InputTime, TimeRule
+from analytics.mapping import Mapping
+from analytics.processing import Processed, Processor
 from analytics.relation import Relation
 from connectors.formats.json import decode_json, infer_columns
-from connectors.formats.schema import Column, Decoded
+from connectors.formats.schema import Column, Decoded, RowFault
 from streams.core.records import Batch
 from streams.core.sequence import of_record
 from streams.core.shards import Shard
@@ -24,6 +26,8 @@ SOURCE = "SOURCE_SQL_STREAM_001"
 MS = pa.timestamp("ms")
 
 ARRIVAL = "arrival"
+
+FAILED = "the function answered ProcessingFailed for the record"
 
 SAMPLE_SIZE = 1 << 20
 """Bytes of records that columns are found in: some thousand records."""
@@ -39,6 +43,9 @@ class Input:
     lateness_ms   with a column: how far a row may lie behind the latest one before it; more is late
     idle_ms       with a column: a shard without a row for so long holds time back no longer; None: for ever
     future_ms     with a column: how far ahead of the clock a row may lie; more is refused
+    mapping       how records become the columns; None: one JSON object each
+    processor     a function that records go through before
+    share         (n, of): only every of-th shard, from the n-th on, so that several inputs share a stream
     """
 
     stream: str
@@ -49,6 +56,9 @@ class Input:
     lateness_ms: int = 0
     idle_ms: int | None = None
     future_ms: int = FUTURE_MS
+    mapping: Mapping | None = None
+    processor: Processor | None = None
+    share: tuple[int, int] = (0, 1)
 
     @property
     def rule(self) -> TimeRule:
@@ -82,17 +92,33 @@ class Decoder:
     time: InputTime
     shards: dict[str, Shard] = field(default_factory=dict)
     _wanted: list[tuple[str, Column]] = field(init=False)
+    _numbers: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._wanted = [
-            (f"c{number}", column)
+        self._numbers = [
+            number
             for number, column in enumerate(self.columns)
             if f"c{number}" in self.relation.used or column.name == self.time.rule.column
         ]
+        self._wanted = [(f"c{number}", self.columns[number]) for number in self._numbers]
 
-    def parse(self, batch: Batch) -> Decoded:
-        """The values of the columns; any thread may do it, in any order."""
-        return decode_json(batch.records.data, [column for _, column in self._wanted])
+    def parse(self, batch: Batch, processed: Processed | None) -> Decoded:
+        """The values of the columns; any thread may do it, in any order. `processed` is what a function made of the
+        batch."""
+        if processed is None:
+            return self._decode(batch.records.data)
+        decoded = self._decode(processed.data)
+        failed = [RowFault(number, "ProcessingFailed", FAILED) for number in processed.failed]
+        return Decoded(
+            decoded.rows,
+            pa.array(processed.source[decoded.source.to_numpy()]),
+            (*(replace(fault, index=int(processed.source[fault.index])) for fault in decoded.faults), *failed),
+        )
+
+    def _decode(self, data: pa.Array) -> Decoded:
+        if self.input.mapping is not None:
+            return self.input.mapping.decode(data, self._numbers)
+        return decode_json(data, [column for _, column in self._wanted])
 
     def rows(self, batch: Batch, decoded: Decoded, now_ms: int) -> Rows:
         """`batch` holds records of one shard, the next ones in its order."""
@@ -175,6 +201,8 @@ class Reader:
         self._tips: dict[str, int] = {}
         self.taken = dict(positions)
         self.checked_ms = 0
+        self.shards: dict[str, Shard] = {}
+        """Every shard that it has met."""
 
     @property
     def stream(self) -> str:
@@ -195,14 +223,12 @@ class Reader:
         """Records that are known and were not taken."""
         return sum(max(0, tip - self.taken.get(shard, 0)) for shard, tip in self._tips.items())
 
-    async def open(self) -> list[Shard]:
-        """Finds where to begin, unless it is known. The shards of the stream."""
+    async def open(self) -> None:
+        """Finds where to begin, unless it is known."""
         if not self._lineage.positions:
             self._lineage = Lineage(await self._client.find(self._input.stream, self._input.start))
-        description = await self._client.describe_stream(self._input.stream)
-        self._lineage.describe(description.shards)
+        await self._describe()
         self.taken = dict(self._lineage.positions)
-        return list(description.shards)
 
     async def tips(self) -> dict[str, int]:
         """Where each shard ends now."""
@@ -225,7 +251,11 @@ class Reader:
         return [batch for batch in fetch.batches if len(batch)]
 
     async def _describe(self) -> None:
-        self._lineage.describe((await self._client.describe_stream(self._input.stream)).shards)
+        first, of = self._input.share
+        description = await self._client.describe_stream(self._input.stream)
+        shards = [shard for shard in description.shards if shard.index % of == first]
+        self.shards |= {shard.id: shard for shard in shards}
+        self._lineage.describe(shards)
 
     def took(self, batch: Batch) -> None:
         """`batch` is part of the micro-batch that is being committed."""

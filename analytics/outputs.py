@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from analytics.state import Entry
+from connectors.formats.csv import encode_csv
 from connectors.formats.json import encode_json
 from connectors.streams import StreamSink
 from streams.core.clock import Clock
@@ -45,8 +46,10 @@ class Output:
     file              a path or fsspec URL. A local ``.ndjson`` or ``.csv`` is one file, begun anew by an application
                       without state; a ``.parquet`` and anything remote is a folder of parts
     callback          ``callback(stream, rows)``; the first column of the rows is ROWTIME
+    function          a function takes each row, at least once
 
-    `partition_key` names the column that gives records their partition keys.
+    `partition_key` names the column that gives records their partition keys. Records and what a function gets are JSON,
+    or lines of CSV. `number` says which output of the state it is, where there may be others another time.
     """
 
     source: str | None
@@ -55,11 +58,14 @@ class Output:
     file: str | None = None
     callback: Callback | None = None
     partition_key: str | None = None
+    function: Callable[[str, Sequence[bytes]], Awaitable[None]] | None = None
+    csv: bool = False
+    number: int | None = None
 
     def __post_init__(self) -> None:
-        given = [self.stream, self.delivery_stream, self.file, self.callback]
+        given = [self.stream, self.delivery_stream, self.file, self.callback, self.function]
         if sum(one is not None for one in given) != 1:
-            raise ValidationError("an output has one of stream, delivery_stream, file and callback")
+            raise ValidationError("an output has one of stream, delivery_stream, file, callback and function")
         if self.source is None and self.callback is None:
             raise ValidationError("an output without a source is a callback")
 
@@ -82,8 +88,13 @@ def target(output: Output, number: int, client: Client, application: str, clock:
         return _Callback(output.callback)
     if output.file is not None:
         return _file(output.file)
+    encode = encode_csv if output.csv else encode_json
+    if output.function is not None:
+        return _Function(output.function, encode)
     name = output.stream if output.stream is not None else delivery_source(output.delivery_stream or "")
-    sink = StreamSink(client, name, f"{application}/{number}", partition_key=output.partition_key, clock=clock)
+    sink = StreamSink(
+        client, name, f"{application}/{number}", partition_key=output.partition_key, encode=encode, clock=clock
+    )
     return _Stream(sink)
 
 
@@ -97,6 +108,21 @@ class _Stream:
     async def deliver(self, entry: Entry) -> None:
         batch, _ = _unpacked(entry.data)
         await self.sink.put(entry.id, Records(batch.column("data"), batch.column("partition_key")))
+
+
+@dataclass(slots=True)
+class _Function:
+    """`function` takes an id of the delivery and its rows; it returns when it has all of them."""
+
+    function: Callable[[str, Sequence[bytes]], Awaitable[None]]
+    to_bytes: Callable[[pa.RecordBatch], pa.Array]
+
+    def encode(self, source: str, rows: pa.RecordBatch, at: int) -> bytes:
+        return _packed(pa.record_batch({"data": self.to_bytes(_without_time(rows))}))
+
+    async def deliver(self, entry: Entry) -> None:
+        batch, _ = _unpacked(entry.data)
+        await self.function(str(entry.id), batch.column("data").to_pylist())
 
 
 @dataclass(slots=True)

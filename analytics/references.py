@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from analytics.mapping import Mapping
 from connectors.formats.json import decode_json, infer_columns
 from connectors.formats.json_plan import sql_type
 from connectors.formats.schema import Column
@@ -32,11 +33,13 @@ class Reference:
     url: str
     format: str | None = None
     columns: Sequence[Column] | None = None
+    mapping: Mapping | None = None
+    """How the file becomes `columns`, where the application says so; rows that do not fit are left out."""
 
 
 def load(reference: Reference) -> pa.Table:
     """The file as a table of column types. Raises `ValidationError` for a file that is missing, malformed or too big."""
-    kind = reference.format or FORMATS.get(reference.url.rsplit(".", 1)[-1].lower(), "")
+    kind = "csv" if reference.mapping else reference.format or FORMATS.get(reference.url.rsplit(".", 1)[-1].lower(), "")
     if kind not in FORMATS.values():
         raise ValidationError(
             f"reference table {reference.name}: format of {reference.url} is not csv, parquet or json"
@@ -48,6 +51,10 @@ def load(reference: Reference) -> pa.Table:
         data = filesystem.cat_file(path)
     except FileNotFoundError:
         raise ValidationError(f"reference table {reference.name}: there is no file {reference.url}") from None
+    if reference.mapping is not None:
+        assert reference.columns is not None, "a mapping has columns"
+        decoded = reference.mapping.decode(pa.array([data], pa.binary()), range(len(reference.columns)))
+        return pa.Table.from_batches([decoded.rows])
     try:
         return _typed(_read(kind, data, reference))
     except (pa.ArrowException, ValueError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 from analytics.dialect import parse_statements
 from analytics.errors import SqlError
 from analytics.nodes import CreateStream
-from analytics.types import declared
+from analytics.types import SqlType, declared
 from connectors.formats.schema import Column
 from streams.core.errors import ValidationError
 
@@ -37,22 +37,28 @@ def _columns(schema: Any, where: str) -> list[Column]:
         listed = [{"Name": name, "SqlType": kind} for name, kind in schema.items()]
     if not isinstance(listed, list):
         raise ValidationError(f"{where} has no RecordColumns")
-    columns = [_column(each, where) for each in listed]
+    columns = [column_of(each, where) for each in listed]
     if not any(column.name == "ROWTIME" for column in columns):
-        columns.append(_column({"Name": "ROWTIME", "SqlType": "TIMESTAMP"}, where))
+        columns.append(column_of({"Name": "ROWTIME", "SqlType": "TIMESTAMP"}, where))
     return columns
 
 
-def _column(given: Any, where: str) -> Column:
+def column_of(given: Any, where: str) -> Column:
+    """A RecordColumn. Raises `ValidationError`."""
     if (
         not isinstance(given, dict)
         or not isinstance(given.get("Name"), str)
         or not isinstance(given.get("SqlType"), str)
     ):
         raise ValidationError(f'{where}: a column is {{"Name": "…", "SqlType": "…"}}, not {json.dumps(given)}')
+    return Column(given["Name"], type_of(given, where).arrow, given.get("Mapping"))
+
+
+def type_of(given: Any, where: str) -> SqlType:
+    """The type of a RecordColumn. Raises `ValidationError`."""
     try:
         (statement,) = parse_statements(f"CREATE STREAM x (c {given['SqlType']})")
+        assert isinstance(statement, CreateStream)
+        return declared(statement.expressions[0].args["kind"])
     except (SqlError, ValueError) as error:
         raise ValidationError(f"{where}: {given['SqlType']!r} is not a type of column {given['Name']}") from error
-    assert isinstance(statement, CreateStream)
-    return Column(given["Name"], declared(statement.expressions[0].args["kind"]).arrow, given.get("Mapping"))

@@ -40,6 +40,9 @@ CREATE TABLE outputs (output INTEGER PRIMARY KEY, size BIGINT, last BIGINT);
 """
 
 
+_TABLES = frozenset({"about", "positions", "frontiers", "outbox", "outputs"})
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A delivery: its number in the application, the output, and how many bytes that output had before it."""
@@ -53,7 +56,12 @@ class Entry:
 class State:
     """`path` None: in memory, and gone with the process."""
 
-    def __init__(self, path: str | None, program: str) -> None:
+    def __init__(
+        self, path: str | None, program: str, generation: int | None = None, memory_max: int | None = None
+    ) -> None:
+        """With a `generation`, a program may take the place of another: it begins with new windows where that one stopped,
+        or, in another generation, from the start. What was to be delivered stays so. `memory_max` are bytes that DuckDB
+        may use."""
         try:
             self.connection = duckdb.connect(path or ":memory:", config={"threads": 1})
         except duckdb.Error as error:
@@ -61,7 +69,11 @@ class State:
             raise SqlError(f"the state in {path} cannot be opened: {reason}") from error
         prepare(self.connection)
         self.durable = path is not None
+        if memory_max is not None:
+            self.connection.execute(f"SET memory_limit = '{memory_max}B'")
         digest = hashlib.sha256(program.encode()).hexdigest()
+        if generation is not None:
+            digest = f"{generation}/{digest}"
         if not self.connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'about'").fetchall():
             self.connection.execute("BEGIN")
             self.connection.execute(_LAYOUT)
@@ -72,9 +84,27 @@ class State:
         if version != VERSION:
             self.connection.close()
             raise SqlError(f"the state in {path} has version {version}; this program reads version {VERSION}")
-        if kept != digest:
+        if kept != digest and generation is not None:
+            self._replace(digest, keep_positions=kept.startswith(f"{generation}/"))
+        elif kept != digest:
             self.connection.close()
             raise SqlError(f"the state in {path} belongs to another program: give this one a state of its own")
+
+    def _replace(self, digest: str, *, keep_positions: bool) -> None:
+        run = self.connection.execute
+        run("BEGIN")
+        for (table,) in run("SELECT table_name FROM duckdb_tables() WHERE NOT temporary").fetchall():
+            if table not in _TABLES:
+                run(f'DROP TABLE "{table}"')
+        if not keep_positions:
+            run("DELETE FROM positions")
+            run("DELETE FROM frontiers")
+        run("UPDATE about SET program = ?", [digest])
+        run("COMMIT")
+
+    def all_positions(self) -> dict[str, int]:
+        """Of all inputs together, where they share one stream: an input may read shards that another one has read."""
+        return dict(self.connection.execute("SELECT shard, max(next) FROM positions GROUP BY shard").fetchall())
 
     def positions(self, input: str) -> dict[str, int]:
         """Shard → next offset; empty for an input that was never read."""

@@ -1,4 +1,4 @@
-"""A stream as a sink for rows: one JSON object a row, exactly once.
+"""A stream as a sink for rows: one JSON object a row (or what else encodes them), exactly once.
 
 The name of the sink and the number of the delivery go with the records (`ProducerMark`), so a delivery that is repeated
 after a crash appends only what is missing. It must then hold the same rows under the same number.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +37,7 @@ class StreamSink:
         producer: str,
         *,
         partition_key: str | None = None,
+        encode: Callable[[pa.RecordBatch], pa.Array] = encode_json,
         clock: Clock | None = None,
         randomness: random.Random | None = None,
     ) -> None:
@@ -43,6 +45,7 @@ class StreamSink:
         self._stream = stream
         self._producer = producer
         self._partition_key = partition_key
+        self._encode = encode
         self._clock = clock or SystemClock()
         self._randomness = randomness or random.Random()
 
@@ -55,7 +58,7 @@ class StreamSink:
             given = rows.column(rows.schema.get_field_index(self._partition_key)).cast(pa.string())
             usable = pa.compute.and_(given.is_valid(), pa.compute.not_equal(given, ""))
             keys = pa.compute.if_else(usable, pa.compute.utf8_slice_codeunits(given, 0, 256), numbers)
-        return Records(encode_json(rows), keys)
+        return Records(self._encode(rows), keys)
 
     async def put(self, number: int, records: Records) -> None:
         """Durable when it returns. `number` rises from one delivery to the next. Errors with ``retry`` are tried until

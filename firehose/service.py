@@ -19,7 +19,7 @@ from connectors.http_endpoint import new_session, post
 from firehose import delivery_streams, descriptions, encryption, records, tags, updates
 from firehose.book import Book
 from firehose.configuration import Destination, keeps_originals
-from firehose.context import Context
+from firehose.context import DIRECT_PUT, Context
 from firehose.delivery import Delivery
 from firehose.driver import Driver
 from firehose.events import BACKUP, MAIN
@@ -130,6 +130,12 @@ class Firehose:
         """The ARN of the delivery stream that a request is about; None where it is about none."""
         name = getattr(request, "delivery_stream_name", None)
         return None if name is None else scope.delivery_stream_arn(name)
+
+    def source(self, scope: Scope, name: str) -> tuple[str, bool] | None:
+        """The stream that a delivery stream's records are in, and whether they are put into it directly; None where there is
+        no such delivery stream."""
+        stream = self._book.catalog.get(scope, name)
+        return None if stream is None else (stream.source.stream, stream.created.type == DIRECT_PUT)
 
     def _start(self, stream: DeliveryStream) -> None:
         for lane in stream.lanes.values():

@@ -7,9 +7,11 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
+from analytics.api.service import Analytics
 from firehose import Firehose
 from gateway.auth import Auth, check_exposed
 from gateway.desk import Desk, Row
+from gateway.private import PrivateDoor
 from gateway.renewal import Renewal
 from gateway.server import Server
 from gateway.tls import Tls
@@ -52,12 +54,26 @@ class App:
             )
             opening.push_async_callback(firehose.close)
             await firehose.open()
+            door = PrivateDoor(service, settings.scope)
+            opening.push_async_callback(door.stop)
+            await door.start()
+            analytics = Analytics(
+                Journal(log, "control/applications"),
+                lambda scope: LocalClient(service, scope),
+                door.url,
+                delivery_source=firehose.source,
+                settings=settings,
+                clock=clock,
+            )
+            opening.push_async_callback(analytics.close)
+            await analytics.open()
             auth = Auth(settings, clock, service.resource_policy)
             desk = Desk(
                 {
                     "Kinesis_20131202": Row("kinesis", service),
                     "Firehose_20150804": Row("firehose", firehose),
                     "AWSGlue": Row("glue", firehose.glue),
+                    "KinesisAnalytics_20150814": Row("kinesisanalytics", analytics),
                 },
                 service,
                 auth,

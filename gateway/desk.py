@@ -54,6 +54,12 @@ class Row:
 
     service: str
     target: Target
+    signing: str = ""
+    """What callers sign for, and the prefix of actions, where that is another name."""
+
+    @property
+    def signed(self) -> str:
+        return self.signing or self.service
 
 
 class Desk:
@@ -108,11 +114,11 @@ class Desk:
         began = perf_counter()
         code = "ok"
         try:
-            caller = self._auth.caller(request, row.service)
+            caller = self._auth.caller(request, row.signed)
             asked = call.codec.decode(request.body)
             if caller.principal is not None:
                 resource = row.target.resource(asked, caller.scope)
-                self._auth.permit(caller, f"{row.service}:{call.operation}", resource, request)
+                self._auth.permit(caller, f"{row.signed}:{call.operation}", resource, request)
             reply = await row.target.call(call.operation, asked, caller.scope)
         except Exception as error:
             code = error.code if isinstance(error, RequestError) else InternalFailure.code

@@ -46,13 +46,17 @@ class NativeDoor:
     """Answers every request under ``/native/v1/``. The scope is the one that the caller's signature names; a caller that
     does not sign names its region in a header."""
 
-    def __init__(self, service: NativeService) -> None:
+    def __init__(self, service: NativeService, *, private: bool = False) -> None:
+        """A `private` one is for what the server itself has started: it reaches hidden streams, in any account."""
         self._service = service
+        self._private = private
 
     async def handle(self, request: Request, scope: Scope) -> Response:
         """Never raises."""
         try:
-            method, stream, consumer = _route(request)
+            method, stream, consumer = _route(request, self._private)
+            if self._private:
+                scope = Scope(request.headers.get(native.ACCOUNT_HEADER, scope.account), scope.region)
             return await method(self, LocalClient(self._service, _scope(request, scope)), request, stream, consumer)
         except RequestError as error:
             return failure(error)
@@ -175,7 +179,7 @@ def failure(error: RequestError) -> Response:
     return Response(error.status, [("content-type", native.JSON)], native.write_error(error))
 
 
-def _route(request: Request) -> tuple[Method, str, str]:
+def _route(request: Request, private: bool = False) -> tuple[Method, str, str]:
     """The method for a request, its stream's and its consumer's name (empty where it has none)."""
     path = request.path
     below = path.removeprefix(native.STREAMS)
@@ -185,7 +189,7 @@ def _route(request: Request) -> tuple[Method, str, str]:
         method = _METHODS.get((request.method, "/".join(pattern)))
         if method is not None and all(parts):
             stream, consumer, *_ = (*parts[:1], *parts[2:], "", "")
-            if "/" in stream:
+            if "/" in stream and not private:
                 raise InvalidArgument(
                     f"{stream[:200]!r} is no name of a stream that can be reached from outside: a slash marks those that"
                     " Headrace keeps for itself."

@@ -39,7 +39,8 @@ _PREFACE = b"PRI "
 class Server:
     """`start` listens and `port` says where; `stop` ends it. `handler` runs on the event loop.
 
-    `ssl` is a context that offers ``h2`` and ``http/1.1``, or None for plain sockets.
+    `ssl` is a context that offers ``h2`` and ``http/1.1``, or None for plain sockets. With a `path` it listens on a socket
+    in the file system instead of host and port.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Server:
         body_timeout_s: float = Limits.body_timeout_s,
         ssl: tls.SSLContext | None = None,
         limits: Limits | None = None,
+        path: str | None = None,
     ) -> None:
         self._handler = handler
+        self._path = path
         self._host = host
         self._asked_port = port
         self._ssl = ssl
@@ -74,14 +77,17 @@ class Server:
         loop = asyncio.get_running_loop()
         serving = self._serving = Serving(self._handler, self._limits, loop)
         serving.tick()
-        self._server = await loop.create_server(
-            lambda: Newcomer(serving),
-            self._host,
-            self._asked_port,
-            backlog=BACKLOG,
-            ssl=self._ssl,
-            ssl_handshake_timeout=self._limits.head_timeout_s if self._ssl is not None else None,
-        )
+        if self._path is not None:
+            self._server = await loop.create_unix_server(lambda: Newcomer(serving), self._path, backlog=BACKLOG)
+        else:
+            self._server = await loop.create_server(
+                lambda: Newcomer(serving),
+                self._host,
+                self._asked_port,
+                backlog=BACKLOG,
+                ssl=self._ssl,
+                ssl_handshake_timeout=self._limits.head_timeout_s if self._ssl is not None else None,
+            )
         self._sweeper = loop.create_task(self._sweep(serving))
 
     async def stop(self, drain_s: float = DRAIN_S) -> None:
@@ -139,7 +145,9 @@ class Newcomer(asyncio.Protocol):
             transport.abort()
             return
         self._serving.connections.add(self)
-        _keep_alive(transport.get_extra_info("socket"))
+        connection = transport.get_extra_info("socket")
+        if connection.family != socket.AF_UNIX:
+            _keep_alive(connection)
         secured = transport.get_extra_info("ssl_object")
         agreed = secured.selected_alpn_protocol() if secured is not None else None
         # The Java SDK agrees on nothing and speaks HTTP/2 all the same.

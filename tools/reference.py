@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from analytics.api.service import Analytics
 from firehose.service import OPERATIONS as FIREHOSE
 from streams.core.settings import ENVIRONMENT_PREFIX, Settings
 from streams.service import Service
@@ -45,12 +46,13 @@ def operations_page() -> str:
     for title, service, built in (
         ("Kinesis Data Streams", "kinesis", Service.implemented),
         ("Data Firehose", "firehose", frozenset(FIREHOSE)),
+        ("Kinesis Data Analytics for SQL", "kinesisanalytics", Analytics.implemented),
         ("Glue data catalog (schemas of format conversion)", "glue", _glue()),
     ):
         known = protocol(service).operations
         lines.append(f"## {title}\n\n{len(built)} of {len(known)} operations work.\n")
         lines.append("Work: " + ", ".join(f"`{name}`" for name in sorted(built)) + ".\n")
-        if service != "glue":
+        if service != "glue" and known - built:
             lines.append("Refused: " + ", ".join(f"`{name}`" for name in sorted(known - built)) + ".\n")
     return "\n".join(lines)
 

@@ -40,7 +40,8 @@ output; a *bug* fails an assertion. `retry` is a property of the class: True mea
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class HeadraceError(Exception):
@@ -58,6 +59,8 @@ class RequestError(HeadraceError):
 
     code: ClassVar[str] = "InternalFailure"
     status: ClassVar[int] = 400
+    members: Mapping[str, Any] = {}
+    """What the answer says beside code and message, in the few errors that say more."""
 
 
 class ValidationError(RequestError):

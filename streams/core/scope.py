@@ -24,6 +24,9 @@ class Scope:
     def delivery_stream_arn(self, name: str) -> str:
         return f"arn:aws:firehose:{self.region}:{self.account}:deliverystream/{name}"
 
+    def application_arn(self, name: str) -> str:
+        return f"arn:aws:kinesisanalytics:{self.region}:{self.account}:application/{name}"
+
 
 def delivery_source(delivery_stream: str) -> str:
     """The hidden stream that keeps a direct-put delivery stream's records.

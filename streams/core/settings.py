@@ -214,6 +214,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="'emulator' lets dynamic partitioning and format conversion use buffering hints below AWS's minimums."
         ),
     ] = "aws"
+    application_memory_max: Annotated[
+        int, Meta(ge=256 << 20, description="Bytes of memory that the process of one SQL application may take.")
+    ] = 2 << 30
     function_timeout_s: Annotated[
         float, Meta(gt=0, le=900, description="How long one call of a function may take, seconds.")
     ] = 60.0

@@ -37,12 +37,13 @@ JOIN_SIZE_MAX = 16 << 10
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a server is."""
+    """Where a server is; `path` is that of a socket in the file system, where it is one."""
 
     url: str
     host: str
     port: int
     tls: bool
+    path: str = ""
 
     @staticmethod
     def of(url: str) -> Place:
@@ -52,6 +53,8 @@ class Place:
             port = parts.port
         except ValueError as error:
             raise InvalidArgument(f"{url!r} is not a URL: {error}") from error
+        if parts.scheme == "unix" and parts.path and not parts.netloc:
+            return Place(url, "localhost", 80, False, parts.path)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
             raise InvalidArgument(f"A server's URL is http://HOST:PORT or https://HOST:PORT, not {url!r}.")
         tls = parts.scheme == "https"
@@ -266,10 +269,13 @@ class Pool:
                 return connection
             connection.close()
         place = self._place
-        connecting = asyncio.get_running_loop().create_connection(Connection, place.host, place.port, ssl=self._tls)
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeout_s):
-                _, connection = await connecting
+                if place.path:
+                    _, connection = await loop.create_unix_connection(Connection, place.path)
+                else:
+                    _, connection = await loop.create_connection(Connection, place.host, place.port, ssl=self._tls)
         except TimeoutError as error:
             raise ServiceUnavailable(f"{place.url} did not take a connection within {self._timeout_s:g} s.") from error
         except ssl.SSLCertVerificationError as error:

@@ -37,7 +37,8 @@ TIMEOUT_S = 30.0
 
 
 class HttpClient:
-    """A `Client` of the server at `url` (``http://127.0.0.1:4567``). Connections are made when they are needed, so a
+    """A `Client` of the server at `url` (``http://127.0.0.1:4567``; ``unix:/…/door`` for what the server itself starts).
+    Connections are made when they are needed, so a
     server that restarts is found again; close the client in the end.
 
     scope          the region to act in; without it the server's own (the account is always the server's)
@@ -63,6 +64,7 @@ class HttpClient:
         self._place = Place.of(url)
         self._pool = Pool(self._place, connect_timeout_s, tls)
         self._region = None if scope is None else scope.region
+        self._account = (scope or Scope()).account
         self._credentials = credentials
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
@@ -203,6 +205,8 @@ class HttpClient:
             )
         elif self._region is not None:
             headers[native.REGION_HEADER] = self._region
+        if self._place.path:
+            headers[native.ACCOUNT_HEADER] = self._account
         if method != "GET":
             headers["content-length"] = str(sum(map(len, pieces)))
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

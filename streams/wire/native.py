@@ -46,6 +46,8 @@ from streams.wire.arrow import PUT_SCHEMA, read_stream, write_stream
 PREFIX = "/native/v1/"
 STREAMS = "/native/v1/streams"
 REGION_HEADER = "x-headrace-region"
+ACCOUNT_HEADER = "x-headrace-account"
+"""Heard at the private door alone."""
 PRODUCER_HEADER = "x-headrace-producer"
 SEQUENCE_HEADER = "x-headrace-sequence"
 JSON = "application/json"

@@ -191,9 +191,10 @@ def encode_error(content_type: str, error: RequestError) -> tuple[bytes, dict[st
     headers = {"x-amzn-ErrorType": error.code}
     if isinstance(error, Unauthorizable | UnknownContentType):
         return _xml(error), headers
-    told = {"__type": error.code}
+    told: dict[str, Any] = {"__type": error.code}
     if error.message:
         told["Message" if isinstance(error, SerializationError) else "message"] = error.message
+    told |= error.members
     kind = answer_type(content_type)
     headers["Content-Type"] = kind
     return (cbor2.dumps(told) if kind == CBOR else msgspec.json.encode(told)), headers

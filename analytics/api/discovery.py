@@ -1,0 +1,105 @@
+"""DiscoverInputSchema: the newest records of a stream, or a file, and the schema that they seem to have."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import fsspec
+
+from analytics.api.configuration import function_of, name_of
+from analytics.api.context import Context
+from analytics.api.errors import UnableToDetectSchema
+from analytics.api.specification import described, reference_url, source_of
+from analytics.processing import Processor
+from connectors.functions.errors import FunctionError
+from connectors.functions.pool import Functions
+from streams.core.errors import InvalidArgument, ResourceNotFound
+from streams.core.records import Batch
+from streams.core.scope import Scope
+from streams.sdk.client import TRIM_HORIZON, Start, at_timestamp
+
+SAMPLE_RECORDS_MAX = 1_000
+SAMPLE_SIZE_MAX = 1 << 20
+"""Records that a schema is found in, and their bytes: more only confirm what these say."""
+SHOWN_MAX = 100
+"""Records that the answer repeats."""
+WAIT_MS = 10_000
+"""How long records are waited for where there are none: AWS waits some ten seconds too."""
+
+
+async def discover(context: Context, given: dict[str, Any], scope: Scope) -> Any:
+    """`given` is the request of either API."""
+    file, arn = given.get("S3Configuration"), given.get("ResourceARN")
+    if (file is None) == (arn is None):
+        raise InvalidArgument("Exactly one of ResourceARN and S3Configuration is needed.")
+    raw = await _file(context, file) if file is not None else []
+    processed = raw
+    if arn is not None:
+        batches, stream, direct = await _sample(context, given, arn, scope)
+        raw = [record for batch in batches for record in batch.records.data.to_pylist()]
+        processed = raw
+        processing = given.get("InputProcessingConfiguration")
+        if processing is not None and raw:
+            function = function_of(processing["InputLambdaProcessor"]["ResourceARN"])
+            processed = await _processed(context, function, arn, stream, direct, batches, scope)
+    shown = [record.decode(errors="replace") for record in raw[:SHOWN_MAX]]
+    shown_after = [record.decode(errors="replace") for record in processed[:SHOWN_MAX]]
+    if not processed:
+        where = arn if file is None else file["FileKey"]
+        raise UnableToDetectSchema(f"There are no records at {where} to find a schema in.", shown)
+    found = await context.discover(processed)
+    if found.schema is None:
+        raise UnableToDetectSchema("The records are neither JSON objects nor rows of CSV.", shown, shown_after)
+    return {
+        "InputSchema": described(found.schema),
+        "ParsedInputRecords": found.rows,
+        "ProcessedInputRecords": shown_after,
+        "RawInputRecords": shown,
+    }
+
+
+async def _file(context: Context, given: dict[str, Any]) -> list[bytes]:
+    url = reference_url(given, context.settings)
+
+    def head() -> bytes:
+        with fsspec.open(url, "rb") as file:
+            return file.read(SAMPLE_SIZE_MAX)
+
+    try:
+        data = await asyncio.to_thread(head)
+    except FileNotFoundError as error:
+        raise InvalidArgument(f"There is no object {given['FileKey']} in {given['BucketARN']}.") from error
+    # The sample may end amid a line.
+    return data.splitlines()[: SAMPLE_RECORDS_MAX if len(data) < SAMPLE_SIZE_MAX else -1]
+
+
+async def _sample(context: Context, given: dict[str, Any], arn: str, scope: Scope) -> tuple[list[Batch], str, bool]:
+    kind = "KinesisFirehoseInput" if ":deliverystream/" in arn else "KinesisStreamsInput"
+    _, stream, direct = source_of({kind: {"ResourceARN": arn}}, scope, context.delivery_source)
+    position = given.get("InputStartingPositionConfiguration", {}).get("InputStartingPosition", "NOW")
+    start: Start = at_timestamp(context.clock.now_ms()) if position == "NOW" else TRIM_HORIZON
+    client = context.client_for(scope)
+    try:
+        positions = await client.find(stream, start)
+        fetch = await client.fetch(stream, positions, size_max=SAMPLE_SIZE_MAX, wait_ms=WAIT_MS)
+    except ResourceNotFound as error:
+        raise InvalidArgument(f"Stream {name_of(arn)} was not found.") from error
+    return [batch for batch in fetch.batches if len(batch)], stream, direct
+
+
+async def _processed(
+    context: Context, name: str, arn: str, stream: str, direct: bool, batches: list[Batch], scope: Scope
+) -> list[bytes]:
+    shards = {shard.id: shard for shard in (await context.client_for(scope).describe_stream(stream)).shards}
+    functions = Functions(context.settings.functions, timeout_s=context.settings.function_timeout_s)
+    processor = Processor(
+        functions.invoke, name, application="", stream=arn, direct=direct, clock=context.clock, retries=0
+    )
+    try:
+        made = [await processor.run(batch, shards[batch.shard]) for batch in batches]
+    except FunctionError as error:
+        raise InvalidArgument(error.message) from error
+    finally:
+        await functions.close()
+    return [record for each in made for record in each.data.to_pylist()]

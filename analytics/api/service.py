@@ -1,0 +1,144 @@
+"""`Analytics`: Kinesis Data Analytics for SQL, whole. Operations by name through `call`; each application's process behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from analytics.api import tags, v1
+from analytics.api.book import Book
+from analytics.api.catalog import Application
+from analytics.api.context import Context
+from analytics.api.events import Deleted
+from analytics.api.specification import DeliverySource, specify, state_folder
+from analytics.worker.messages import Run
+from analytics.worker.supervisor import STOP_S, Supervisor
+from streams.control.journal import Journal
+from streams.core.clock import Clock, SystemClock
+from streams.core.errors import UnsupportedOperation
+from streams.core.scope import Scope
+from streams.core.settings import Settings
+from streams.sdk.client import Client
+
+Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
+
+V1: dict[str, Operation] = {
+    "AddApplicationCloudWatchLoggingOption": v1.add_application_cloud_watch_logging_option,
+    "AddApplicationInput": v1.add_application_input,
+    "AddApplicationInputProcessingConfiguration": v1.add_application_input_processing_configuration,
+    "AddApplicationOutput": v1.add_application_output,
+    "AddApplicationReferenceDataSource": v1.add_application_reference_data_source,
+    "CreateApplication": v1.create_application,
+    "DeleteApplication": v1.delete_application,
+    "DeleteApplicationCloudWatchLoggingOption": v1.delete_application_cloud_watch_logging_option,
+    "DeleteApplicationInputProcessingConfiguration": v1.delete_application_input_processing_configuration,
+    "DeleteApplicationOutput": v1.delete_application_output,
+    "DeleteApplicationReferenceDataSource": v1.delete_application_reference_data_source,
+    "DescribeApplication": v1.describe_application,
+    "DiscoverInputSchema": v1.discover_input_schema,
+    "ListApplications": v1.list_applications,
+    "ListTagsForResource": tags.list_tags_for_resource,
+    "StartApplication": v1.start_application,
+    "StopApplication": v1.stop_application,
+    "TagResource": tags.tag_resource,
+    "UntagResource": tags.untag_resource,
+    "UpdateApplication": v1.update_application,
+}
+
+
+class Analytics:
+    """Applications over the given journal. `client_for` answers the streams of a scope, `door` is the URL at which their
+    processes reach them; `delivery_source` as `Context` has it."""
+
+    implemented: frozenset[str] = frozenset(V1)
+
+    def __init__(
+        self,
+        journal: Journal,
+        client_for: Callable[[Scope], Client],
+        door: str,
+        *,
+        delivery_source: DeliverySource = lambda _scope, _name: None,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._settings = settings or Settings()
+        self._clock = clock or SystemClock()
+        self._book = Book(journal, self._clock)
+        self._supervisors: dict[int, Supervisor] = {}
+        self._stops: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self.context = Context(
+            self._book,
+            client_for,
+            delivery_source,
+            self._settings,
+            self._clock,
+            door,
+            self._supervisors,
+            self._start,
+            self._renew,
+            self._stop,
+        )
+
+    async def open(self) -> None:
+        """Replays what exists; what ran when the last process stopped goes on where it was."""
+        await self._book.open()
+        for application in self._book.catalog:
+            if application.deleting:
+                await self._finish(application)
+            elif application.running:
+                self._start(application)
+
+    async def close(self) -> None:
+        """Every application comes to the end of its micro-batch. Closing twice does nothing."""
+        self._closing = True
+        await asyncio.gather(*self._stops)
+        supervisors = list(self._supervisors.values())
+        self._supervisors.clear()
+        await asyncio.gather(*(supervisor.stop(STOP_S) for supervisor in supervisors))
+        await self._book.quiet()
+
+    async def call(self, operation: str, request: Any, scope: Scope) -> Any:
+        """The reply of an operation of the first API. Raises `RequestError`."""
+        run = V1.get(operation)
+        if run is None:
+            raise UnsupportedOperation(f"Headrace does not offer {operation} yet.")
+        return await run(self.context, request, scope)
+
+    def resource(self, request: Any, scope: Scope) -> str | None:
+        """The ARN of the application that a request is about; None where it is about none."""
+        name = getattr(request, "application_name", None)
+        return getattr(request, "resource_arn", None) if name is None else scope.application_arn(name)
+
+    def _start(self, application: Application) -> None:
+        def specification() -> Run:
+            return specify(application, self._settings, self.context.door, self.context.delivery_source)
+
+        supervisor = Supervisor(application.name, specification, self._clock)
+        self._supervisors[application.number] = supervisor
+        supervisor.start()
+
+    def _renew(self, application: Application) -> None:
+        self._supervisors[application.number].renew()
+
+    def _stop(self, application: Application) -> None:
+        task = asyncio.create_task(self._end(application), name=f"application {application.name} stops")
+        self._stops.add(task)
+        task.add_done_callback(self._stops.discard)
+
+    async def _end(self, application: Application) -> None:
+        supervisor = self._supervisors.get(application.number)
+        if supervisor is not None:
+            await supervisor.stop()
+            self._supervisors.pop(application.number, None)
+        if application.deleting:
+            await self._finish(application)
+
+    async def _finish(self, application: Application) -> None:
+        """Also at the start, for an application whose deletion a crash interrupted."""
+        folder = state_folder(application, self._settings)
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await self._book.commit(Deleted(application.number, self._clock.now_ms()))

@@ -1,0 +1,176 @@
+"""What a server and the process of an application say to each other: frames over a socket, in both directions.
+
+u32 length of the payload, big-endian · the payload, msgpack, with its kind under ``say``
+
+server → process    Run      the application, whole; comes first and once
+                    Check, Discover   instead of it: a question, answered once
+                    Watch    show rows, or show none
+                    Stop     come to an end after the micro-batch at hand
+process → server    Running  it reads
+                    Advanced what a commit did
+                    Seen     rows of a stream (an Arrow IPC stream), while somebody watches
+                    Noted    a sentence for the log
+                    Failed   it cannot go on: what was wrong
+                    Ended    it has come to its end as it was told
+                    Checked, Discovered   the answers
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TypeAlias
+
+import msgspec
+
+HEADER = struct.Struct(">I")
+
+FRAME_SIZE_MAX = 64 << 20
+"""Bytes of a frame: a sample of records for discovery is the largest that is sent."""
+
+
+class ColumnSpec(msgspec.Struct, frozen=True):
+    """A RecordColumn of the API."""
+
+    name: str
+    type: str
+    path: str | None = None
+
+
+class SchemaSpec(msgspec.Struct, frozen=True):
+    """An input schema. `row_path` is for JSON, the delimiters are for CSV."""
+
+    columns: tuple[ColumnSpec, ...]
+    csv: bool = False
+    row_path: str = "$"
+    row_delimiter: str = "\n"
+    column_delimiter: str = ","
+
+
+class InputSpec(msgspec.Struct, frozen=True):
+    """The stream and the in-application streams that share its shards. `start_ms` None: from its oldest record."""
+
+    names: tuple[str, ...]
+    stream: str
+    schema: SchemaSpec
+    start_ms: int | None = None
+    arn: str = ""
+    direct: bool = False
+    function: str | None = None
+
+
+class OutputSpec(msgspec.Struct, frozen=True):
+    """To a stream (hidden ones have a slash) or a function. `number` stays with the output for its whole life."""
+
+    number: int
+    source: str
+    csv: bool = False
+    stream: str | None = None
+    function: str | None = None
+
+
+class ReferenceSpec(msgspec.Struct, frozen=True):
+    name: str
+    url: str
+    schema: SchemaSpec
+
+
+class _Message(msgspec.Struct, frozen=True, tag_field="say"):
+    pass
+
+
+class Run(_Message, frozen=True):
+    """`door` is the URL at which the server lets its own processes in; `generation` is that of the state in `path`."""
+
+    arn: str
+    account: str
+    region: str
+    code: str
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+    references: tuple[ReferenceSpec, ...]
+    path: str
+    generation: int
+    door: str
+    memory_max: int
+    functions: dict[str, str]
+    function_timeout_s: float
+
+
+class Check(_Message, frozen=True):
+    """Whether the code fits its schemas; with no schemas of inputs, whether it parses."""
+
+    code: str
+    inputs: dict[str, SchemaSpec]
+    references: dict[str, SchemaSpec]
+
+
+class Discover(_Message, frozen=True):
+    records: list[bytes]
+
+
+class Watch(_Message, frozen=True):
+    on: bool
+
+
+class Stop(_Message, frozen=True):
+    pass
+
+
+class Running(_Message, frozen=True):
+    """`streams`: the in-application streams and the names of their columns."""
+
+    streams: dict[str, list[str]]
+
+
+class Advanced(_Message, frozen=True):
+    records: int
+    rows: int
+    faulty: int
+    behind: int
+    frontier_ms: int | None
+
+
+class Seen(_Message, frozen=True):
+    stream: str
+    rows: bytes
+
+
+class Noted(_Message, frozen=True):
+    text: str
+
+
+class Failed(_Message, frozen=True):
+    """`program`: the fault lies in the code, and not in what is around it."""
+
+    text: str
+    program: bool = False
+
+
+class Ended(_Message, frozen=True):
+    pass
+
+
+class Checked(_Message, frozen=True):
+    """`streams` that the code declares, with error_stream."""
+
+    streams: list[str]
+
+
+class Discovered(_Message, frozen=True):
+    """`schema` None: nothing was recognised. `rows` are the first records as text, a value a column."""
+
+    schema: SchemaSpec | None
+    rows: list[list[str]]
+
+
+Command: TypeAlias = Run | Check | Discover | Watch | Stop
+Event: TypeAlias = Running | Advanced | Seen | Noted | Failed | Ended | Checked | Discovered
+
+_encode = msgspec.msgpack.Encoder().encode
+decode_command = msgspec.msgpack.Decoder(Command).decode
+decode_event = msgspec.msgpack.Decoder(Event).decode
+
+
+def frame(message: Command | Event) -> bytes:
+    payload = _encode(message)
+    return HEADER.pack(len(payload)) + payload

@@ -1,0 +1,171 @@
+"""The process of one application: ``python -m analytics.worker.process FD PARENT``.
+
+It talks with the server over the socket FD (`analytics.worker.messages`) and reads and writes streams through the door that
+the server keeps for its own processes. It ends when the server does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+
+import pyarrow as pa
+import uvloop
+
+from analytics.application import Application, Progress
+from analytics.errors import SqlError
+from analytics.worker import questions
+from analytics.worker.building import build
+from analytics.worker.messages import (
+    FRAME_SIZE_MAX,
+    HEADER,
+    Advanced,
+    Check,
+    Command,
+    Discover,
+    Ended,
+    Event,
+    Failed,
+    Run,
+    Running,
+    Seen,
+    Stop,
+    Watch,
+    decode_command,
+    frame,
+)
+from connectors.functions.pool import Functions
+from streams.core.clock import SystemClock
+from streams.core.errors import HeadraceError
+from streams.core.scope import Scope
+from streams.sdk.http import HttpClient
+
+_PR_SET_PDEATHSIG = 1
+NICENESS = 5
+"""Below the server: whoever puts records goes first where cores are scarce."""
+OOM_SCORE = 800
+"""Whom the kernel ends first where memory is scarce: an application comes back, a server is missed."""
+SEEN_ROWS_MAX = 200
+"""Rows of a stream and commit that watchers are shown: more than anybody reads."""
+PENDING_SIZE_MAX = 8 << 20
+"""Bytes of events that may wait for the server: what is for watchers is then left out."""
+
+
+def main() -> None:
+    channel, parent = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
+    _bind_to(parent)
+    uvloop.run(_serve(channel))
+
+
+def _bind_to(parent: int) -> None:
+    """The kernel ends this process with its parent, also where its loop is busy."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)  # it had gone before
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(OOM_SCORE))
+
+
+async def _serve(channel: socket.socket) -> None:
+    reader, writer = await asyncio.open_connection(sock=channel, limit=1 << 20)
+    try:
+        command = await receive(reader)
+        match command:
+            case Run():
+                await _Running(reader, writer).run(command)
+            case Check() | Discover():
+                writer.write(frame(await asyncio.to_thread(questions.answer, command)))
+                await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        os._exit(0)  # the server has gone: nothing that is not committed matters
+    finally:
+        writer.close()
+
+
+async def receive(reader: asyncio.StreamReader) -> Command:
+    (length,) = HEADER.unpack(await reader.readexactly(HEADER.size))
+    assert length <= FRAME_SIZE_MAX, "the server sends no frame of this size"
+    return decode_command(await reader.readexactly(length))
+
+
+class _Running:
+    """An application at work, and its ear for the server."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._loop = asyncio.get_running_loop()
+        self._watched = False
+
+    async def run(self, run: Run) -> None:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (run.memory_max, hard))
+        clock = SystemClock()
+        client = HttpClient(run.door, scope=Scope(run.account, run.region))
+        functions = Functions(run.functions, timeout_s=run.function_timeout_s)
+        try:
+            application = build(run, client, functions.invoke, clock, self._progress, self._observe)
+            listening = asyncio.create_task(self._listen(application))
+            try:
+                await application.open()
+                streams = application.streams.values()
+                self._say(Running({stream.name: [column.name for column in stream.columns] for stream in streams}))
+                await application.run()
+            finally:
+                listening.cancel()
+                await application.close()
+            self._say(Ended())
+        except (HeadraceError, MemoryError) as error:
+            # What an application needs changes without it: a stream is made, a file is mended, memory is given.
+            text = "the application ran out of memory" if isinstance(error, MemoryError) else error.message
+            self._say(Failed(text, program=isinstance(error, SqlError)))
+        finally:
+            await functions.close()
+            await client.close()
+        await self._writer.drain()
+
+    async def _listen(self, application: Application) -> None:
+        while True:
+            try:
+                command = await receive(self._reader)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                os._exit(0)
+            if isinstance(command, Watch):
+                self._watched = command.on
+            elif isinstance(command, Stop):
+                application.stop()
+
+    def _say(self, event: Event) -> None:
+        self._writer.write(frame(event))
+
+    def _progress(self, progress: Progress) -> None:
+        known = [at for at in progress.frontiers.values() if at is not None]
+        frontier = min(known, default=None)
+        event = Advanced(progress.records, progress.rows, progress.faulty, progress.behind, frontier)
+        self._loop.call_soon_threadsafe(self._say, event)
+
+    def _observe(self, stream: str, rows: pa.RecordBatch) -> None:
+        if not self._watched:
+            return
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema) as writer:
+            writer.write_batch(rows.slice(0, SEEN_ROWS_MAX))
+        seen = Seen(stream, sink.getvalue().to_pybytes())
+        self._loop.call_soon_threadsafe(self._show, seen)
+
+    def _show(self, seen: Seen) -> None:
+        if self._writer.transport.get_write_buffer_size() < PENDING_SIZE_MAX:
+            self._say(seen)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Who keeps an application at work: its process is started, and started again when it ends by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from analytics.worker.child import Child
+from analytics.worker.messages import Advanced, Event, Failed, Noted, Run, Running, Seen, Stop, Watch
+from streams.core.clock import Clock
+from streams.core.errors import HeadraceError, LimitExceeded
+
+log = logging.getLogger("headrace.applications")
+
+PAUSE_S_FIRST = 0.5
+"""Before the first restart: most of what ends a process is over at once."""
+PAUSE_S_MAX = 60.0
+"""How late an application may come back after what stopped it is over."""
+STEADY_MS = 60_000
+"""A process that lived so long did not end because of how it began: pauses start over."""
+STOP_S = 20.0
+"""How long a micro-batch may take to end when the application stops; what is not committed then is done again."""
+WATCHERS_MAX = 32
+"""Who may watch the rows of one application at once."""
+SEEN_MAX = 256
+"""Batches that a slow watcher may be behind; then some are left out for it."""
+
+
+@dataclass(slots=True)
+class Health:
+    """How an application is. `error` is why its process ended last, None once it has done something since."""
+
+    phase: str = "starting"
+    error: str | None = None
+    restarts: int = 0
+    pid: int | None = None
+    records: int = 0
+    rows: int = 0
+    faulty: int = 0
+    behind: int = 0
+    frontier_ms: int | None = None
+    streams: dict[str, list[str]] = field(default_factory=dict)
+
+
+class Supervisor:
+    """One application. `specify` gives what is to run, anew for each process. `phase` of its health is *starting* until its
+    first process runs or has failed, then *running*, and *waiting* before a restart."""
+
+    def __init__(self, name: str, specify: Callable[[], Run], clock: Clock) -> None:
+        self._name = name
+        self._specify = specify
+        self._clock = clock
+        self._child: Child | None = None
+        self._stopping = asyncio.Event()
+        self._renewing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._watchers: set[asyncio.Queue[Seen]] = set()
+        self.health = Health()
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._supervise(), name=f"application {self._name}")
+
+    async def stop(self, drain_s: float = STOP_S) -> None:
+        """Returns when the process is gone: after the micro-batch at hand, or after `drain_s`."""
+        self._stopping.set()
+        task = self._task
+        if task is None:
+            return
+        if self._child is not None:
+            await self._child.send(Stop())
+            await asyncio.wait({task}, timeout=drain_s)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    def renew(self) -> None:
+        """Something of what is specified is different: the process ends as in `stop`, and another begins."""
+        self.health.phase = "updating"
+        self._renewing.set()
+        if self._child is not None:
+            self._ending = asyncio.create_task(self._end(self._child), name=f"application {self._name} is renewed")
+
+    async def _end(self, child: Child) -> None:
+        await child.send(Stop())
+        await self._clock.sleep(STOP_S)
+        if child is self._child:
+            await child.kill()
+
+    @contextlib.asynccontextmanager
+    async def watch(self) -> AsyncIterator[asyncio.Queue[Seen]]:
+        """Rows of all in-application streams as they are made; without any promise. Raises `LimitExceeded`."""
+        if len(self._watchers) >= WATCHERS_MAX:
+            raise LimitExceeded(f"{WATCHERS_MAX} watch application {self._name} already.")
+        queue: asyncio.Queue[Seen] = asyncio.Queue(SEEN_MAX)
+        self._watchers.add(queue)
+        if self._child is not None:
+            await self._child.send(Watch(True))
+        try:
+            yield queue
+        finally:
+            self._watchers.discard(queue)
+            if not self._watchers and self._child is not None:
+                await self._child.send(Watch(False))
+
+    async def _supervise(self) -> None:
+        pause_s = PAUSE_S_FIRST
+        while not self._stopping.is_set():
+            began_ms = self._clock.now_ms()
+            try:
+                await self._run()
+            except (HeadraceError, OSError) as error:
+                text = error.message if isinstance(error, HeadraceError) else f"no process: {error}"
+                self.health.error = text
+            if self._stopping.is_set():
+                return
+            if self._renewing.is_set():
+                continue
+            if self._clock.now_ms() - began_ms > STEADY_MS:
+                pause_s = PAUSE_S_FIRST
+            self.health.phase, self.health.pid = "waiting", None
+            self.health.restarts += 1
+            log.warning("application %s starts again in %g s: %s", self._name, pause_s, self.health.error)
+            await self._pause(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_S_MAX)
+
+    async def _pause(self, seconds: float) -> None:
+        """Or until there is something new to run."""
+        waits = [asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.create_task(self._renewing.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+
+    async def _run(self) -> None:
+        self._renewing.clear()
+        child = self._child = await Child.start(self._name)
+        try:
+            self.health.pid = child.pid
+            await child.send(self._specify())
+            if self._watchers:
+                await child.send(Watch(True))
+            if self._stopping.is_set():
+                await child.send(Stop())
+            async for event in child.events():
+                self._hear(event)
+        finally:
+            self._child = None
+            if self._ending is not None:
+                self._ending.cancel()
+            await child.kill()
+
+    def _hear(self, event: Event) -> None:
+        health = self.health
+        match event:
+            case Running():
+                health.phase, health.streams = "running", event.streams
+            case Advanced():
+                health.error = None
+                health.records += event.records
+                health.rows += event.rows
+                health.faulty += event.faulty
+                health.behind, health.frontier_ms = event.behind, event.frontier_ms
+            case Seen():
+                for queue in self._watchers:
+                    if not queue.full():
+                        queue.put_nowait(event)
+            case Noted():
+                log.warning("application %s: %s", self._name, event.text)
+            case Failed():
+                health.error = event.text
