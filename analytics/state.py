@@ -85,12 +85,12 @@ class State:
             self.connection.close()
             raise SqlError(f"the state in {path} has version {version}; this program reads version {VERSION}")
         if kept != digest and generation is not None:
-            self._replace(digest, keep_positions=kept.startswith(f"{generation}/"))
+            self._begin_anew(digest, keep_positions=kept.startswith(f"{generation}/"))
         elif kept != digest:
             self.connection.close()
             raise SqlError(f"the state in {path} belongs to another program: give this one a state of its own")
 
-    def _replace(self, digest: str, *, keep_positions: bool) -> None:
+    def _begin_anew(self, digest: str, *, keep_positions: bool) -> None:
         run = self.connection.execute
         run("BEGIN")
         for (table,) in run("SELECT table_name FROM duckdb_tables() WHERE NOT temporary").fetchall():
