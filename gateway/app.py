@@ -9,6 +9,7 @@ from typing import Self
 
 from analytics.api.service import Analytics
 from firehose import Firehose
+from gateway.applications import ApplicationsDoor
 from gateway.auth import Auth, check_exposed
 from gateway.desk import Desk, Row
 from gateway.private import PrivateDoor
@@ -77,6 +78,7 @@ class App:
                 },
                 service,
                 auth,
+                ApplicationsDoor(analytics),
             )
             server = Server(
                 desk.handle,

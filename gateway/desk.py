@@ -17,6 +17,8 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from gateway import identity
+from gateway.applications import PATH as APPLICATIONS
+from gateway.applications import ApplicationsDoor
 from gateway.auth import Auth
 from gateway.events import EventStreams
 from gateway.http import Request, Response
@@ -65,7 +67,10 @@ class Row:
 class Desk:
     """`handle` is the server's handler. `rows` are by the prefix of X-Amz-Target."""
 
-    def __init__(self, rows: Mapping[str, Row], streams: Service, auth: Auth) -> None:
+    def __init__(
+        self, rows: Mapping[str, Row], streams: Service, auth: Auth, applications: ApplicationsDoor | None = None
+    ) -> None:
+        self._applications = applications
         self._rows = rows
         self._calls = Calls(_Protocols(rows))
         self._auth = auth
@@ -139,17 +144,19 @@ class Desk:
     async def _ask_native(self, request: Request) -> Response:
         if self._native is None:
             self._native = NativeDoor(self._streams).handle
+        door = self._applications if request.target.startswith(APPLICATIONS) else None
         try:
             caller = self._auth.caller(request)
             if caller.principal is not None:
-                action, resource = question(request, caller.scope)
+                action, resource = (door.question if door else question)(request, caller.scope)
                 self._auth.permit(caller, action, resource, request)
         except RequestError as error:
             return failure(error)
         scope = caller.scope
-        if not request.path.endswith("/fetch"):
-            return await self._native(request, scope)
-        task = asyncio.get_running_loop().create_task(self._native(request, scope))
+        handle = door.handle if door else self._native
+        if not request.path.endswith(("/fetch", "/rows")):
+            return await handle(request, scope)
+        task = asyncio.get_running_loop().create_task(handle(request, scope))
         self._native_tasks.add(task)
         try:
             return await task

@@ -57,7 +57,7 @@ class NativeDoor:
             method, stream, consumer = _route(request, self._private)
             if self._private:
                 scope = Scope(request.headers.get(native.ACCOUNT_HEADER, scope.account), scope.region)
-            return await method(self, LocalClient(self._service, _scope(request, scope)), request, stream, consumer)
+            return await method(self, LocalClient(self._service, scope_of(request, scope)), request, stream, consumer)
         except RequestError as error:
             return failure(error)
         except HeadraceError as error:
@@ -205,7 +205,8 @@ def _name(part: str) -> str:
         raise InvalidArgument(f"The path holds a name that is not UTF-8: {part[:100]!r}.") from None
 
 
-def _scope(request: Request, scope: Scope) -> Scope:
+def scope_of(request: Request, scope: Scope) -> Scope:
+    """The scope that a request asks in. Raises `InvalidArgument`."""
     region = request.headers.get(native.REGION_HEADER)
     if region is None or "authorization" in request.headers or "X-Amz-Credential" in request.query:
         return scope

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import shutil
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,11 +14,11 @@ from analytics.api.catalog import Application
 from analytics.api.context import Context
 from analytics.api.events import Deleted
 from analytics.api.specification import DeliverySource, specify, state_folder
-from analytics.worker.messages import Run
+from analytics.worker.messages import Run, Seen
 from analytics.worker.supervisor import STOP_S, Supervisor
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
-from streams.core.errors import UnsupportedOperation
+from streams.core.errors import ResourceInUse, UnsupportedOperation
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.sdk.client import Client
@@ -112,6 +113,25 @@ class Analytics:
         """The ARN of the application that a request is about; None where it is about none."""
         name = getattr(request, "application_name", None)
         return getattr(request, "resource_arn", None) if name is None else scope.application_arn(name)
+
+    def health(self, scope: Scope, name: str) -> dict[str, Any]:
+        """How an application is, beyond what AWS tells of it. Raises `ResourceNotFound`."""
+        application = self.context.application(scope, name)
+        supervisor = self._supervisors.get(application.number)
+        told = {
+            "name": name,
+            "arn": application.arn,
+            "status": self.context.status(application),
+            "version": application.version,
+        }
+        return told | ({} if supervisor is None else dataclasses.asdict(supervisor.health))
+
+    async def seen(self, scope: Scope, name: str, after: int | None, wait_ms: int) -> tuple[int, list[Seen]]:
+        """Rows of a running application, see `Supervisor.seen`. Raises `ResourceNotFound`, `ResourceInUse`."""
+        supervisor = self._supervisors.get(self.context.application(scope, name).number)
+        if supervisor is None:
+            raise ResourceInUse(f"Application {scope.application_arn(name)} is not running.")
+        return await supervisor.seen(after, wait_ms)
 
     def _start(self, application: Application) -> None:
         def specification() -> Run:

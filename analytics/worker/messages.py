@@ -8,7 +8,7 @@ server → process    Run      the application, whole; comes first and once
                     Stop     come to an end after the micro-batch at hand
 process → server    Running  it reads
                     Advanced what a commit did
-                    Seen     rows of a stream (an Arrow IPC stream), while somebody watches
+                    Seen     rows of a stream, while somebody watches
                     Noted    a sentence for the log
                     Failed   it cannot go on: what was wrong
                     Ended    it has come to its end as it was told
@@ -131,8 +131,10 @@ class Advanced(_Message, frozen=True):
 
 
 class Seen(_Message, frozen=True):
+    """`rows` are JSON objects, ROWTIME first."""
+
     stream: str
-    rows: bytes
+    rows: list[bytes]
 
 
 class Noted(_Message, frozen=True):

@@ -40,6 +40,7 @@ from analytics.worker.messages import (
     decode_command,
     frame,
 )
+from connectors.formats.json import encode_json
 from connectors.functions.pool import Functions
 from streams.core.clock import SystemClock
 from streams.core.errors import HeadraceError
@@ -156,10 +157,7 @@ class _Running:
     def _observe(self, stream: str, rows: pa.RecordBatch) -> None:
         if not self._watched:
             return
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, rows.schema) as writer:
-            writer.write_batch(rows.slice(0, SEEN_ROWS_MAX))
-        seen = Seen(stream, sink.getvalue().to_pybytes())
+        seen = Seen(stream, encode_json(rows.slice(0, SEEN_ROWS_MAX)).to_pylist())
         self._loop.call_soon_threadsafe(self._show, seen)
 
     def _show(self, seen: Seen) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from analytics.worker.child import Child
 from analytics.worker.messages import Advanced, Event, Failed, Noted, Run, Running, Seen, Stop, Watch
 from streams.core.clock import Clock
-from streams.core.errors import HeadraceError, LimitExceeded
+from streams.core.errors import HeadraceError
 
 log = logging.getLogger("headrace.applications")
 
@@ -23,10 +24,10 @@ STEADY_MS = 60_000
 """A process that lived so long did not end because of how it began: pauses start over."""
 STOP_S = 20.0
 """How long a micro-batch may take to end when the application stops; what is not committed then is done again."""
-WATCHERS_MAX = 32
-"""Who may watch the rows of one application at once."""
-SEEN_MAX = 256
-"""Batches that a slow watcher may be behind; then some are left out for it."""
+SEEN_MAX = 64
+"""Pieces of rows that are kept for watchers: one who is slower misses some."""
+WATCHED_MS = 30_000
+"""How long after somebody asked for rows an application goes on to show them."""
 
 
 @dataclass(slots=True)
@@ -58,7 +59,11 @@ class Supervisor:
         self._renewing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._watchers: set[asyncio.Queue[Seen]] = set()
+        self._seen: deque[Seen] = deque(maxlen=SEEN_MAX)
+        self._seen_count = 0
+        self._something = asyncio.Event()
+        self._watched = False
+        self._watched_until_ms = 0
         self.health = Health()
 
     def start(self) -> None:
@@ -89,21 +94,20 @@ class Supervisor:
         if child is self._child:
             await child.kill()
 
-    @contextlib.asynccontextmanager
-    async def watch(self) -> AsyncIterator[asyncio.Queue[Seen]]:
-        """Rows of all in-application streams as they are made; without any promise. Raises `LimitExceeded`."""
-        if len(self._watchers) >= WATCHERS_MAX:
-            raise LimitExceeded(f"{WATCHERS_MAX} watch application {self._name} already.")
-        queue: asyncio.Queue[Seen] = asyncio.Queue(SEEN_MAX)
-        self._watchers.add(queue)
-        if self._child is not None:
+    async def seen(self, after: int | None, wait_ms: int) -> tuple[int, list[Seen]]:
+        """Rows of in-application streams as they are made, without any promise: those after the number `after` (None: from
+        now on), and the number to ask with the next time. Waits up to `wait_ms` for the first."""
+        self._watched_until_ms = self._clock.now_ms() + WATCHED_MS
+        if not self._watched and self._child is not None:
+            self._watched = True
             await self._child.send(Watch(True))
-        try:
-            yield queue
-        finally:
-            self._watchers.discard(queue)
-            if not self._watchers and self._child is not None:
-                await self._child.send(Watch(False))
+        if after is None or after > self._seen_count:
+            return self._seen_count, []
+        if after == self._seen_count:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._something.wait(), wait_ms / 1000)
+        kept = min(self._seen_count - after, len(self._seen))
+        return self._seen_count, list(self._seen)[len(self._seen) - kept :]
 
     async def _supervise(self) -> None:
         pause_s = PAUSE_S_FIRST
@@ -141,12 +145,16 @@ class Supervisor:
         try:
             self.health.pid = child.pid
             await child.send(self._specify())
-            if self._watchers:
+            self._watched = self._clock.now_ms() < self._watched_until_ms
+            if self._watched:
                 await child.send(Watch(True))
             if self._stopping.is_set():
                 await child.send(Stop())
             async for event in child.events():
                 self._hear(event)
+                if self._watched and self._clock.now_ms() >= self._watched_until_ms:
+                    self._watched = False
+                    await child.send(Watch(False))
         finally:
             self._child = None
             if self._ending is not None:
@@ -165,9 +173,10 @@ class Supervisor:
                 health.faulty += event.faulty
                 health.behind, health.frontier_ms = event.behind, event.frontier_ms
             case Seen():
-                for queue in self._watchers:
-                    if not queue.full():
-                        queue.put_nowait(event)
+                self._seen.append(event)
+                self._seen_count += 1
+                self._something.set()
+                self._something = asyncio.Event()
             case Noted():
                 log.warning("application %s: %s", self._name, event.text)
             case Failed():

@@ -61,6 +61,8 @@ class TestServer:
             "AWS_DEFAULT_REGION": self.settings.region,
             "AWS_ENDPOINT_URL_KINESIS": self.url,
             "AWS_ENDPOINT_URL_FIREHOSE": self.url,
+            "AWS_ENDPOINT_URL_KINESIS_ANALYTICS": self.url,
+            "AWS_ENDPOINT_URL_KINESIS_ANALYTICS_V2": self.url,
         }
 
     def client(self, service: str = "kinesis", **options: Any) -> Any:

@@ -142,6 +142,12 @@ class HttpClient:
     async def describe_groups(self, stream: str) -> list[GroupDescription]:
         return await self._json("GET", native.stream_path(stream, "groups"), b"", list[GroupDescription])
 
+    async def ask(self, path: str, *, wait_ms: int = 0) -> Any:
+        """What a GET of the native door answers, where it is JSON: for what has no method here. `wait_ms` is how long the
+        server may wait before it answers."""
+        answer = await self._ask("GET", path, {}, [], self._timeout_s + wait_ms / 1000, question=True)
+        return self._read(msgspec.json.decode, answer)
+
     async def close(self) -> None:
         """Closes the connections. Closing twice does nothing."""
         self._pool.close()

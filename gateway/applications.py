@@ -1,0 +1,74 @@
+"""Applications at the native door: how they are, and the rows of their streams as they are made.
+
+    GET  /native/v1/applications/NAME                       the status, and how the process is → JSON
+    GET  /native/v1/applications/NAME/rows?after=&wait_ms=  → {"next": 7, "seen": [{"stream": "…", "rows": [{…}]}]}
+
+The first question for rows is without ``after``; each answer says what the next one asks with.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from analytics.api.service import Analytics
+from gateway.http import Request, Response
+from gateway.native import failure, scope_of
+from streams.core.errors import InvalidArgument, RequestError, UnknownOperation
+from streams.core.scope import Scope
+from streams.wire import native
+
+PATH = f"{native.PREFIX}applications/"
+ACTION = "kinesisanalytics:DescribeApplication"
+"""What both need the permission for."""
+WAIT_MS_MAX = 30_000
+"""How long a question for rows may wait."""
+
+
+class ApplicationsDoor:
+    """Answers every request under `PATH`."""
+
+    def __init__(self, analytics: Analytics) -> None:
+        self._analytics = analytics
+
+    async def handle(self, request: Request, scope: Scope) -> Response:
+        try:
+            name, rows = _route(request)
+            scope = scope_of(request, scope)
+            if not rows:
+                return _json(self._analytics.health(scope, name))
+            after, wait_ms = _question(request)
+            following, seen = await self._analytics.seen(scope, name, after, wait_ms)
+            told = [{"stream": each.stream, "rows": [msgspec.Raw(row) for row in each.rows]} for each in seen]
+            return _json({"next": following, "seen": told})
+        except RequestError as error:
+            return failure(error)
+
+    @staticmethod
+    def question(request: Request, scope: Scope) -> tuple[str, str]:
+        """The action that a request is, and the ARN of its application. Raises `RequestError` for what is no request."""
+        return ACTION, scope.application_arn(_route(request)[0])
+
+
+def _route(request: Request) -> tuple[str, bool]:
+    """The application's name, and whether its rows are asked for."""
+    name, _, rest = request.path.removeprefix(PATH).partition("/")
+    if request.method != "GET" or rest not in ("", "rows") or not name:
+        raise UnknownOperation(f"The native door knows no {request.method} {request.path[:200]}.")
+    return unquote(name), rest == "rows"
+
+
+def _question(request: Request) -> tuple[int | None, int]:
+    given = dict(parse_qsl(request.query, keep_blank_values=True))
+    numbers = {}
+    for member in ("after", "wait_ms"):
+        text = given.get(member, "0")
+        if not text.isdecimal() or len(text) > 18:
+            raise InvalidArgument(f"{member} is a number, not {text[:100]!r}.")
+        numbers[member] = int(text)
+    return numbers["after"] if "after" in given else None, min(numbers["wait_ms"], WAIT_MS_MAX)
+
+
+def _json(value: object) -> Response:
+    return Response(200, [("content-type", native.JSON)], msgspec.json.encode(value))
