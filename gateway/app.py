@@ -75,6 +75,7 @@ class App:
                     "Firehose_20150804": Row("firehose", firehose),
                     "AWSGlue": Row("glue", firehose.glue),
                     "KinesisAnalytics_20150814": Row("kinesisanalytics", analytics),
+                    "KinesisAnalytics_20180523": Row("kinesisanalyticsv2", analytics.second, "kinesisanalytics"),
                 },
                 service,
                 auth,

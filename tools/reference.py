@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from analytics.api.service import Analytics
+from analytics.api.service import Analytics, Second
 from firehose.service import OPERATIONS as FIREHOSE
 from streams.core.settings import ENVIRONMENT_PREFIX, Settings
 from streams.service import Service
@@ -47,6 +47,7 @@ def operations_page() -> str:
         ("Kinesis Data Streams", "kinesis", Service.implemented),
         ("Data Firehose", "firehose", frozenset(FIREHOSE)),
         ("Kinesis Data Analytics for SQL", "kinesisanalytics", Analytics.implemented),
+        ("Kinesis Data Analytics, second API (for SQL)", "kinesisanalyticsv2", Second.implemented),
         ("Glue data catalog (schemas of format conversion)", "glue", _glue()),
     ):
         known = protocol(service).operations

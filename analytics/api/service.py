@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from analytics.api import tags, v1
+from analytics.api import tags, v1, v2
 from analytics.api.book import Book
 from analytics.api.catalog import Application
 from analytics.api.context import Context
@@ -48,6 +48,51 @@ V1: dict[str, Operation] = {
     "UpdateApplication": v1.update_application,
 }
 
+V2: dict[str, Operation] = {
+    "AddApplicationCloudWatchLoggingOption": v2.add_application_cloud_watch_logging_option,
+    "AddApplicationInput": v2.add_application_input,
+    "AddApplicationInputProcessingConfiguration": v2.add_application_input_processing_configuration,
+    "AddApplicationOutput": v2.add_application_output,
+    "AddApplicationReferenceDataSource": v2.add_application_reference_data_source,
+    "CreateApplication": v2.create_application,
+    "DeleteApplication": v2.delete_application,
+    "DeleteApplicationCloudWatchLoggingOption": v2.delete_application_cloud_watch_logging_option,
+    "DeleteApplicationInputProcessingConfiguration": v2.delete_application_input_processing_configuration,
+    "DeleteApplicationOutput": v2.delete_application_output,
+    "DeleteApplicationReferenceDataSource": v2.delete_application_reference_data_source,
+    "DescribeApplication": v2.describe_application,
+    "DescribeApplicationVersion": v2.describe_application_version,
+    "DiscoverInputSchema": v2.discover_input_schema,
+    "ListApplicationVersions": v2.list_application_versions,
+    "ListApplications": v2.list_applications,
+    "ListTagsForResource": tags.list_tags_for_resource,
+    "RollbackApplication": v2.rollback_application,
+    "StartApplication": v2.start_application,
+    "StopApplication": v2.stop_application,
+    "TagResource": tags.tag_resource,
+    "UntagResource": tags.untag_resource,
+    "UpdateApplication": v2.update_application,
+}
+
+
+class Second:
+    """The second API over the same applications, as the desk sees a service."""
+
+    implemented: frozenset[str] = frozenset(V2)
+
+    def __init__(self, analytics: Analytics) -> None:
+        self._analytics = analytics
+
+    async def call(self, operation: str, request: Any, scope: Scope) -> Any:
+        """Raises `RequestError`."""
+        run = V2.get(operation)
+        if run is None:
+            raise UnsupportedOperation(f"{operation} is not for SQL applications, which are what Headrace runs.")
+        return await run(self._analytics.context, request, scope)
+
+    def resource(self, request: Any, scope: Scope) -> str | None:
+        return self._analytics.resource(request, scope)
+
 
 class Analytics:
     """Applications over the given journal. `client_for` answers the streams of a scope, `door` is the URL at which their
@@ -83,6 +128,8 @@ class Analytics:
             self._renew,
             self._stop,
         )
+
+        self.second = Second(self)
 
     async def open(self) -> None:
         """Replays what exists; what ran when the last process stopped goes on where it was."""
