@@ -42,7 +42,7 @@ class Context:
     supervisors: dict[int, Supervisor]
     started: Callable[[Application], None]
     renewed: Callable[[Application], None]
-    stopped: Callable[[Application], None]
+    stopped: Callable[[Application], asyncio.Task[None]]
     _questions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(QUESTIONS_MAX))
 
     def application(self, scope: Scope, name: str) -> Application:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -172,7 +173,10 @@ async def delete(context: Context, application: Application, created_s: float) -
     if application.deleting:
         raise ResourceInUse(f"Application {application.arn} is DELETING.")
     await context.book.execute(lambda _catalog, now_ms: (None, [Deleting(application.number, now_ms)]))
-    context.stopped(application)
+    idle = application.number not in context.supervisors
+    ending = context.stopped(application)
+    if idle:
+        await asyncio.shield(ending)
 
 
 def begin_of(given: Any) -> str:

@@ -191,10 +191,11 @@ class Analytics:
     def _renew(self, application: Application) -> None:
         self._supervisors[application.number].renew()
 
-    def _stop(self, application: Application) -> None:
+    def _stop(self, application: Application) -> asyncio.Task[None]:
         task = asyncio.create_task(self._end(application), name=f"application {application.name} stops")
         self._stops.add(task)
         task.add_done_callback(self._stops.discard)
+        return task
 
     async def _end(self, application: Application) -> None:
         supervisor = self._supervisors.get(application.number)
