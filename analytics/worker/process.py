@@ -16,7 +16,6 @@ import socket
 import sys
 
 import pyarrow as pa
-import uvloop
 
 from analytics.application import Application, Progress
 from analytics.errors import SqlError
@@ -61,7 +60,9 @@ PENDING_SIZE_MAX = 8 << 20
 def main() -> None:
     channel, parent = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     _bind_to(parent)
-    uvloop.run(_serve(channel))
+    # Not uvloop: a process that it forks runs Python's hooks before it becomes another, and they end it by SIGSEGV where
+    # DuckDB has loaded pandas; functions are such processes.
+    asyncio.run(_serve(channel))
 
 
 def _bind_to(parent: int) -> None:

@@ -1,0 +1,162 @@
+"""Applications that run: formats, functions, reference data, outputs, and what stopping and changing does to them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.testing import TestServer
+from tests.applications import applications_functions
+from tests.applications.applications_support import (
+    FILTER,
+    ROLE,
+    begin,
+    delivery_stream_arn,
+    end,
+    function_arn,
+    output,
+    put,
+    reaches,
+    records,
+    rows,
+    schema,
+    source,
+    until,
+)
+from tests.firehose.harness import s3
+
+FUNCTIONS = Path(applications_functions.__file__)
+
+JOINED = """
+CREATE STREAM "PAIRS" ("code" VARCHAR(4), "name" VARCHAR(16), "n" INTEGER);
+CREATE PUMP p1 AS INSERT INTO "PAIRS" SELECT STREAM s."code", c."name", s."n"
+FROM "IN_001" AS s LEFT JOIN "COMPANIES" AS c ON s."code" = c."code";
+CREATE PUMP p2 AS INSERT INTO "PAIRS" SELECT STREAM s."code", c."name", s."n"
+FROM "IN_002" AS s LEFT JOIN "COMPANIES" AS c ON s."code" = c."code";
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServer]:
+    functions = {name: f"{FUNCTIONS}:{name}" for name in ("clean", "keep")}
+    kept = tmp_path_factory.mktemp("kept") / "rows"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("APPLICATIONS_KEPT", str(kept))
+        with TestServer(functions=functions, firehose_compat="emulator") as server:
+            yield server
+
+
+def clients(server: TestServer) -> tuple[Any, Any]:
+    return server.client("kinesis"), server.client("kinesisanalytics")
+
+
+def test_csv_functions_reference_data_parallel_inputs_and_all_outputs(server: TestServer) -> None:
+    kinesis, analytics = clients(server)
+    kinesis.create_stream(StreamName="csv", ShardCount=2)
+    kinesis.create_stream(StreamName="pairs", ShardCount=1)
+    hints = s3(size=1, interval=0)
+    server.client("firehose").create_delivery_stream(
+        DeliveryStreamName="pairs", ExtendedS3DestinationConfiguration=hints
+    )
+    folder = server.settings.data_path / "buckets" / "tables"
+    folder.mkdir(parents=True)
+    (folder / "companies.csv").write_text('AMZN,Amazon\nTBV,"T, B"\n')
+    processing = {"InputLambdaProcessor": {"ResourceARN": function_arn("clean"), "RoleARN": ROLE}}
+    given = source(
+        "csv",
+        schema(("code", "VARCHAR(4)"), ("n", "INTEGER"), csv="|"),
+        NamePrefix="IN",
+        InputParallelism={"Count": 2},
+        InputProcessingConfiguration=processing,
+    )
+    as_csv = {"DestinationSchema": {"RecordFormatType": "CSV"}}
+    firehose = {"KinesisFirehoseOutput": {"ResourceARN": delivery_stream_arn("pairs"), "RoleARN": ROLE}}
+    function = {"LambdaOutput": {"ResourceARN": function_arn("keep"), "RoleARN": ROLE}}
+    analytics.create_application(
+        ApplicationName="joined",
+        Inputs=[given],
+        Outputs=[
+            output("PAIRS", "pairs", "CSV"),
+            {"Name": "PAIRS", **firehose, **as_csv},
+            {"Name": "error_stream", **function, "DestinationSchema": {"RecordFormatType": "JSON"}},
+        ],
+    )
+    reference = {
+        "TableName": "COMPANIES",
+        "S3ReferenceDataSource": {
+            "BucketARN": "arn:aws:s3:::tables",
+            "FileKey": "companies.csv",
+            "ReferenceRoleARN": ROLE,
+        },
+        "ReferenceSchema": schema(("code", "VARCHAR(4)"), ("name", "VARCHAR(16)"), csv=","),
+    }
+    analytics.add_application_reference_data_source(
+        ApplicationName="joined", CurrentApplicationVersionId=1, ReferenceDataSource=reference
+    )
+    analytics.update_application(
+        ApplicationName="joined", CurrentApplicationVersionId=2, ApplicationUpdate={"ApplicationCodeUpdate": JOINED}
+    )
+    begin(analytics, "joined")
+    put(kinesis, "csv", [b"amzn|1\namzn|2", b"drop", b"fail", b"tbv|3", b"wide-code|x", b"none|4"])
+    wanted = [b"AMZN,Amazon,1", b"AMZN,Amazon,2", b"NONE,,4", b'TBV,"T, B",3']
+    until(lambda: len(records(kinesis, "pairs")) >= 4, "four rows")
+    assert sorted(records(kinesis, "pairs")) == wanted
+    lake = server.settings.data_path / "buckets" / "lake"
+
+    def objects() -> bytes:
+        return b"".join(path.read_bytes() for path in lake.rglob("pairs-*"))
+
+    until(lambda: len(objects()) >= len(b"".join(wanted)), "the rows are in objects")
+    assert all(row in objects() for row in wanted)
+
+    kept = Path(os.environ["APPLICATIONS_KEPT"])
+    until(lambda: kept.exists() and kept.read_bytes().count(b"\n") >= 2, "two rows of error_stream")
+    errors = [json.loads(line) for line in kept.read_bytes().splitlines()]
+    assert {each["ERROR_NAME"] for each in errors} == {"ProcessingFailed", "CoercionError"}
+    end(analytics, "joined")
+
+
+def test_positions_through_stops_changes_and_new_beginnings(server: TestServer) -> None:
+    kinesis, analytics = clients(server)
+    for stream in ("moves", "moved"):
+        kinesis.create_stream(StreamName=stream, ShardCount=1)
+    analytics.create_application(
+        ApplicationName="moves",
+        ApplicationCode=FILTER,
+        Inputs=[source("moves")],
+        Outputs=[output("DESTINATION_SQL_STREAM", "moved")],
+    )
+    put(kinesis, "moves", [{"ticker": "A", "price": 11}])
+    begin(analytics, "moves", "NOW")
+    put(kinesis, "moves", [{"ticker": "B", "price": 12}])
+    assert [row["ticker"] for row in rows(kinesis, "moved", 1)] == ["B"]
+    end(analytics, "moves")
+    put(kinesis, "moves", [{"ticker": "C", "price": 13}])
+    begin(analytics, "moves", "LAST_STOPPED_POINT")
+    assert [row["ticker"] for row in rows(kinesis, "moved", 2)] == ["B", "C"]
+    # Other code, while it runs: nothing twice, nothing left out.
+    analytics.update_application(
+        ApplicationName="moves",
+        CurrentApplicationVersionId=1,
+        ApplicationUpdate={"ApplicationCodeUpdate": FILTER.replace("> 10", "> 20")},
+    )
+    put(kinesis, "moves", [{"ticker": "D", "price": 25}])
+    reaches(analytics, "moves", "RUNNING")
+    assert [row["ticker"] for row in rows(kinesis, "moved", 3)] == ["B", "C", "D"]
+    put(kinesis, "moves", [{"ticker": "E", "price": 14}, {"ticker": "F", "price": 26}])
+    assert [row["ticker"] for row in rows(kinesis, "moved", 4)] == ["B", "C", "D", "F"]
+    end(analytics, "moves")
+    begin(analytics, "moves", "TRIM_HORIZON")
+    assert [row["ticker"] for row in rows(kinesis, "moved", 6)] == ["B", "C", "D", "F", "D", "F"]
+    found = analytics.describe_application(ApplicationName="moves")["ApplicationDetail"]
+    position = found["InputDescriptions"][0]["InputStartingPositionConfiguration"]
+    assert position == {"InputStartingPosition": "TRIM_HORIZON"}
+    analytics.delete_application(ApplicationName="moves", CreateTimestamp=found["CreateTimestamp"])
+    folder = server.settings.data_path / "applications"
+    until(lambda: "moves" not in str(analytics.list_applications()), "the application is gone")
+    assert not any("state" in path.name for path in folder.rglob("*") if path.parent.name == "2")
