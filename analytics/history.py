@@ -24,7 +24,7 @@ from sqlglot.tokenizer_core import TokenType
 from analytics.dialect import TOO_DEEP, end_of, from_sqlglot, place_of
 from analytics.errors import Place, SqlError, closest
 from analytics.inputs import discover_columns
-from analytics.loading import EXTRA, Faulty, Table, load
+from analytics.loading import EXTRA, Faulty, Table, create, load
 from analytics.nodes import Step
 from connectors.formats.schema import Column
 from streams.sdk.client import TRIM_HORIZON, Client, Start
@@ -114,10 +114,14 @@ async def _query(
         connection = duckdb.connect(config={"memory_limit": MEMORY_MAX, "temp_directory": folder})
         try:
             connection.execute("SET TimeZone = 'UTC'")
-            tables = await _tables(tree, client, names, columns, rowtime)
+            tables, known = await _tables(tree, client, names, columns, rowtime)
+            for table in tables:
+                create(connection, table)
+            statement = tree.sql(dialect=Historical)
+            _check(connection, statement, tree, known)
             for table in tables:
                 await load(connection, table, client, start, faulty)
-            return await asyncio.to_thread(_run, connection, tree.sql(dialect=Historical))
+            return await asyncio.to_thread(_run, connection, statement)
         finally:
             connection.close()
 
@@ -150,8 +154,10 @@ async def _tables(
     names: Sequence[str],
     columns: Mapping[str, Sequence[Column]],
     rowtime: Mapping[str, str],
-) -> list[Table]:
-    """The streams that the query names; the tree is changed to name them as DuckDB will."""
+) -> tuple[list[Table], set[str]]:
+    """The streams that the query names, and the names of all their columns; the tree is changed to name them as DuckDB
+    will."""
+    known: set[str] = set()
     common = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
     every = tree.find(exp.Columns) or any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
     wanted = None if every else {name.name.lower() for name in tree.find_all(exp.Identifier)}
@@ -161,9 +167,10 @@ async def _tables(
             continue
         stream = _stream(table, names)
         if stream not in found:
-            known = columns.get(stream)
-            listed = list(await discover_columns(client, stream) if known is None else known)
+            given = columns.get(stream)
+            listed = list(await discover_columns(client, stream) if given is None else given)
             time = rowtime.get(stream)
+            known |= {column.name for column in listed} | set(EXTRA)
             kept = [c for c in listed if wanted is None or c.name.lower() in wanted or c.name == time]
             taken = {column.name.lower() for column in listed}
             extra = [n for n in EXTRA if n.lower() not in taken and (wanted is None or n.lower() in wanted)]
@@ -171,7 +178,7 @@ async def _tables(
         if not table.alias:
             table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
         table.set("this", exp.to_identifier(found[stream].physical))
-    return list(found.values())
+    return list(found.values()), known
 
 
 def _stream(table: exp.Table, names: Sequence[str]) -> str:
@@ -181,6 +188,55 @@ def _stream(table: exp.Table, names: Sequence[str]) -> str:
     if len(same) == 1:
         return same[0]
     raise SqlError(f"there is no stream {table.name}", place_of(table), suggestion=closest(table.name, names))
+
+
+_NO_COLUMN = re.compile(
+    r'Referenced column "(.+?)" not found|does not have a column named "(.+?)"|column "(.+?)" .*not found'
+)
+_NO_FUNCTION = re.compile(r"Function with name \"?([^ \"]+)\"? does not exist")
+
+
+def _check(connection: duckdb.DuckDBPyConnection, sql: str, tree: exp.Expr, known: set[str]) -> None:
+    """Lets DuckDB look at the query before anything is read. `known` are the columns that there are. Raises `SqlError`."""
+    try:
+        connection.sql(sql)
+    except duckdb.Error as error:
+        message = str(error).split("\n", 1)[0]
+        column, function = _NO_COLUMN.search(message), _NO_FUNCTION.search(message)
+        if column is not None:
+            name = next(group for group in column.groups() if group)
+            raise SqlError(f"there is no column {name}", _place(tree, name), suggestion=_near(name, known)) from error
+        if function is not None:
+            name = function[1]
+            every = connection.execute("SELECT DISTINCT function_name FROM duckdb_functions()").fetchall()
+            near = _near(name, {each for (each,) in every if each.isidentifier()})
+            raise SqlError(f"there is no function {name}", _place(tree, name), suggestion=near) from error
+        named = re.search(r'"([^"]+)"', message)
+        raise SqlError(_plain(message), None if named is None else _place(tree, named[1])) from error
+
+
+def _near(name: str, among: set[str]) -> str | None:
+    near = closest(name, among)
+    plain = near.strip('"') if near is not None else ""
+    return plain if plain.isidentifier() else near
+
+
+def _place(tree: exp.Expr, name: str) -> Place | None:
+    """Where the query has a name."""
+    for node in tree.find_all(exp.Column, exp.Func):
+        if isinstance(node, exp.Column):
+            for part in (node.this, node.args.get("table")):
+                if part is not None and part.name.lower() == name.lower():
+                    return place_of(part)
+        elif isinstance(node, exp.Func):
+            called = node.name if isinstance(node, exp.Anonymous) else node.sql_name()
+            if called.lower() == name.lower():
+                return place_of(node)
+    return None
+
+
+def _plain(message: str) -> str:
+    return re.sub(r"^[A-Za-z ]+ Error: ", "", message).rstrip(".!")
 
 
 def _run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:

@@ -44,11 +44,15 @@ class Table:
     extra: Sequence[str]
 
 
+def create(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """The table, empty."""
+    connection.execute(f"CREATE TABLE {table.physical} ({', '.join(_shape(table))})")
+
+
 async def load(
     connection: duckdb.DuckDBPyConnection, table: Table, client: Client, start: Start, faulty: Faulty
 ) -> None:
-    """Creates the table and fills it with what the stream holds now, from `start` on."""
-    connection.execute(f"CREATE TABLE {table.physical} ({', '.join(_shape(table))})")
+    """Fills the table with what the stream holds now, from `start` on."""
     decoding: deque[asyncio.Future[tuple[pa.Table, Sequence[RowFault]]]] = deque()
 
     async def insert() -> None:

@@ -27,8 +27,9 @@ from analytics.operators.stagger import Stagger
 from analytics.operators.timing import Ordered, Retimed
 from analytics.operators.work import Operator
 from analytics.plan import Pump, RowQuery, Window
-from analytics.relation import Field, Relation, physical
-from analytics.sources import Join, Query, Relations, read
+from analytics.program import folded
+from analytics.relation import Field, Relation, Scope, physical
+from analytics.sources import Join, Query, Relations, read, resolve
 from analytics.types import of_duck
 
 TIME = "TIMESTAMP_MS"
@@ -149,6 +150,51 @@ class Lowering:
             return kept(kinds[0])
         listed = ", ".join(f"CAST(NULL AS {kept(kind)})" for kind in kinds)
         return kept(self.types.of(f"coalesce({listed})", "", near))
+
+    def values(self, values: exp.Values) -> Relation:
+        """``(VALUES (1, 'a'), …)`` as a table."""
+        writer = Expressions(self.types, "")
+        rows = [[writer.write(part) for part in row.expressions] for row in values.expressions]
+        if len({len(row) for row in rows}) != 1:
+            raise SqlError("the rows of VALUES are not of one length", place_of(values))
+        listed = ", ".join(f"({', '.join(row)})" for row in rows)
+        columns = ", ".join(f"col{i} AS c{i}" for i in range(len(rows[0])))
+        name = f"(SELECT {columns} FROM (VALUES {listed}))"
+        fields = tuple(
+            Field(f"EXPR${i}", f"c{i}", self.types.of(f"t0.c{i}", f"FROM {name} AS t0", values))
+            for i in range(len(rows[0]))
+        )
+        return Relation("VALUES", name, fields, False)
+
+    def lookup(self, tree: exp.Expr, exists: bool) -> Relation:
+        select = tree.unnest() if isinstance(tree, exp.Subquery) else tree
+        source = select.args.get("from_") if isinstance(select, exp.Select) else None
+        expected = "a query of one reference table: SELECT column FROM table WHERE …"
+        if source is None or not isinstance(source.this, exp.Table):
+            raise SqlError("this query inside an expression is not supported", place_of(tree), expected=expected)
+        relation = self.relations.find(source.this)
+        clauses = {key for key, value in select.args.items() if value} - {"expressions", "from_", "where", "hint"}
+        if relation.timed or clauses or len(select.expressions) != 1:
+            raise SqlError("this query inside an expression is not supported", place_of(tree), expected=expected)
+        scope = Scope(self.relations.lenient)
+        alias = source.this.args.get("alias")
+        scope.add(relation.name if alias is None or alias.this is None else folded(alias.this), "t0", relation, source)
+        writer = Expressions(self.types, f"FROM {relation.physical} AS t0")
+        item = exp.true() if exists else resolve(select.expressions[0], scope)
+        value, duck = writer.typed(item)
+        condition = select.args.get("where")
+        where = "" if condition is None else f" AND {writer.write(resolve(condition.this, scope))}"
+        physical_name = (
+            f"(SELECT DISTINCT {value} AS c0 FROM {relation.physical} AS t0 WHERE {value} IS NOT NULL{where})"
+        )
+        return Relation("the query", physical_name, (Field("c0", "c0", duck),), False)
+
+    def grouped(self, stream: Relation, keys: Sequence[exp.Expr], items: Sequence[tuple[str, exp.Expr]]) -> Relation:
+        """The groups of a stream by keys, of which one is a window of its time."""
+        query = Query(stream, 0, [], Scope(), None, None, list(items), None, list(keys), None, None, [], exp.Select())
+        group = _group(self, query)
+        assert group is not None, "there are keys"
+        return self.project(Final(query, group.finals, group), items)
 
     def table_function(self, call: exp.Expr, alias: str | None) -> Relation:
         return tables.lowered(self, call)

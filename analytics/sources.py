@@ -17,7 +17,7 @@ from analytics.dialect import place_of
 from analytics.errors import Place, SqlError, closest
 from analytics.intervals import milliseconds
 from analytics.program import ERROR_STREAM, folded
-from analytics.relation import ROWTIME, Field, Relation, Scope
+from analytics.relation import ROWTIME, Field, Relation, Scope, physical
 
 JOINS_MAX = 16
 """Sources of one query: far above what people write, far below what makes planning slow."""
@@ -51,6 +51,12 @@ class Builder(Protocol):
     def subquery(self, tree: exp.Expr) -> Relation: ...
 
     def table_function(self, call: exp.Expr, alias: str | None) -> Relation: ...
+
+    def values(self, values: exp.Values) -> Relation: ...
+
+    def lookup(self, tree: exp.Expr, exists: bool) -> Relation:
+        """The different values of a query of one column over a reference table; one row, if it `exists`."""
+        ...
 
 
 @dataclass(slots=True)
@@ -151,7 +157,7 @@ class Query:
 
 def read(tree: exp.Expr, relations: Relations, builder: Builder) -> Query:
     """Raises `SqlError` for what does not resolve and for clauses that are not supported."""
-    select = _select(tree)
+    select = _select(tree.copy())
     reading = _Reading(relations, builder, Scope(relations.lenient))
     from_ = select.args.get("from_")
     if from_ is None:
@@ -160,6 +166,7 @@ def read(tree: exp.Expr, relations: Relations, builder: Builder) -> Query:
     stream, before, reach = reading.first(listed[0])
     joined = [reading.join(join) for join in listed[1:]]
     stream, joined = _stream_first(stream, joined, reading.scope, listed[0])
+    joined += reading.lookups(select)
     condition = select.args.get("where")
     where = None
     if condition is not None:
@@ -276,6 +283,29 @@ class _Reading:
             raise SqlError(f"{side} JOIN needs a condition", place_of(join), expected="ON")
         return Join(alias, relation, side, condition, _reach(join.this), join)
 
+    def lookups(self, select: exp.Select) -> list[Join]:
+        """IN and EXISTS with a query become joins, and in the tree, whether there was a match."""
+        joins = []
+        condition = select.args.get("where")
+        for tree in [*([] if condition is None else [condition]), *select.expressions]:
+            for node in list(tree.find_all(exp.In, exp.Exists)):
+                inner = node.args.get("query") if isinstance(node, exp.In) else node.this
+                if inner is None:
+                    continue
+                alias = f"t{next(self._aliases)}"
+                relation = self.builder.lookup(inner, isinstance(node, exp.Exists))
+                found = physical(alias, "c0")
+                on: exp.Expr = exp.true()
+                if isinstance(node, exp.In):
+                    on = exp.EQ(this=resolve(node.this, self.scope), expression=found)
+                joins.append(Join(alias, relation, "LEFT", on, 0, node.copy()))
+                matched: exp.Expr = exp.Not(this=exp.Is(this=found.copy(), expression=exp.Null()))
+                if isinstance(node, exp.In):  # of a NULL nobody knows
+                    missing = exp.Is(this=resolve(node.this, self.scope), expression=exp.Null())
+                    matched = exp.Case(ifs=[exp.If(this=missing, true=exp.Null())], default=matched)
+                node.replace(exp.Paren(this=matched))
+        return joins
+
     def _shared(self, join: exp.Join, method: str, known: list[tuple[str, Relation]], relation: Relation) -> list[str]:
         """The columns of USING, or those that NATURAL finds."""
         names = {each.name for _, other in known for each in other.fields}
@@ -308,6 +338,9 @@ class _Reading:
         elif isinstance(source, exp.Table) and isinstance(source.this, exp.Func | exp.Anonymous):
             relation = self.builder.table_function(source.this, _alias(source))
             name = _alias(source) or ("" if "" not in self.scope.sources else alias)
+        elif isinstance(source, exp.Values):
+            relation = self.builder.values(source)
+            name = _alias(source) or alias
         elif isinstance(source, exp.Table):
             relation = self.relations.find(source)
             name = _alias(source) or relation.name

@@ -247,7 +247,14 @@ async def test_batch_queries_and_their_errors() -> None:
             ("SELECT", "line 1, column 7: a SELECT says nothing of what it selects; expected columns or *"),
             ("SELECT " + "(" * 5000 + "1" + ")" * 5000, "the program is nested too deeply"),
             ("SELECT 'x", "the text ends inside"),
-            ('SELECT nope FROM "my-stream"', "nope"),
+            ('SELECT vv FROM "my-stream"', "line 1, column 8: there is no column vv; did you mean v?"),
+            (
+                'SELECT k\nFROM "my-stream" AS s WHERE s.kk = 1',
+                "line 2, column 31: there is no column kk; did you mean k?",
+            ),
+            ('SELECT upperr(k) FROM "my-stream"', "line 1, column 8: there is no function upperr; did you mean upper?"),
+            ('SELECT k, sum(v) FROM "my-stream"', "line 1, column 8: column"),
+            ('SELECT x.k FROM "my-stream"', 'line 1, column 8: Referenced table "x" not found'),
         ]:
             with pytest.raises(SqlError) as caught:
                 await query(sql, client)

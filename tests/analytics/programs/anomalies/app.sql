@@ -1,0 +1,14 @@
+-- What is unlike the rows before it has a high score, and the explanation says by which column; hotspots are where rows lie
+-- close together.
+CREATE STREAM scores (id INTEGER, odd BOOLEAN);
+CREATE PUMP s AS INSERT INTO scores SELECT STREAM id, ANOMALY_SCORE > 2.0
+FROM TABLE(RANDOM_CUT_FOREST(CURSOR(SELECT STREAM id, x, y FROM points WHERE id > 0), 30, 16, 1000, 1));
+CREATE STREAM explained (id INTEGER, why VARCHAR(32));
+CREATE PUMP e AS INSERT INTO explained
+SELECT STREAM k, SUBSTRING(ANOMALY_EXPLANATION FROM '"X": ."DIRECTION": "[A-Z]+') FROM TABLE(RANDOM_CUT_FOREST_WITH_EXPLANATION(
+  CURSOR(SELECT STREAM CAST(id AS DECIMAL(6,0)) AS k, x, y FROM points), 30, 16, 1000, 1, true)) WHERE ANOMALY_SCORE > 2.0;
+CREATE STREAM spots (id INTEGER, result VARCHAR(256));
+CREATE PUMP h AS INSERT INTO spots SELECT STREAM k, HOTSPOTS_RESULT
+FROM TABLE(HOTSPOTS(CURSOR(SELECT STREAM CAST(id AS DECIMAL(6,0)) AS k, x FROM points WHERE id < 5), 100, 1.0, 3));
+CREATE STREAM joined (id INTEGER, odd BOOLEAN);
+CREATE PUMP j AS INSERT INTO joined SELECT STREAM p.id, s.odd FROM points AS p JOIN scores AS s ON p.id = s.id WHERE s.odd;
