@@ -24,6 +24,7 @@ from firehose.configuration import Destination
 from firehose.errors import CONVERSION, PROCESSING, CatalogTable, Fault, conversion_line, processing_line
 from firehose.partitions import Partitioner
 from firehose.query import Keys, Query
+from firehose.replays import attempts_of
 from firehose.splitting import Split, split
 from firehose.stream import Lane
 from firehose.transform import Transform, Transformed, binary
@@ -141,7 +142,8 @@ class Pipeline:
         active: Collection[Partition],
     ) -> list[Piece]:
         groups = self._grouped(work, faults, active)
-        cut = _Cutter(shard, batch)
+        # Behind a Kinesis stream partition keys are the producers' own.
+        cut = _Cutter(shard, batch, None if self._aggregates else attempts_of(batch.records.partition_key))
         pieces = []
         rows_of = None if self._columns is None else self._converted(work, faults)
         for partition, chosen in groups:
@@ -150,7 +152,7 @@ class Pipeline:
                 payload = work.data if len(chosen) == len(work.data) else work.data.take(pa.array(chosen))
                 size = int(_sizes(payload).sum())
                 if self._destination.endpoint is not None:
-                    payload = _addressed(shard, batch, cut, work.index[chosen], payload)
+                    payload = _addressed(shard, batch, cut, work.index[chosen], payload, self._originals(batch))
             else:
                 rows, place = rows_of
                 chosen = chosen[place[chosen] >= 0]
@@ -177,6 +179,12 @@ class Pipeline:
         if self._partitioner is None:
             return [(Partition(), everything)]
         return self._partitioner.group(work.data, work.index, work.keys, work.asked, faults, active)
+
+    def _originals(self, batch: Split) -> pa.Array | None:
+        """None where nothing has changed the records."""
+        if batch.raw is not None:
+            return batch.raw
+        return None if self._transform is None else batch.records.data
 
     def _converted(self, work: _Work, faults: list[Fault]) -> tuple[pa.RecordBatch, np.ndarray]:
         """The rows, and for each place in `work` the row's place among them (-1: it has none)."""
@@ -210,7 +218,9 @@ class Pipeline:
 
     def _line(self, shard: Shard, batch: Split, cut: _Cutter, fault: Fault) -> bytes:
         now_ms, index = self._clock.now_ms(), fault.index
-        raw, arrival_ms = batch.records.data[index].as_py(), int(cut.arrivals[index])
+        raw, arrival_ms = batch.original(index), int(cut.arrivals[index])
+        if cut.attempts is not None:
+            fault = replace(fault, attempts=fault.attempts + int(cut.attempts[index]))
         if fault.kind == CONVERSION:
             number = sequence.of_record(shard.created_ms, shard.index, int(batch.offsets[index]), arrival_ms)
             sub = None if batch.subs is None else int(batch.subs[index])
@@ -230,10 +240,12 @@ class Pipeline:
 class _Cutter:
     """Makes pieces of a batch's records."""
 
-    def __init__(self, shard: Shard, batch: Split) -> None:
+    def __init__(self, shard: Shard, batch: Split, attempts: np.ndarray | None) -> None:
         self._shard = shard
         self._batch = batch
         self.arrivals = batch.records.arrival_ms()
+        self.attempts = attempts
+        """How often each record was tried before, where one was."""
 
     def piece(self, partition: Partition, index: np.ndarray, payload: Any = None, size: int = 0) -> Piece:
         batch = self._batch
@@ -245,15 +257,21 @@ class _Cutter:
         return Piece(partition, self._shard.id, batch.offsets[index], payload, size, *times, *places)
 
 
-def _addressed(shard: Shard, batch: Split, cut: _Cutter, index: np.ndarray, data: pa.Array) -> pa.RecordBatch:
-    """Records with what an endpoint's error output tells about each."""
+def _addressed(
+    shard: Shard, batch: Split, cut: _Cutter, index: np.ndarray, data: pa.Array, raw: pa.Array | None
+) -> pa.RecordBatch:
+    """Records with what an endpoint's error output tells about each; `raw` are all of the batch's, where `data` are not
+    as the source had them."""
     arrivals, offsets = cut.arrivals[index], batch.offsets[index]
     subs = np.zeros(len(index), np.int32) if batch.subs is None else batch.subs[index]
     ids = [
         f"{sequence.of_record(shard.created_ms, shard.index, offset, arrival)}.{sub}"
         for offset, arrival, sub in zip(offsets.tolist(), arrivals.tolist(), subs.tolist(), strict=True)
     ]
-    return pa.RecordBatch.from_arrays([data, pa.array(arrivals), pa.array(ids, pa.string())], schema=requests.SCHEMA)
+    raw = data if raw is None else raw.take(pa.array(index))
+    attempts = np.zeros(len(index), np.int64) if cut.attempts is None else cut.attempts[index]
+    columns = [data, pa.array(arrivals), pa.array(ids, pa.string()), raw, pa.array(attempts)]
+    return pa.RecordBatch.from_arrays(columns, schema=requests.SCHEMA)
 
 
 def _sizes(data: pa.Array) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 
 from firehose.context import DIRECT_PUT, Context
 from firehose.processors import enabled_processors
+from firehose.replays import key_of, opened
 from firehose.splitting import GZIP_MAGIC
 from firehose.stream import DeliveryStream
 from firehose.transform import record_ids
@@ -80,12 +81,14 @@ def _check_logs(stream: DeliveryStream, data: Sequence[bytes]) -> None:
 
 async def _put(context: Context, stream: DeliveryStream, data: Sequence[bytes]) -> list[str]:
     """The ids of the records, which are durable. Raises `ServiceUnavailable` where the same may succeed later."""
-    _check_logs(stream, data)
+    records = [opened(one) for one in data]
+    _check_logs(stream, [record for record, _ in records])
     client = context.client_for(stream.scope)
     # One key for the request: its records stay together, and requests spread over the shards.
     key = os.urandom(8).hex()
     try:
-        receipt = await client.put(stream.source.stream, Records.of([key] * len(data), data))
+        keys = [key_of(key, attempts) for _, attempts in records]
+        receipt = await client.put(stream.source.stream, Records.of(keys, [record for record, _ in records]))
         shards = {shard.id: shard for shard in (await client.describe_stream(stream.source.stream)).shards}
     except HeadraceError as error:
         if error.retry:

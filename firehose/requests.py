@@ -23,7 +23,15 @@ _RECORD_SIZE = 16
 """Bytes of a record in the body beside its data: {"data":""} and a comma, with some room."""
 _ENVELOPE_SIZE = 128
 
-SCHEMA = pa.schema([("data", pa.binary()), ("arrival", pa.int64()), ("id", pa.string())])
+SCHEMA = pa.schema(
+    [
+        ("data", pa.binary()),
+        ("arrival", pa.int64()),
+        ("id", pa.string()),
+        ("raw", pa.binary()),
+        ("attempts", pa.int64()),
+    ]
+)
 """The payload of a piece that goes to an endpoint."""
 
 
@@ -33,10 +41,13 @@ class Staged(msgspec.Struct):
     ids: list[str]
     arrivals: list[int]
     data: list[bytes]
+    raw: list[bytes]
+    attempts: list[int]
+    delimiter: bytes
 
     def body(self) -> bytes:
         """Of the protocol."""
-        records = [_Record(data) for data in self.data]
+        records = [_Record(data + self.delimiter) for data in self.data]
         return msgspec.json.encode(_Body(self.request, self.at_ms, records))
 
     def failed(self, error: EndpointError, attempts: int, now_ms: int) -> pa.Array:
@@ -62,14 +73,9 @@ decode = msgspec.msgpack.Decoder(Staged).decode
 def staged(identity: str, now_ms: int, chunk: Chunk, delimiter: bytes) -> Staged:
     """One request of all of a chunk, each record with `delimiter` after it."""
     table = pa.Table.from_batches([piece.payload for piece in chunk.pieces], SCHEMA)
-    data = table.column("data").to_pylist()
-    return Staged(
-        identity,
-        now_ms,
-        table.column("id").to_pylist(),
-        table.column("arrival").to_pylist(),
-        [record + delimiter for record in data] if delimiter else data,
-    )
+    ids, arrivals = table.column("id").to_pylist(), table.column("arrival").to_pylist()
+    data, raw, attempts = (table.column(name).to_pylist() for name in ("data", "raw", "attempts"))
+    return Staged(identity, now_ms, ids, arrivals, data, raw, attempts, delimiter)
 
 
 def cut(chunk: Chunk) -> Iterator[Chunk]:

@@ -31,11 +31,15 @@ def check_resources(
 
 
 def _columns(context: Context, scope: Scope, database: str, name: str) -> tuple[ColumnSpec, ...]:
-    label = f"{database}.{name}"
     table = context.book.catalog.table(scope, database, name)
     if table is None:
-        raise InvalidArgument(f"Table {label} was not found in the data catalog.")
-    storage = table.input.get("StorageDescriptor", {})
+        raise InvalidArgument(f"Table {database}.{name} was not found in the data catalog.")
+    return table_columns(f"{database}.{name}", table.input)
+
+
+def table_columns(label: str, table: Mapping[str, Any]) -> tuple[ColumnSpec, ...]:
+    """Of a Glue table. Raises `InvalidArgument` where rows cannot have them."""
+    storage = table.get("StorageDescriptor", {})
     columns = tuple(ColumnSpec(column["Name"], column.get("Type", "string")) for column in storage.get("Columns", ()))
     if not columns:
         raise InvalidArgument(f"Table {label} has no columns.")

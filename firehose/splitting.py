@@ -78,6 +78,7 @@ class Split:
     offsets  int64: of the source record of each
     subs     int32: its place in its source record; None where every record is one of the source's
     counts   int32: how many there are in its source record
+    raw      as the source had them, where decompression has changed them; None where `records` are so
     faults   of some of them, by index
     empty    int64: offsets of source records in which there was nothing
     """
@@ -86,6 +87,7 @@ class Split:
     offsets: np.ndarray
     subs: np.ndarray | None = None
     counts: np.ndarray | None = None
+    raw: pa.Array | None = None
     faults: list[Fault] = field(default_factory=list)
     empty: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
@@ -93,6 +95,12 @@ class Split:
     def parts(self) -> tuple[np.ndarray, np.ndarray] | None:
         """`offsets` and `subs`, where records were taken apart."""
         return None if self.subs is None else (self.offsets, self.subs)
+
+    def original(self, index: int) -> bytes:
+        """What stands in the error output, and can be put again."""
+        source = self.records.data if self.raw is None else self.raw
+        original: bytes = source[index].as_py()
+        return original
 
     def keep(self, mask: np.ndarray) -> Split:
         """Those of which `mask` (bool) says so."""
@@ -106,6 +114,7 @@ class Split:
             self.offsets[kept],
             None if self.subs is None else self.subs[kept],
             None if self.counts is None else self.counts[kept],
+            None if self.raw is None else self.raw.take(pa.array(kept)),
             faults,
             self.empty,
         )
@@ -120,18 +129,21 @@ def split(shard: Shard, offsets: np.ndarray, records: Records, steps: Splitting,
         if unpacked.records is not records:
             records, place = unpacked.records, unpacked.offset
     faults: list[Fault] = []
+    raw = None
     if steps.any:
         data, taken, faults = _apart(records.data.to_pylist(), steps)
         chosen = np.array(taken, np.int64)
+        if steps.decompress and steps.sub_records is None:
+            raw = records.data.take(pa.array(chosen))
         keys = records.partition_key.take(pa.array(chosen))
         records, place = Records(pa.array(data, pa.binary()), keys), place[chosen]
     if len(place) == len(offsets) and np.array_equal(place, np.arange(len(offsets))):
-        return Split(records.with_arrival(arrivals), offsets, faults=faults)
+        return Split(records.with_arrival(arrivals), offsets, raw=raw, faults=faults)
     counts = np.bincount(place, minlength=len(offsets)).astype(np.int32)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     subs = (np.arange(len(place)) - starts[place]).astype(np.int32)
     return Split(
-        records.with_arrival(arrivals[place]), offsets[place], subs, counts[place], faults, offsets[counts == 0]
+        records.with_arrival(arrivals[place]), offsets[place], subs, counts[place], raw, faults, offsets[counts == 0]
     )
 
 

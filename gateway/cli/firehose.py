@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
-import botocore.exceptions
 import click
 import msgspec
 
 from gateway.cli import output
 from gateway.cli.connection import Target, connected
 from gateway.cli.failure import Failure
+from gateway.cli.firehose_call import call, names
+from gateway.cli.firehose_explain import explain
+from gateway.cli.firehose_replay import replay
 from gateway.cli.firehose_verify import verify
 from streams.core.scope import Scope
-
-_PAGE = 100
 
 
 @click.group()
 def firehose() -> None:
-    """Make, list, describe and delete delivery streams; verify what they delivered."""
+    """Make, list, describe and delete delivery streams; verify what they delivered, replay what failed, explain what would."""
 
 
 firehose.add_command(verify)
+firehose.add_command(replay)
+firehose.add_command(explain)
 
 
 @firehose.command()
@@ -48,7 +49,7 @@ def create(target: Target, name: str, request: Path | None, **options: Any) -> N
     if (request is None) == (options["bucket"] is None):
         raise click.UsageError("give either --bucket or --request")
     members = _read(request) if request is not None else _members(Scope(region=target.region), **options)
-    reply = _call(target, "create_delivery_stream", DeliveryStreamName=name, **members)
+    reply = call(target, "create_delivery_stream", DeliveryStreamName=name, **members)
     if target.json:
         output.json_line({"arn": reply["DeliveryStreamARN"]})
     else:
@@ -59,11 +60,11 @@ def create(target: Target, name: str, request: Path | None, **options: Any) -> N
 @connected
 def list_(target: Target) -> None:
     """List the delivery streams."""
-    names = _names(target)
+    found = names(target)
     if target.json:
-        output.json_line(names)
-    elif names:
-        output.table(["delivery stream"], [(name,) for name in names])
+        output.json_line(found)
+    elif found:
+        output.table(["delivery stream"], [(name,) for name in found])
     else:
         output.talk("no delivery streams yet; headrace firehose create NAME --bucket BUCKET makes one")
 
@@ -73,7 +74,7 @@ def list_(target: Target) -> None:
 @connected
 def describe(target: Target, name: str) -> None:
     """Show the delivery stream NAME."""
-    found = _call(target, "describe_delivery_stream", DeliveryStreamName=name)["DeliveryStreamDescription"]
+    found = call(target, "describe_delivery_stream", DeliveryStreamName=name)["DeliveryStreamDescription"]
     if target.json:
         output.json_line(found)
         return
@@ -86,42 +87,11 @@ def describe(target: Target, name: str) -> None:
 @connected
 def delete(target: Target, name: str, yes: bool) -> None:
     """Delete the delivery stream NAME; what it has not delivered yet is not delivered any more."""
-    _call(target, "describe_delivery_stream", DeliveryStreamName=name)
+    call(target, "describe_delivery_stream", DeliveryStreamName=name)
     if not yes:
         click.confirm(f"Delete the delivery stream {name}?", abort=True, err=True)
-    _call(target, "delete_delivery_stream", DeliveryStreamName=name)
+    call(target, "delete_delivery_stream", DeliveryStreamName=name)
     output.talk(f"delivery stream {name} is gone")
-
-
-def _call(target: Target, operation: str, **members: Any) -> Any:
-    """One call. Raises `Failure` in the server's words, with a hint where there is one."""
-    try:
-        return getattr(target.aws("firehose"), operation)(**members)
-    except botocore.exceptions.EndpointConnectionError as error:
-        raise target.down from error
-    except botocore.exceptions.ClientError as error:
-        raise Failure(error.response["Error"]["Message"], hint=_hint(target, error, members)) from error
-    except (botocore.exceptions.ParamValidationError, botocore.exceptions.HTTPClientError) as error:
-        raise Failure(str(error)) from error
-
-
-def _hint(target: Target, error: Any, members: dict[str, Any]) -> str | None:
-    name = members.get("DeliveryStreamName")
-    if name is None or error.response["Error"]["Code"] != "ResourceNotFoundException":
-        return None
-    alike = difflib.get_close_matches(name, _names(target))
-    return f"did you mean {' or '.join(alike)}?" if alike else None
-
-
-def _names(target: Target) -> list[str]:
-    names: list[str] = []
-    more: dict[str, str] = {}
-    while True:
-        page = _call(target, "list_delivery_streams", Limit=_PAGE, **more)
-        names += page["DeliveryStreamNames"]
-        if not page["HasMoreDeliveryStreams"]:
-            return names
-        more = {"ExclusiveStartDeliveryStreamName": names[-1]}
 
 
 def _members(

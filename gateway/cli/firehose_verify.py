@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import click
 import msgspec
 
-from connectors.files import Store, open_store
 from firehose.book import catalog_of
 from firehose.catalog import Catalog
 from firehose.manifests import folder_of
 from firehose.verifying import Report, verify_lane
 from gateway.cli import output
 from gateway.cli.failure import Failure
+from gateway.cli.firehose_stores import stores
 from streams.control.journal import Replay
 from streams.core import settings
 from streams.core.errors import HeadraceError
@@ -68,16 +66,6 @@ def verify(names: tuple[str, ...], data: str | None, file: Path | None, sizes: b
             _show(report, as_json=as_json)
     if wrong:
         raise Failure(f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong")
-
-
-def stores(chosen: Settings) -> Callable[[str], Store]:
-    """The store of a bucket's name, as the server would open it."""
-
-    @cache
-    def opened(bucket: str) -> Store:
-        return open_store(chosen.buckets.get(bucket) or str(chosen.data_path / "buckets" / bucket))
-
-    return opened
 
 
 def _catalog(chosen: Settings) -> Catalog:

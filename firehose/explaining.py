@@ -1,0 +1,154 @@
+"""What would become of a record: the pipeline of a destination, run over samples, with nothing delivered.
+
+The same code that delivers runs over each sample alone: decompression, function, jq query, conversion and names. Only what
+a delivery knows and a sample does not is left open: the UUID in the name of an object.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from firehose.buffer import DATA, DROPPED, Piece
+from firehose.configuration import Destination
+from firehose.events import MAIN, ColumnSpec, Created, SourceSpec
+from firehose.partitions import keys_of
+from firehose.pipeline import Pipeline
+from firehose.query import Query
+from firehose.schemas import columns_of
+from firehose.staging import Staging
+from firehose.stream import DeliveryStream, Lane
+from firehose.transform import Invoke, Transform
+from streams.core.clock import Clock
+from streams.core.records import Records
+from streams.core.scope import Scope
+from streams.core.shards import HashRange, Shard
+
+OPEN = "UUID"
+"""In a key, where a delivery would put the UUID of an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What becomes of a sample, or of one part of it. `route` is "object", "request", "dropped", or the type of the error
+    output; `key` is the object's; `keys` are its partition keys by their expressions; `data` is what is delivered, or what
+    stands in `rawData`; `row` is what was read out of it where rows are written."""
+
+    sample: int
+    route: str
+    key: str | None = None
+    keys: dict[str, str] = field(default_factory=dict)
+    data: bytes | None = None
+    row: dict[str, Any] | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+class Explainer:
+    """Of one destination: its type, its configuration as `complete` answered it, and the columns of its table.
+
+    `source_arn` is that of a Kinesis source. `invoke` calls functions, `ask` the jq query.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        scope: Scope,
+        kind: str,
+        configuration: dict[str, Any],
+        columns: Sequence[ColumnSpec],
+        clock: Clock,
+        *,
+        source_arn: str | None,
+        invoke: Invoke,
+        ask: Callable[[bytes], Awaitable[bytes]],
+    ) -> None:
+        now_ms = clock.now_ms()
+        created = Created(
+            number=0,
+            account=scope.account,
+            region=scope.region,
+            name=name,
+            at_ms=now_ms,
+            type="",
+            source=SourceSpec("", "", source_arn),
+            positions={},
+            destination=configuration,
+            columns=tuple(columns),
+            kind=kind,
+        )
+        lane = Lane(DeliveryStream(created), MAIN, created.source, {})
+        self._destination = destination = Destination.of(kind, configuration)
+        self._clock = clock
+        self._shard = Shard("shardId-000000000000", 0, "", HashRange(0, 2**128 - 1), now_ms)
+        self._staging = Staging(Path(), lane, destination, clock)
+        transform = None
+        if destination.function is not None:
+            function = destination.function
+            transform = Transform(invoke, function, stream_arn=lane.arn, region=scope.region, source_arn=source_arn)
+        conversion = destination.conversion
+        self._pipeline = Pipeline(
+            lane,
+            destination,
+            clock,
+            transform=transform,
+            query=None if destination.query is None else Query(destination.query, ask),
+            columns=None if conversion is None else columns_of(columns, conversion.column_paths),
+        )
+
+    @property
+    def query(self) -> str | None:
+        """The jq program, which has to compile."""
+        return self._destination.query
+
+    async def explain(self, samples: Sequence[bytes]) -> list[Explanation]:
+        """Of each sample, in order."""
+        found = []
+        for number, sample in enumerate(samples):
+            records = Records.of(["sample"], [sample]).with_arrival(self._clock.now_ms())
+            pieces = await self._pipeline.process(self._shard, np.zeros(1, np.int64), records, ())
+            found += [one for piece in pieces for one in self._explained(number, piece)]
+        return found
+
+    def _explained(self, sample: int, piece: Piece) -> list[Explanation]:
+        kind = piece.partition.kind
+        if kind == DROPPED:
+            return [Explanation(sample, "dropped")]
+        key = self._key(piece)
+        if kind != DATA:
+            return [_failed(sample, kind, key, line) for line in piece.payload.to_pylist()]
+        if self._destination.endpoint is not None:
+            return [Explanation(sample, "request", data=data) for data in piece.payload.column("data").to_pylist()]
+        expressions = keys_of(self._destination.output.prefix.keys, piece.partition)
+        keys = {expression.value: value for expression, value in expressions.items()}
+        if isinstance(piece.payload, pa.RecordBatch):
+            return [Explanation(sample, "object", key, keys, row=row) for row in piece.payload.to_pylist()]
+        return [Explanation(sample, "object", key, keys, data) for data in piece.payload.to_pylist()]
+
+    def _key(self, piece: Piece) -> str:
+        identity = uuid.uuid4()
+        return self._staging.key(identity, piece.partition, piece.oldest_ms).replace(str(identity), OPEN)
+
+
+class _Line(msgspec.Struct, rename="camel"):
+    raw_data: bytes
+    error_code: str | None = None
+    error_message: str | None = None
+    last_error_code: str | None = None
+    last_error_message: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+def _failed(sample: int, kind: str, key: str, text: bytes) -> Explanation:
+    line = _decode(text)
+    code, message = line.error_code or line.last_error_code, line.error_message or line.last_error_message
+    return Explanation(sample, kind, key, data=line.raw_data, code=code, message=message)
