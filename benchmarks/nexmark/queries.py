@@ -122,8 +122,8 @@ QUERIES = (
             "GROUP BY \"bidder\", STEP(b.ROWTIME BY INTERVAL '10' SECOND)",
         ),
         "SELECT bidder, count(*), time_bucket(INTERVAL 10 SECOND, arrival) FROM events WHERE event_type = 2 GROUP BY 1, 3",
-        "SELECT bidder, count(*), window_start FROM TABLE(TUMBLE(TABLE (SELECT *, PROCTIME() AS arrival FROM bid), "
-        "DESCRIPTOR(arrival), INTERVAL '10' SECOND)) GROUP BY bidder, window_start, window_end",
+        "SELECT bidder, count(*), window_start FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(arrival), "
+        "INTERVAL '10' SECOND)) GROUP BY bidder, window_start, window_end",
         arrival=True,
     ),
     Query(

@@ -1,0 +1,106 @@
+"""Runs in Flink's own environment: queries over JSON files or over a generator, into a sink that keeps nothing.
+
+Reads one JSON object on stdin, `Order` of `benchmarks.nexmark.flink`, and writes a line of JSON for each query, on stdout:
+its name, and the events a second and CPU seconds per million events of the JVM. A job's start is not counted: what is
+measured is the difference between a long and a short job.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from pyflink.common import Types, WatermarkStrategy
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.datastream.connectors.number_seq import NumberSequenceSource
+from pyflink.table import EnvironmentSettings, StreamTableEnvironment, TableDescriptor
+
+SETTINGS = {
+    "pipeline.object-reuse": "true",
+    "state.backend.type": "hashmap",
+    "table.exec.mini-batch.enabled": "true",
+    "table.exec.mini-batch.allow-latency": "2 s",
+    "table.exec.mini-batch.size": "50000",
+    "table.exec.resource.default-parallelism": "2",
+    "table.local-time-zone": "UTC",
+}
+COLUMNS = """event_type INT, id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING,
+itemName STRING, description STRING, initialBid BIGINT, reserve BIGINT, expires TIMESTAMP(3), seller BIGINT, category BIGINT,
+auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, `dateTime` TIMESTAMP(3), extra STRING"""
+# The cheapest generator that gives rows of the shape of bids: any other costs Flink more.
+GENERATED = """SELECT CASE WHEN MOD(n, 50) = 0 THEN 0 WHEN MOD(n, 50) < 4 THEN 1 ELSE 2 END AS event_type,
+1000 + n / 50 * 3 + MOD(n, 100) AS auction, 1000 + n / 50 + MOD(n, 1000) AS bidder, MOD(n * 7919, 100000000) AS price,
+CASE MOD(n, 8) WHEN 0 THEN 'Google' WHEN 1 THEN 'Facebook' WHEN 2 THEN 'Baidu' WHEN 3 THEN 'Apple' ELSE 'channel-4711' END
+AS channel, 'https://www.nexmark.com/abo/eoci/cidr/item.htm?query=1&channel_id=1073741824' AS url,
+CAST(TO_TIMESTAMP_LTZ(1436918400000 + n / 10, 3) AS TIMESTAMP(3)) AS `dateTime`,
+'abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnop' AS extra FROM numbers"""
+
+
+def main() -> None:
+    order = json.load(sys.stdin)
+    jvm = Jvm()
+    for query in order["queries"]:
+        try:
+            run(order, query, order["short"])
+            short, long = run(order, query, order["short"], jvm), run(order, query, order["long"], jvm)
+        except Exception as error:
+            causes = [line for line in str(error).splitlines() if "Exception: " in line]
+            report(query, error=causes[-1].strip() if causes else str(error)[:200])
+            continue
+        events = (order["long"] - order["short"]) * order["unit"]
+        report(query, rate=events / (long[0] - short[0]), cpu_s_per_million=(long[1] - short[1]) / events * 1e6)
+
+
+def report(query: dict, **found: object) -> None:
+    print(json.dumps({"name": query["name"], **found}), flush=True)
+
+
+def run(order: dict, query: dict, units: int, jvm: "Jvm | None" = None) -> tuple[float, float]:
+    """Seconds and CPU seconds of one job over `units` files, or as many generated events."""
+    env = StreamExecutionEnvironment.get_execution_environment()
+    env.set_parallelism(2)
+    tables = StreamTableEnvironment.create(env, environment_settings=EnvironmentSettings.in_streaming_mode())
+    for key, value in SETTINGS.items():
+        tables.get_config().set(key, value)
+    if order["source"] == "json":
+        options = "'connector' = 'filesystem', 'format' = 'json', 'json.timestamp-format.standard' = 'SQL'"
+        path = Path(order["folder"]) / str(units)
+        tables.execute_sql(f"CREATE TABLE events ({COLUMNS}) WITH ({options}, 'path' = 'file://{path}')")
+    else:
+        source = NumberSequenceSource(0, units * order["unit"] - 1)
+        numbers = env.from_source(source, WatermarkStrategy.no_watermarks(), "numbers", Types.LONG())
+        tables.create_temporary_view("numbers", tables.from_data_stream(numbers).alias("n"))
+        tables.execute_sql(f"CREATE TEMPORARY VIEW events AS {GENERATED}")
+    side = f"'connector' = 'filesystem', 'format' = 'csv', 'csv.ignore-parse-errors' = 'true', 'path' = 'file://{order['side']}'"
+    tables.execute_sql(f"CREATE TABLE side (`key` BIGINT, `value` STRING) WITH ({side})")
+    tables.execute_sql("CREATE TEMPORARY VIEW bid AS SELECT *, PROCTIME() AS arrival FROM events WHERE event_type = 2")
+    result = tables.sql_query(query["sql"])
+    cpu = jvm.cpu_s() if jvm else 0.0
+    began = time.perf_counter()
+    result.execute_insert(TableDescriptor.for_connector("blackhole").build()).wait()
+    return time.perf_counter() - began, (jvm.cpu_s() if jvm else 0.0) - cpu
+
+
+class Jvm:
+    """The child process that runs the jobs."""
+
+    def __init__(self) -> None:
+        StreamExecutionEnvironment.get_execution_environment()
+        self._ticks = os.sysconf("SC_CLK_TCK")
+
+    def cpu_s(self) -> float:
+        total = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rsplit(")", 1)
+            except OSError:
+                continue
+            rest = fields[1].split()
+            if int(rest[1]) == os.getpid():
+                total += int(rest[11]) + int(rest[12])
+        return total / self._ticks
+
+
+if __name__ == "__main__":
+    main()
