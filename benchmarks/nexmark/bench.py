@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import uvloop
 
 from benchmarks.ceilings import best_of
 from benchmarks.harness import Benchmark, Ceiling, Figure, Outcome, Verdict, progress
-from benchmarks.nexmark import events, runs
-from benchmarks.nexmark.queries import MISSING, QUERIES, Query
+from benchmarks.nexmark import events, flink, runs
+from benchmarks.nexmark.queries import MISSING, QUERIES
+from benchmarks.nexmark.query import Query
 from benchmarks.stage import embedded
+from benchmarks.subjects import Unavailable
 from connectors.formats.duck import literal
 
 JSON_PER_CORE = {"q1": 2e6, "q2": 2e6}
@@ -22,15 +25,77 @@ _CEILING_ROWS = 50_000
 
 
 def nexmark(quick: bool) -> Outcome:
-    count = 200_000 if quick else 2_000_000
+    count = 100_000 if quick else 1_000_000
     batches = list(events.events(count))
     figures = uvloop.run(_headrace(batches))
+    beside, skipped = _flink(quick)
     return Outcome(
-        figures=figures,
+        figures=sorted([*figures, *beside], key=lambda figure: _place(figure.case)),
         ceilings=_ceilings(batches[0].slice(0, _CEILING_ROWS)),
-        verdicts=[_per_core(figures, name, needed) for name, needed in JSON_PER_CORE.items()],
-        skipped=[_missing(), *_notes()],
+        verdicts=[
+            *(_per_core(figures, name, needed) for name, needed in JSON_PER_CORE.items()),
+            *_against(figures, beside),
+        ],
+        skipped=[_missing(), *_notes(), *skipped],
     )
+
+
+def _place(case: str) -> tuple[int, str]:
+    return int(case.split(" ", 1)[0][1:]), case.rsplit(", ", 1)[1]
+
+
+def _flink(quick: bool) -> tuple[list[Figure], list[str]]:
+    """Flink's figures, and why some are missing."""
+    unit = 50_000 if quick else 1_000_000
+    figures, skipped = [], []
+    try:
+        python = flink.install()
+    except Unavailable as error:
+        return [], [f"Apache Flink was skipped: {error}"]
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as name:
+        flink.write_files(Path(name), events.events(flink.LONG * unit))
+        for source, queries in (("json", QUERIES), ("generator", [q for q in QUERIES if q.generated])):
+            progress(f"Flink, {source}")
+            titles = {query.name: query.title for query in queries}
+            for found in flink.measure(python, Path(name), source, queries[:2] if quick else queries, unit):
+                if found.error:
+                    skipped.append(f"Flink did not run {found.name}: {found.error}.")
+                    continue
+                metrics = {
+                    "events/s": found.rate,
+                    "events/s per core": 1e6 / found.cpu_s_per_million,
+                    "CPU s per million": found.cpu_s_per_million,
+                }
+                kind = "JSON" if source == "json" else "Arrow"
+                case = f"{found.name} {titles[found.name]}, {kind}"
+                figures.append(Figure(case=case, subject=f"flink {flink.RELEASE}", metrics=metrics))
+    return figures, skipped
+
+
+def _against(figures: list[Figure], beside: list[Figure]) -> list[Verdict]:
+    """The promises against Flink, over all queries that both have run: the median of the ratios."""
+    own = {figure.case: figure.metrics for figure in figures}
+    both = [(own[figure.case], figure.metrics, figure.case.endswith("JSON")) for figure in beside if figure.case in own]
+
+    def verdict(promise: str, ratios: list[float], needed: float) -> Verdict:
+        middle = statistics.median(ratios)
+        told = f"{middle:.1f} × (of {len(ratios)} queries {min(ratios):.1f} to {max(ratios):.1f})"
+        return Verdict(promise=promise, measured=told, met=middle >= needed)
+
+    cpu, rate = "CPU s per million", "events/s"
+    found = []
+    if any(json for _, _, json in both):
+        ratios = [theirs[cpu] / ours[cpu] for ours, theirs, json in both if json]
+        found.append(
+            verdict("Nexmark from JSON: CPU per event at least 3 × less than Flink's, in the median", ratios, 3)
+        )
+        ratios = [ours[rate] / theirs[rate] for ours, theirs, json in both if json]
+        found.append(verdict("Nexmark from JSON: at least 1.5 × Flink's rate, in the median", ratios, 1.5))
+    if any(not json for _, _, json in both):
+        ratios = [theirs[cpu] / ours[cpu] for ours, theirs, json in both if not json]
+        promise = "Nexmark from Arrow: CPU per event at least 8 × less than Flink's from its generator, in the median"
+        found.append(verdict(promise, ratios, 8))
+    return found
 
 
 async def _headrace(batches: list[pa.Table]) -> list[Figure]:
@@ -118,5 +183,5 @@ def _notes() -> list[str]:
 
 
 BENCHMARKS = [
-    Benchmark(name="nexmark", title="Nexmark, two cores, two shards of JSON", minutes=2, run=nexmark),
+    Benchmark(name="nexmark", title="Nexmark, two cores", minutes=12, run=nexmark),
 ]

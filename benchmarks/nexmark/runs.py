@@ -23,14 +23,14 @@ from analytics.operators.work import END
 from analytics.state import State
 from benchmarks.load import own_cpu_s
 from benchmarks.nexmark import events
-from benchmarks.nexmark.queries import SIDE_KEYS, Query
+from benchmarks.nexmark.query import SIDE_KEYS, Query
 from connectors.formats.schema import Column
 from streams.core.records import Records
 from streams.sdk.client import Client
 
 STREAM, RESULT, SIDE = "nexmark", "RESULT", "SIDE"
 COLUMNS = [Column(field.name, field.type) for field in events.SCHEMA]
-SHARDS = 2
+SHARDS = 1
 SIDE_COLUMNS = [Column("key", pa.int64()), Column("value", pa.string())]
 _SHARD = "shardId-000000000000"
 _KEYS = 1_000
@@ -156,7 +156,9 @@ def wanted(query: Query, batches: Iterable[pa.Table]) -> pa.Table:
     """The rows of the batch query over the events, whose arrival is their time."""
     with duckdb.connect() as connection:
         connection.register("given", pa.concat_tables(batches))
-        connection.execute('CREATE VIEW events AS SELECT *, "dateTime" AS arrival FROM given')
+        connection.execute(
+            'CREATE VIEW events AS SELECT *, "dateTime" AS arrival, row_number() OVER () AS n FROM given'
+        )
         return connection.sql(query.batch).to_arrow_table()
 
 

@@ -10,7 +10,8 @@ import pytest
 from analytics_support import World, world
 
 from benchmarks.nexmark import events, runs
-from benchmarks.nexmark.queries import MISSING, QUERIES, Query
+from benchmarks.nexmark.queries import MISSING, QUERIES
+from benchmarks.nexmark.query import Query
 
 COUNT = 20_000
 
