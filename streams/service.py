@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from streams.control.checkpoints import Checkpoints
 from streams.control.controller import Controller
@@ -12,10 +12,13 @@ from streams.control.stream import Stream
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import (
     InternalFailure,
+    JournalMoved,
     LogClosed,
     LogFull,
+    LogUnreachable,
     ResourceNotFound,
     ServiceUnavailable,
+    ShardClosed,
     ShardUnknown,
     UnsupportedOperation,
 )
@@ -57,6 +60,8 @@ from streams.operations.metrics import Counts
 from streams.operations.resource import resource_arn
 from streams.operations.retention import Janitor
 from streams.operations.scaling import Scaler
+
+A = TypeVar("A")
 
 Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
 
@@ -140,7 +145,9 @@ class Service:
         clock = clock or SystemClock()
         self._controller = Controller(log, clock, random)
         self._context = Context(log, self._controller, clock, settings or Settings(), random)
-        self._checkpoints = Checkpoints(log, lambda stream_id: self._controller.catalog.by_id(stream_id) is not None)
+        self._checkpoints = Checkpoints(
+            log, lambda stream_id: self._controller.catalog.by_id(stream_id) is not None, self._controller.current
+        )
         self._janitor = Janitor(self._context)
         self._scaler = Scaler(self._context)
 
@@ -165,6 +172,7 @@ class Service:
         await self._janitor.stop()
         await self._context.queues.close()
         await self._context.groups.close()
+        await self._context.close()
         await self._controller.close()
         await self._checkpoints.close()
 
@@ -177,7 +185,7 @@ class Service:
             stream = stream_named(request)
             await self._context.faults.call(operation, stream)
             self._context.throttles.call(operation, scope, stream)
-        return await _translated(run(self._context, request, scope))
+        return await self._answered(lambda: run(self._context, request, scope))
 
     def metrics(self) -> Iterator[tuple[Stream, str, Counts]]:
         """What has gone in and out: streams (not hidden ones) with a shard id of "", and shards whose stream has enhanced monitoring on."""
@@ -207,24 +215,30 @@ class Service:
         return self._controller.catalog.policies.get(arn)
 
     async def create_stream(self, scope: Scope, stream: str, shards: int = 1, *, retention_hours: int = 24) -> None:
-        await _translated(native.create_stream(self._context, scope, stream, shards, retention_hours))
+        await self._answered(lambda: native.create_stream(self._context, scope, stream, shards, retention_hours))
 
     async def delete_stream(self, scope: Scope, stream: str) -> None:
-        await _translated(self._context.delete(self._context.stream(scope, stream), delete_ms=0))
+        async def delete() -> None:
+            await self._context.delete(self._context.stream(scope, stream), delete_ms=0)
+
+        await self._answered(delete)
 
     async def list_streams(self, scope: Scope) -> list[str]:
         return native.list_streams(self._context, scope)
 
     async def describe_stream(self, scope: Scope, stream: str) -> StreamDescription:
-        return native.describe_stream(self._context, scope, stream)
+        async def describe() -> StreamDescription:
+            return native.describe_stream(self._context, scope, stream)
+
+        return await self._answered(describe)
 
     async def put(self, scope: Scope, stream: str, records: Records, mark: ProducerMark | None = None) -> Receipt:
-        return await _translated(native.put(self._context, scope, stream, records, mark))
+        return await self._answered(lambda: native.put(self._context, scope, stream, records, mark))
 
     async def find(
         self, scope: Scope, stream: str, start: Start, shards: tuple[str, ...] | None = None
     ) -> dict[str, int]:
-        return await _translated(native.find(self._context, scope, stream, start, shards))
+        return await self._answered(lambda: native.find(self._context, scope, stream, start, shards))
 
     async def fetch(
         self,
@@ -235,16 +249,22 @@ class Service:
         size_max: int = FETCH_SIZE_MAX,
         wait_ms: int = 0,
     ) -> Fetch:
-        return await _translated(fetching.fetch(self._context, scope, stream, positions, size_max, wait_ms))
+        return await self._answered(lambda: fetching.fetch(self._context, scope, stream, positions, size_max, wait_ms))
 
     async def load_checkpoint(self, scope: Scope, stream: str, consumer: str) -> dict[str, int]:
-        return self._checkpoints.load(self._context.stream(scope, stream).id, consumer)
+        async def load() -> dict[str, int]:
+            return await self._checkpoints.load(self._context.stream(scope, stream).id, consumer)
+
+        return await self._answered(load)
 
     async def save_checkpoint(self, scope: Scope, stream: str, consumer: str, positions: Mapping[str, int]) -> None:
         native.check_consumer(consumer)
         native.check_positions(positions)
-        found = self._context.stream(scope, stream)
-        await _translated(self._checkpoints.save(found.id, consumer, positions))
+
+        async def save() -> None:
+            await self._checkpoints.save(self._context.stream(scope, stream).id, consumer, positions)
+
+        await self._answered(save)
 
     async def sync_group(
         self,
@@ -259,28 +279,37 @@ class Service:
         wait_ms: int = 0,
     ) -> dict[str, Lease]:
         asked = (stream, group, member, held, start, lease_ms, wait_ms)
-        return await _translated(groups.sync_group(self._context, scope, *asked))
+        return await self._answered(lambda: groups.sync_group(self._context, scope, *asked))
 
     async def leave_group(self, scope: Scope, stream: str, group: str, member: str) -> None:
-        await _translated(groups.leave_group(self._context, scope, stream, group, member))
+        await self._answered(lambda: groups.leave_group(self._context, scope, stream, group, member))
 
     async def save_group(
         self, scope: Scope, stream: str, group: str, member: str, progress: Mapping[str, Progress]
     ) -> None:
-        await _translated(groups.save_group(self._context, scope, stream, group, member, progress))
+        await self._answered(lambda: groups.save_group(self._context, scope, stream, group, member, progress))
 
     async def forget_group(self, scope: Scope, stream: str, group: str) -> None:
-        await _translated(groups.forget_group(self._context, scope, stream, group))
+        await self._answered(lambda: groups.forget_group(self._context, scope, stream, group))
 
     async def describe_groups(self, scope: Scope, stream: str) -> list[GroupDescription]:
-        return await _translated(groups.describe_groups(self._context, scope, stream))
+        return await self._answered(lambda: groups.describe_groups(self._context, scope, stream))
+
+    async def _answered(self, ask: Callable[[], Awaitable[A]]) -> A:
+        """What is not there may have been made by another process a moment ago: then it is asked for again."""
+        try:
+            return await _translated(ask())
+        except ResourceNotFound:
+            if not await _translated(self._context.news()):
+                raise
+            return await _translated(ask())
 
 
-async def _translated(answer: Awaitable[Any]) -> Any:
+async def _translated(answer: Awaitable[A]) -> A:
     """What the log could not do, as the request's error."""
     try:
         return await answer
-    except LogFull as error:
+    except (LogFull, LogUnreachable, ShardClosed, JournalMoved) as error:
         raise InternalFailure(f"{records.INTERNAL}: {error.message}") from error
     except LogClosed as error:
         raise ServiceUnavailable("The service is stopping.") from error

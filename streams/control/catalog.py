@@ -26,8 +26,10 @@ from streams.control.events import (
     QueueDeleted,
     QueueGone,
     ShardsExpired,
+    ShardsHeld,
     ShardsMerged,
     ShardSplit,
+    ShardsReleased,
     StreamChanged,
     StreamCreated,
     StreamDeleted,
@@ -56,6 +58,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     policies: dict[str, str] = {}
     accounts: list[Account] = []
     queues: list[Queue] = []
+    held: list[ShardsHeld] = []
 
 
 class Catalog:
@@ -69,6 +72,8 @@ class Catalog:
         self.accounts: dict[Scope, Account] = {}
         self.queues: dict[str, Queue] = {}
         """By id."""
+        self.held: dict[str, ShardsHeld] = {}
+        """Streams that a process is about to reshard, by id."""
         self._keys: dict[str, Key] = {}
         self._names: dict[Scope, list[str]] = {}
         """Of all streams in a scope, in order: a page of them costs what is on it."""
@@ -90,6 +95,7 @@ class Catalog:
             policies=dict(self.policies),
             accounts=list(self.accounts.values()),
             queues=list(self.queues.values()),
+            held=list(self.held.values()),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -102,6 +108,7 @@ class Catalog:
         self.policies = dict(snapshot.policies)
         self.accounts = {Scope(account.account, account.region): account for account in snapshot.accounts}
         self.queues = {queue.id: queue for queue in snapshot.queues}
+        self.held = {held.id: held for held in snapshot.held}
 
     @singledispatchmethod
     def apply(self, event: AnyEvent) -> None:
@@ -152,6 +159,7 @@ class Catalog:
     @apply.register
     def _(self, event: StreamGone) -> None:
         stream = self.streams.pop(self._keys.pop(event.id))
+        self.held.pop(event.id, None)
         names = self._names[Scope(stream.account, stream.region)]
         del names[bisect_left(names, stream.name)]
         for arn in [stream.arn, *(consumer.arn for consumer in stream.consumers)]:
@@ -185,12 +193,22 @@ class Catalog:
 
     @apply.register
     def _(self, event: ShardSplit) -> None:
+        self.held.pop(event.id, None)
         self._put(self._stream(event.id).split(event.shard, event.end, event.first_key, event.at_ms, event.active_ms))
 
     @apply.register
     def _(self, event: ShardsMerged) -> None:
+        self.held.pop(event.id, None)
         ends = {event.shard: event.end, event.adjacent: event.adjacent_end}
         self._put(self._stream(event.id).merge(ends, event.at_ms, event.active_ms))
+
+    @apply.register
+    def _(self, event: ShardsHeld) -> None:
+        self.held[event.id] = event
+
+    @apply.register
+    def _(self, event: ShardsReleased) -> None:
+        self.held.pop(event.id, None)
 
     @apply.register
     def _(self, event: ShardsExpired) -> None:

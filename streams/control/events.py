@@ -83,6 +83,21 @@ class ShardsMerged(Event, frozen=True, kw_only=True):
     active_ms: int
 
 
+class ShardsHeld(Event, frozen=True, kw_only=True):
+    """The process `by` is about to split or merge shards of the stream `id`: until that has happened, or `until_ms`, nothing
+    that others append to it now is acknowledged."""
+
+    id: str
+    by: str
+    until_ms: int
+
+
+class ShardsReleased(Event, frozen=True, kw_only=True):
+    """Nothing came of it."""
+
+    id: str
+
+
 class ShardsExpired(Event, frozen=True, kw_only=True):
     """Closed shards whose records have all aged out."""
 
@@ -219,6 +234,8 @@ AnyEvent = (
     | ShardSplit
     | ShardsMerged
     | ShardsExpired
+    | ShardsHeld
+    | ShardsReleased
     | ConsumerRegistered
     | ConsumerTagged
     | ConsumerDeregistered

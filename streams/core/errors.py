@@ -30,6 +30,8 @@
     │   ├── LogClosed
     │   ├── LogFull                        no space left, or the disk refuses writes   (retry)
     │   ├── LogUnreachable                 records lie in a place that does not answer (retry)
+    │   ├── ShardClosed                    another process split or merged the shard   (retry)
+    │   ├── JournalMoved                   another process writes to a journal that has one owner
     │   └── LogCorrupt                     bytes on disk are not what was written
     ├── SettingsError                      a setting is wrong: its name, its source, what would be right
     └── ExtraMissing                       an optional library is not installed: the command that installs it
@@ -186,6 +188,17 @@ class LogUnreachable(LogError):
     not doubled by trying again."""
 
     retry = True
+
+
+class ShardClosed(LogError):
+    """The shard was split or merged by another process while records were appended to it; nothing of the append is visible,
+    and it may be tried again: its records belong to other shards now."""
+
+    retry = True
+
+
+class JournalMoved(LogError):
+    """Another process has become the owner of a journal. Nothing was appended."""
 
 
 class LogCorrupt(LogError):

@@ -55,6 +55,8 @@ class _Shard:
 class KafkaLog:
     """See `streams.log.log.Log`. Open it with `KafkaLog.open`."""
 
+    shared = True
+
     def __init__(self, address: Address, cluster: Cluster, clock: Clock, pending_max: int) -> None:
         self._address = address
         self._cluster = cluster

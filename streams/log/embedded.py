@@ -45,6 +45,8 @@ _EMPTY = Records.empty().with_arrival(0)
 class EmbeddedLog:
     """See `streams.log.log.Log`. Open it with `EmbeddedLog.open`."""
 
+    shared = False
+
     def __init__(
         self,
         directory: Directory,

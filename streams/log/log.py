@@ -15,6 +15,11 @@ class Log(Protocol):
     raises `LogClosed` after `close`.
     """
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes work on the same log."""
+        ...
+
     async def create(self, shard: str) -> None:
         """The shard exists, durably, when this returns. Creating an existing shard does nothing."""
         ...

@@ -29,6 +29,8 @@ class _Shard:
 class MemoryLog:
     """See `streams.log.log.Log`."""
 
+    shared = False
+
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._shards: dict[str, _Shard] = {}

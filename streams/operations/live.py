@@ -36,6 +36,8 @@ class Live:
         self._metrics = metrics
         self._open = asyncio.Event()
         self._open.set()
+        self._closing = False
+        self._held = False
         self._appends: dict[asyncio.Task[int], tuple[str, Records]] = {}
         self.gathering = Gathering(self.start)
         self.change = asyncio.Event()
@@ -65,6 +67,11 @@ class Live:
         """Whether appends may start now."""
         return self._open.is_set()
 
+    def hold(self, held: bool) -> None:
+        """Whether another process is about to reshard: then appends wait."""
+        self._held = held
+        self._turn_gate()
+
     async def enter(self) -> None:
         """Returns when the gate is open. Route and start the appends before the next await."""
         while not self._open.is_set():
@@ -87,7 +94,8 @@ class Live:
     @asynccontextmanager
     async def closed_gate(self) -> AsyncIterator[dict[int, int]]:
         """Holds appends back; gives the end of each open shard by index. One at a time."""
-        self._open.clear()
+        self._closing = True
+        self._turn_gate()
         try:
             self.gathering.flush()
             if self._appends:
@@ -95,4 +103,11 @@ class Live:
             bounds = await asyncio.gather(*(self._log.bounds(name) for name in self.logs))
             yield {shard.index: following for shard, (_, following) in zip(self.shards, bounds, strict=True)}
         finally:
+            self._closing = False
+            self._turn_gate()
+
+    def _turn_gate(self) -> None:
+        if self._closing or self._held:
+            self._open.clear()
+        else:
             self._open.set()

@@ -12,7 +12,7 @@ from streams.control.stream import Stream, StreamShard
 from streams.core.errors import (
     DryRunOperation,
     InvalidArgument,
-    LogFull,
+    LogError,
 )
 from streams.core.records import Batch, Records
 from streams.core.scope import Scope
@@ -151,7 +151,7 @@ async def put_records(context: Context, request: Any, scope: Scope) -> PutRecord
             arrival_s = await context.arrivals.second(log, offset, before_ms)
             numbers = numbers_of(shard, offset, count, arrival_s)
             results += map(PutRecordsEntry, numbers, itertools.repeat(shard.id, count))
-        elif isinstance(error, LogFull):
+        elif isinstance(error, LogError) and error.retry:
             failed += count
             context.metrics.failed(stream, shard.id, count, 0)
             results += [PutRecordsFailure("InternalFailure", f"{INTERNAL}: {error.message}")] * count

@@ -64,7 +64,7 @@ async def split_shard(context: Context, request: Any, scope: Scope) -> None:
             catalog, now_ms, stream.key, shard, first_key, ends, settings.update_ms, settings.shards_max
         )
 
-    await context.controller.execute_within(context.resharding(stream), decide)
+    await context.reshard(stream, decide)
 
 
 async def merge_shards(context: Context, request: Any, scope: Scope) -> None:
@@ -75,7 +75,7 @@ async def merge_shards(context: Context, request: Any, scope: Scope) -> None:
     def decide(catalog: Catalog, now_ms: int, ends: Mapping[int, int]) -> Decision[None]:
         return resharding.merge_shards(catalog, now_ms, stream.key, shard, adjacent, ends, context.settings.update_ms)
 
-    await context.controller.execute_within(context.resharding(stream), decide)
+    await context.reshard(stream, decide)
 
 
 async def update_shard_count(context: Context, request: Any, scope: Scope) -> dict[str, Any]:
@@ -88,7 +88,7 @@ async def update_shard_count(context: Context, request: Any, scope: Scope) -> di
             catalog, now_ms, stream.key, target, ends, settings.update_ms, settings.shards_max
         )
 
-    before = await context.controller.execute_within(context.resharding(stream), decide)
+    before = await context.reshard(stream, decide)
     return {
         "StreamName": stream.name,
         "CurrentShardCount": before,

@@ -43,6 +43,10 @@ def log(clock: ManualClock) -> FullLog:
     return FullLog(clock)
 
 
+async def nothing() -> None:
+    """No other process."""
+
+
 async def opened(log: MemoryLog, clock: ManualClock) -> Controller:
     controller = Controller(log, clock, lambda size: b"k" * size)
     await controller.open()
@@ -126,16 +130,16 @@ async def test_a_caller_that_goes_away_leaves_no_half_operation(log: FullLog, cl
 
 
 async def test_checkpoints_survive_a_restart(log: FullLog) -> None:
-    checkpoints = Checkpoints(log, lambda stream: True)
+    checkpoints = Checkpoints(log, lambda stream: True, nothing)
     await checkpoints.open()
     await checkpoints.save("s", "me", {"shardId-000000000000": 5, "shardId-000000000001": 7})
     await checkpoints.save("s", "me", {"shardId-000000000000": 9})
     await checkpoints.save("s", "other", {"shardId-000000000000": 1})
-    assert checkpoints.load("s", "nobody") == {}
-    restarted = Checkpoints(log, lambda stream: True)
+    assert await checkpoints.load("s", "nobody") == {}
+    restarted = Checkpoints(log, lambda stream: True, nothing)
     await restarted.open()
-    assert restarted.load("s", "me") == {"shardId-000000000000": 9, "shardId-000000000001": 7}
-    assert restarted.load("s", "other") == {"shardId-000000000000": 1}
+    assert await restarted.load("s", "me") == {"shardId-000000000000": 9, "shardId-000000000001": 7}
+    assert await restarted.load("s", "other") == {"shardId-000000000000": 1}
 
 
 async def test_checkpoints_of_streams_that_are_gone_are_forgotten(
@@ -143,22 +147,22 @@ async def test_checkpoints_of_streams_that_are_gone_are_forgotten(
 ) -> None:
     monkeypatch.setattr("streams.control.checkpoints.SNAPSHOT_EVENTS", 3)
     gone: set[str] = set()
-    checkpoints = Checkpoints(log, lambda stream: stream not in gone)
+    checkpoints = Checkpoints(log, lambda stream: stream not in gone, nothing)
     await checkpoints.open()
     for number in range(10):
         await checkpoints.save(f"s{number % 2}", "me", {"shardId-000000000000": number})
         gone = {"s1"} if number > 5 else set()
-    restarted = Checkpoints(log, lambda stream: True)
+    restarted = Checkpoints(log, lambda stream: True, nothing)
     await restarted.open()
-    assert restarted.load("s0", "me") == {"shardId-000000000000": 8}
+    assert await restarted.load("s0", "me") == {"shardId-000000000000": 8}
     first, following = await log.bounds("control/checkpoints")
     assert following - first <= 3
 
 
 async def test_a_checkpoint_that_is_not_durable_is_not_seen(log: FullLog) -> None:
-    checkpoints = Checkpoints(log, lambda stream: True)
+    checkpoints = Checkpoints(log, lambda stream: True, nothing)
     await checkpoints.open()
     log.full = True
     with pytest.raises(LogFull):
         await checkpoints.save("s", "me", {"shardId-000000000000": 5})
-    assert checkpoints.load("s", "me") == {}
+    assert await checkpoints.load("s", "me") == {}
