@@ -36,7 +36,7 @@ from streams.control.events import (
     StreamGone,
 )
 from streams.control.queue import Queue
-from streams.control.stream import Key, Stream, StreamConsumer, StreamShard
+from streams.control.stream import ORIGIN, Key, Stream, StreamConsumer, StreamShard
 from streams.core.scope import Scope
 from streams.core.shards import HashRange
 
@@ -74,6 +74,8 @@ class Catalog:
         """By id."""
         self.held: dict[str, ShardsHeld] = {}
         """Streams that a process is about to reshard, by id."""
+        self.gone: set[str] = set()
+        """What the log may drop: names of shards, and of the folders that streams had. Whoever drops them empties it."""
         self._keys: dict[str, Key] = {}
         self._names: dict[Scope, list[str]] = {}
         """Of all streams in a scope, in order: a page of them costs what is on it."""
@@ -158,6 +160,7 @@ class Catalog:
 
     @apply.register
     def _(self, event: StreamGone) -> None:
+        self.gone.add(f"{ORIGIN}{event.id}")
         stream = self.streams.pop(self._keys.pop(event.id))
         self.held.pop(event.id, None)
         names = self._names[Scope(stream.account, stream.region)]
@@ -213,6 +216,7 @@ class Catalog:
     @apply.register
     def _(self, event: ShardsExpired) -> None:
         stream = self._stream(event.id)
+        self.gone |= {stream.log(shard) for shard in stream.shards if shard.index in event.shards}
         self._change(event.id, shards=tuple(shard for shard in stream.shards if shard.index not in event.shards))
 
     @apply.register
@@ -262,7 +266,9 @@ class Catalog:
 
     @apply.register
     def _(self, event: QueueGone) -> None:
-        self.policies.pop(self.queues.pop(event.id).arn, None)
+        queue = self.queues.pop(event.id)
+        self.gone.add(queue.log)
+        self.policies.pop(queue.arn, None)
 
     @apply.register
     def _(self, event: PolicyPut) -> None:

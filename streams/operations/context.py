@@ -67,7 +67,6 @@ class Context:
         self.fanout = Fanout(self._news)
         self.queues = Queues(log, clock)
         self._live: dict[str, Live] = {}
-        self._owned: set[str] = set()
         self._strays: dict[str, int] = {}
 
     async def opened(self) -> None:
@@ -182,7 +181,6 @@ class Context:
             orphans = self._orphans(strays)
             for name in orphans:
                 await self.log.drop(name)
-            self._owned = owned
         self.arrivals.forget(orphans)
         self.metrics.forget({stream.id for stream in self.catalog.streams.values()})
         self._live = {key: live for key, live in self._live.items() if self.catalog.by_id(key) is not None}
@@ -190,7 +188,13 @@ class Context:
     def _orphans(self, strays: Sequence[str]) -> list[str]:
         """Those that nobody is about to own."""
         if not self.log.shared:
+            self.catalog.gone.clear()
             return list(strays)
         now_ms = self.now_ms()
+        gone, self.catalog.gone = self.catalog.gone, set()
         self._strays = {name: self._strays.get(name, now_ms) for name in strays}
-        return [name for name, since_ms in self._strays.items() if name in self._owned or now_ms - since_ms > STRAY_MS]
+        return [
+            name
+            for name, since_ms in self._strays.items()
+            if name in gone or name.rpartition("/")[0] in gone or now_ms - since_ms > STRAY_MS
+        ]

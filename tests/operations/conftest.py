@@ -16,6 +16,8 @@ from streams.core.errors import LogFull
 from streams.core.records import ProducerMark, Records
 from streams.core.scope import Scope
 from streams.core.settings import Settings
+from streams.kafka.address import parse
+from streams.kafka.log import KafkaLog
 from streams.log.embedded import EmbeddedLog
 from streams.log.log import Log
 from streams.log.memory import MemoryLog
@@ -116,7 +118,7 @@ class Unclosed:
         return getattr(self._log, name)
 
 
-@pytest.fixture(params=["memory", "embedded"])
+@pytest.fixture(params=["memory", "embedded", "kafka"])
 def open_log(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> OpenLog:
     """Opens the same log each time."""
     memory = Unclosed(clock)
@@ -127,7 +129,10 @@ def open_log(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path)
     async def open_embedded() -> Any:
         return await EmbeddedLog.open(tmp_path / "log", clock=clock)
 
-    return {"memory": open_memory, "embedded": open_embedded}[request.param]
+    async def open_kafka() -> Any:
+        return await KafkaLog.open(parse(request.getfixturevalue("kafka_url")), clock=clock)
+
+    return {"kafka": open_kafka, "memory": open_memory, "embedded": open_embedded}[request.param]
 
 
 @pytest.fixture
