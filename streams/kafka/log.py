@@ -149,8 +149,14 @@ class KafkaLog:
 
     async def find(self, shard: str, arrival_ms: int) -> int:
         at = await self._shard(shard)
-        found = await self._cluster.offset(at.place, max(0, arrival_ms))
-        return found if found >= 0 else await self._cluster.offset(at.place, LATEST)
+        arrival_ms = max(0, arrival_ms)
+        found = await self._cluster.offset(at.place, arrival_ms)
+        if found >= 0:
+            return found
+        # What comes between the two questions must not lie below the answer.
+        next_ = await self._cluster.offset(at.place, LATEST)
+        found = await self._cluster.offset(at.place, arrival_ms)
+        return next_ if found < 0 else found
 
     async def seen(self, shard: str, mark: ProducerMark) -> int | None:
         at = await self._shard(shard)
