@@ -129,6 +129,10 @@ REFUSED: frozenset[str] = frozenset(name for name, run in OPERATIONS.items() if 
 """Operations that are answered with a modelled error, always."""
 
 
+_LOOKS = ("Describe", "List")
+"""Operations that show what exists also where another process has just made it."""
+
+
 class Service:
     """Streams over a log, which belongs to whoever opened it. `random` gives that many random bytes."""
 
@@ -185,6 +189,8 @@ class Service:
             stream = stream_named(request)
             await self._context.faults.call(operation, stream)
             self._context.throttles.call(operation, scope, stream)
+        if operation.startswith(_LOOKS):
+            await _translated(self._controller.current())
         return await self._answered(lambda: run(self._context, request, scope))
 
     def metrics(self) -> Iterator[tuple[Stream, str, Counts]]:

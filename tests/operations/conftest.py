@@ -118,7 +118,7 @@ class Unclosed:
         return getattr(self._log, name)
 
 
-@pytest.fixture(params=["memory", "embedded", "kafka"])
+@pytest.fixture(params=["memory", "embedded", pytest.param("kafka", marks=pytest.mark.soak)])
 def open_log(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> OpenLog:
     """Opens the same log each time."""
     memory = Unclosed(clock)

@@ -160,6 +160,8 @@ async def test_a_fetch_waits_no_longer_than_asked(kinesis: Any, clock: ManualClo
 
 
 async def test_a_cancelled_fetch_leaves_no_task(kinesis: Any) -> None:
+    if kinesis.log.shared:
+        pytest.skip("a question to a broker that is under way is not taken back")
     await kinesis.client.create_stream("n", 3)
     before = asyncio.all_tasks()
     task = await waiting(kinesis, await kinesis.client.find("n", LATEST))

@@ -258,6 +258,8 @@ async def test_everything_survives_a_restart(stream: Any) -> None:
 
 
 async def test_shards_that_no_stream_owns_are_dropped_at_open(stream: Any) -> None:
+    if stream.log.shared:
+        pytest.skip("they may be another process's: see test_operations_shared")
     await stream.log.create("streams/zzzzzzzzzzzzzzzzzzzz-zzz/shardId-000000000000")
     await stream.log.create("somebody/else")
     await stream.restart()
