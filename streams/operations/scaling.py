@@ -115,7 +115,7 @@ class Scaler:
             return resharding.scale(catalog, now_ms, stream.key, target, ends, shards_max)
 
         try:
-            before = await self._context.controller.execute_within(self._context.resharding(stream), decide)
+            before = await self._context.reshard(stream, decide)
         except HeadraceError as error:
             _logger.warning("stream %s does not scale to %d shards: %s", stream.name, target, error.message)
             return
