@@ -8,7 +8,7 @@ import functools
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
@@ -17,6 +17,9 @@ from gateway.cli.failure import Failure
 from streams.core.errors import ResourceNotFound
 from streams.core.scope import DEFAULT_REGION, Scope
 from streams.sdk.client import Client
+
+if TYPE_CHECKING:
+    from streams.sdk.http import HttpClient
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:4567"
 _SUGGESTIONS_MAX = 3
@@ -41,6 +44,12 @@ class Target:
     @contextlib.asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
         """A client on the native door, closed in the end."""
+        async with self.http() as client:
+            yield client
+
+    @contextlib.asynccontextmanager
+    async def http(self) -> AsyncIterator[HttpClient]:
+        """The same, with what only a server has."""
         from streams.sdk.http import HttpClient
 
         credentials = aws_credentials()

@@ -14,6 +14,8 @@ COMMANDS = {
     "tail": "gateway.cli.tail:tail",
     "sql": "gateway.cli.sql:sql",
     "firehose": "gateway.cli.firehose:firehose",
+    "app": "gateway.cli.app:app",
+    "import": "gateway.cli.importing:import_",
     "config": "gateway.cli.config:config",
     "bench": "gateway.cli.bench:bench",
     "demo": "gateway.cli.demo:demo",

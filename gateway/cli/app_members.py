@@ -1,0 +1,66 @@
+"""Members of the API's requests from what a person types, and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.cli.failure import Failure
+from streams.core.scope import Scope
+
+_OUTPUTS = {"stream": "KinesisStreamsOutput", "firehose": "KinesisFirehoseOutput", "function": "LambdaOutput"}
+
+
+def role(scope: Scope) -> str:
+    """Of no meaning here; the API wants one."""
+    return f"arn:aws:iam::{scope.account}:role/headrace"
+
+
+def source(scope: Scope, text: str) -> dict[str, Any]:
+    """``STREAM`` or ``firehose:NAME``."""
+    kind, found, name = text.partition(":")
+    if found and kind == "firehose":
+        return {"KinesisFirehoseInput": {"ResourceARN": scope.delivery_stream_arn(name), "RoleARN": role(scope)}}
+    return {"KinesisStreamsInput": {"ResourceARN": scope.stream_arn(text), "RoleARN": role(scope)}}
+
+
+def output(scope: Scope, text: str, *, csv: bool) -> dict[str, Any]:
+    """``NAME=stream:S``, ``NAME=firehose:D`` or ``NAME=function:F``."""
+    stream, _, where = text.partition("=")
+    kind, _, name = where.partition(":")
+    if not stream or kind not in _OUTPUTS or not name:
+        raise click.BadParameter(
+            f"{text!r} is not NAME=stream:S, NAME=firehose:D or NAME=function:F", param_hint="--to"
+        )
+    arns = {
+        "stream": scope.stream_arn(name),
+        "firehose": scope.delivery_stream_arn(name),
+        "function": f"arn:aws:lambda:{scope.region}:{scope.account}:function:{name}",
+    }
+    return {
+        "Name": stream,
+        _OUTPUTS[kind]: {"ResourceARN": arns[kind], "RoleARN": role(scope)},
+        "DestinationSchema": {"RecordFormatType": "CSV" if csv else "JSON"},
+    }
+
+
+def shown(described: dict[str, Any]) -> str:
+    """An input, output or reference data source on one line."""
+    arn = next((value["ResourceARN"] for value in described.values() if "ResourceARN" in value), "")
+    if "TableName" in described:
+        where = described["S3ReferenceDataSourceDescription"]
+        return f"{described['TableName']} from {where['BucketARN']}/{where['FileKey']}"
+    if "OutputId" in described:
+        return f"{described['Name']} to {arn} as {described['DestinationSchema']['RecordFormatType']}"
+    return f"{', '.join(described['InAppStreamNames'])} from {arn}"
+
+
+def read(path: Path) -> Any:
+    """A file of JSON. Raises `Failure`."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise Failure(f"{path} is not JSON: {error}") from error
