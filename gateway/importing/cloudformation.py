@@ -73,6 +73,7 @@ def understand(text: str, scope: Scope, parameters: Mapping[str, str]) -> Unders
         elif not kind.endswith("::Application"):
             understood.notes.append(f"{identity} ({kind}) is left out")
     understood.applications = [rehomed_definition(one, scope) for one in known.values()]
+    understood.notes = list(dict.fromkeys(reader.notes))
     return understood
 
 
@@ -274,7 +275,7 @@ def _parse(text: str) -> dict[str, Any]:
 
     Loader.add_multi_constructor("!", short)
     try:
-        found = yaml.load(text, Loader)  # noqa: S506 # a SafeLoader, with tags that only make dicts
+        found = yaml.load(text, Loader)  # a SafeLoader, with tags that only make dicts
     except yaml.YAMLError as error:
         raise ValidationError(f"this is neither YAML nor JSON: {error}") from error
     if not isinstance(found, dict):
