@@ -13,8 +13,9 @@ from typing import Any
 import aiohttp
 
 from connectors.files import Store, open_store
-from connectors.functions.pool import FunctionPool, Functions
-from connectors.functions.query import REFERENCE
+from connectors.functions import query as queries
+from connectors.functions.pool import FunctionPool
+from connectors.functions.registry import Functions
 from connectors.http_endpoint import new_session, post
 from firehose import delivery_streams, descriptions, encryption, records, tags, updates
 from firehose.book import Book
@@ -66,6 +67,8 @@ DRAIN_S = 5.0
 class Firehose:
     """Delivery streams over the given journal. `client_for` answers the streams of a scope.
 
+    `functions` are those that processors call; who gives them closes them.
+    Without any they are the settings' own.
     `glue` is the data catalog whose tables are the schemas of format conversion; it speaks Glue's operations.
     """
 
@@ -80,14 +83,16 @@ class Firehose:
         clock: Clock | None = None,
         stores: Callable[[str], Store] = open_store,
         randomness: random.Random | None = None,
+        functions: Functions | None = None,
     ) -> None:
         self._settings = settings or Settings()
         self._clock = clock or SystemClock()
         self._book = Book(journal, self._clock)
         self._client_for = client_for
         self._store = cache(stores)
-        self._functions = Functions(self._settings.functions, timeout_s=self._settings.function_timeout_s)
-        self._queries = FunctionPool("MetadataExtraction", REFERENCE, timeout_s=TIMEOUT_S)
+        self._own = functions is None
+        self._functions = functions or Functions.of(self._settings)
+        self._queries = FunctionPool(queries.function(TIMEOUT_S))
         self._session: aiohttp.ClientSession | None = None
         self._random = randomness or random.Random()
         self._memory = Memory(self._settings.firehose_memory_max)
@@ -113,7 +118,8 @@ class Firehose:
         What is buffered stays in the log. Closing twice does nothing."""
         drivers, self._drivers = self._drivers, {}
         await asyncio.gather(*(driver.stop(drain_s) for driver in drivers.values()))
-        await self._functions.close()
+        if self._own:
+            await self._functions.close()
         await self._queries.close()
         if self._session is not None:
             await self._session.close()

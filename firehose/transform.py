@@ -33,7 +33,7 @@ from streams.core.shards import Shard
 log = logging.getLogger(__name__)
 
 Invoke = Callable[[str, bytes], Awaitable[bytes]]
-"""A function's name and an event as JSON → its answer as JSON; raises `FunctionError`."""
+"""A function's ARN and an event as JSON → its answer as JSON; raises `FunctionError`."""
 
 RECORDS_MAX = 10_000
 """Records of one event: their envelopes (about 350 bytes each with a Kinesis source) stay within Lambda's 6 MB even
@@ -158,7 +158,7 @@ class Transform:
             attempts += 1
             event = _Event(str(uuid.uuid4()), self._stream_arn, self._region, sent, self._source_arn)
             try:
-                answer = _decoded(await self._invoke(self._call.name, _encode(event)))
+                answer = _decoded(await self._invoke(self._call.arn, _encode(event)))
             except FunctionError as error:
                 code, message = _CODES.get(type(error), "Lambda.FunctionError"), error.message
             except msgspec.DecodeError as error:

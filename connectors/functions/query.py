@@ -4,11 +4,19 @@ and cannot be interrupted, but a process can be killed."""
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import jq
 
-REFERENCE = "connectors.functions.query:run"
+from connectors.functions.function import Function
+
+
+def function(timeout_s: float) -> Function:
+    """What calls `run`."""
+    root = Path(__file__).parent.parent.parent
+    handler = "connectors.functions.query.run"
+    return Function(name="MetadataExtraction", root=root, handler=handler, timeout_s=timeout_s, memory_mb=4096)
 
 
 def run(event: dict[str, Any], context: object) -> list[Any]:

@@ -66,6 +66,24 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     effect: Literal["allow", "deny"] = "allow"
 
 
+class FunctionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A function from a `directory` or a `zip` archive: `handler` is ``module.function`` in it.
+
+    `timeout_s` 0 is the setting function_timeout_s; `memory_mb` is what it may use, and `scratch_mb` what it may keep in
+    its temporary directory. `environment` are its environment variables. `runtime` is ``python``, or ``provided`` for an
+    executable ``bootstrap`` that speaks Lambda's Runtime API.
+    """
+
+    directory: str = ""
+    zip: str = ""
+    handler: str = ""
+    runtime: Annotated[str, Meta(pattern=r"^(python|provided)")] = "python"
+    timeout_s: Annotated[float, Meta(ge=0, le=900)] = 0
+    memory_mb: Annotated[int, Meta(ge=128, le=10240)] = 4096
+    scratch_mb: Annotated[int, Meta(ge=1, le=10240)] = 512
+    environment: dict[str, str] = {}
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every setting, typed and bounded. Unit and qualifier stand last in a name."""
 
@@ -197,9 +215,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = {}
     functions: Annotated[
-        dict[str, str],
+        dict[str, str | FunctionSettings],
         Meta(
-            description="Function name → 'package.module:function' or 'path/file.py:function': what a function's ARN runs."
+            description="Function name → what its ARN runs: 'package.module:function' or 'path/file.py:function', or a table of directory or zip, handler, runtime, timeout_s, memory_mb, scratch_mb, environment."
         ),
     ] = {}
     firehose_retry_s: Annotated[

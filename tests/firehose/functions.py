@@ -86,9 +86,7 @@ def text(event, context):
 
 
 def not_json(event, context):
-    return {
-        "records": [{"recordId": record["recordId"], "result": "Ok", "data": b"bytes"} for record in event["records"]]
-    }
+    return {"records": [{"recordId": record["recordId"], "result": "Ok", "data": {1}} for record in event["records"]]}
 
 
 def unknown_result(event, context):

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from connectors.files import Store, open_store
+from connectors.functions.registry import Functions
 from firehose import Firehose
 from firehose.manifests import folder_of
 from firehose.stream import DeliveryStream
@@ -48,6 +49,8 @@ class House:
         self.clock = clock or ManualClock()
         self.log = log or MemoryLog(self.clock)
         self.settings = Settings(data=str(folder), **settings)
+        self.warm: Functions | None = None
+        """Functions that outlive `close` too, where a test sets them."""
         self._stores = stores
         self._journal_log = journal_log
 
@@ -61,6 +64,7 @@ class House:
             settings=self.settings,
             clock=self.clock,
             stores=self._stores,
+            functions=self.warm,
         )
         await self.firehose.open()
         return self

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from connectors.files import open_store
+from connectors.functions.registry import Functions
 from firehose.driver import Driver
 from firehose.staging import Staging
 from tests.firehose.harness import NEWLINES, House, function, processing
@@ -104,7 +105,8 @@ async def die(house: House) -> None:
     for driver in house.firehose._drivers.values():
         with contextlib.suppress(BaseException):
             await driver.stop()
-    await house.firehose._functions.close()
+    if house.warm is None:
+        await house.firehose._functions.close()
     await house.firehose._queries.close()
     with contextlib.suppress(BaseException):
         await house.service.close()
@@ -193,6 +195,7 @@ async def test_also_with_a_function_that_decides_anew_each_time(
     mark.touch()
     monkeypatch.setenv("HEADRACE_TEST_MARK", str(mark))
     house = new_house(tmp_path, crasher, functions={"f": "tests.firehose.functions:capricious"})
+    house.warm = Functions.of(house.settings)
     async with house:
         await house.client.create_stream("air", SHARDS)
         await house.create(
@@ -205,6 +208,7 @@ async def test_also_with_a_function_that_decides_anew_each_time(
     sent = await crash_over_and_over(
         house, crasher, seed, 20, lambda r: r.randrange(1, 30), turn_s=0.08, pauses=(1, 10, 25)
     )
+    await house.warm.close()
     records = found(house)
     assert set(records) <= set(sent)
     assert not [record for record, times in records.items() if times > 1]

@@ -105,7 +105,7 @@ async def test_large_batches_are_called_in_slices(tmp_path: Path) -> None:
     [
         ("raising", "Lambda.FunctionError", "ValueError: no such plane"),
         ("leaving", "Lambda.FunctionError", "exit status 3"),
-        ("dying", "Lambda.FunctionError", "signal: SIGKILL"),
+        ("dying", "Lambda.FunctionError", "signal: killed"),
         ("eating", "Lambda.FunctionError", "MemoryError"),
         ("nothing", "Lambda.FunctionError", "output is in required format"),
         ("text", "Lambda.FunctionError", "output is in required format"),
@@ -114,8 +114,8 @@ async def test_large_batches_are_called_in_slices(tmp_path: Path) -> None:
         ("long_result", "Lambda.FunctionError", "x…"),
         ("bad_base64", "Lambda.FunctionError", "output is in required format"),
         ("without_data", "Lambda.FunctionError", "output is in required format"),
-        ("too_large", "Lambda.FunctionError", "the limit is 6291456"),
-        ("not_a_function", "Lambda.FunctionError", "is not a function"),
+        ("too_large", "Lambda.FunctionError", "payload size (6291556 bytes)"),
+        ("not_a_function", "Lambda.FunctionError", "object is not callable"),
     ],
 )
 async def test_a_call_that_fails_is_repeated_then_all_its_records_fail(

@@ -1,0 +1,132 @@
+"""`Functions`: every function by name or ARN, wherever it runs, each with its environments."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, Self
+
+from connectors.functions.archive import ArchiveError, unpack
+from connectors.functions.environment import Outcome
+from connectors.functions.errors import FunctionUnknown
+from connectors.functions.function import Function, function_arn, referenced
+from connectors.functions.output import LogFile
+from connectors.functions.pool import FunctionPool
+from streams.core.errors import SettingsError
+from streams.core.scope import Scope
+from streams.core.settings import FunctionSettings, Settings
+
+
+class Callee(Protocol):
+    """A function that can be called: a pool of environments, or one that runs elsewhere."""
+
+    async def call(self, event: bytes, *, request_id: str = "", client_context: str = "") -> Outcome: ...
+
+    async def close(self) -> None: ...
+
+
+class Functions:
+    """The `configured` functions, by name in every region, and those that are `put`, by ARN.
+
+    `folder` keeps unpacked code, scratch space and logs. Raises `SettingsError`.
+    """
+
+    def __init__(
+        self, configured: Mapping[str, str | FunctionSettings], *, timeout_s: float, folder: Path, scope: Scope
+    ) -> None:
+        self._folder = folder
+        shutil.rmtree(folder / "scratch", ignore_errors=True)  # of a process that was killed
+        self._callees: dict[str, Callee] = {}
+        self._files: dict[str, LogFile] = {}
+        self.configured: dict[str, Function] = {}
+        for name, given in configured.items():
+            function = self._configured(name, given, timeout_s, scope)
+            self.configured[name] = function
+            self._callees[name] = self._pool(function, name)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Raises `SettingsError`."""
+        folder = settings.data_path / "functions"
+        return cls(settings.functions, timeout_s=settings.function_timeout_s, folder=folder, scope=settings.scope)
+
+    async def call(self, function: str, event: bytes, *, request_id: str = "", client_context: str = "") -> Outcome:
+        """`function` is a name or an ARN. Raises `FunctionUnknown`, `PayloadTooLarge`, `TooManyCalls`."""
+        callee = self._callees.get(unqualified(function)) or self._callees.get(name_of(function))
+        if callee is None:
+            raise FunctionUnknown(f"Function not found: {function}")
+        return await callee.call(event, request_id=request_id, client_context=client_context)
+
+    async def invoke(self, function: str, event: bytes) -> bytes:
+        """JSON in, JSON out. Raises a `FunctionError`."""
+        outcome = await self.call(function, event)
+        if outcome.fault is not None:
+            raise outcome.fault
+        return outcome.answer
+
+    async def put(self, function: Function) -> None:
+        """This is what the function's ARN means from now on; calls under way end as they began."""
+        before = self._callees.get(function.arn)
+        self._callees[function.arn] = self._pool(function, _log_of(function.arn))
+        if before is not None:
+            await before.close()
+
+    async def drop(self, arn: str) -> None:
+        """The function is gone; calls under way end."""
+        callee = self._callees.pop(arn, None)
+        if callee is not None:
+            await callee.close()
+        file = self._files.pop(_log_of(arn), None)
+        if file is not None:
+            file.close()
+
+    async def close(self) -> None:
+        callees, self._callees = self._callees, {}
+        await asyncio.gather(*(callee.close() for callee in callees.values()))
+        for file in self._files.values():
+            file.close()
+
+    def _pool(self, function: Function, log: str) -> FunctionPool:
+        file = self._files.get(log)
+        if file is None:
+            file = self._files[log] = LogFile(self._folder / "logs" / f"{log}.log")
+        return FunctionPool(function, scratch=self._folder / "scratch", file=file)
+
+    def _configured(self, name: str, given: str | FunctionSettings, timeout_s: float, scope: Scope) -> Function:
+        if isinstance(given, str):
+            return referenced(name, given, timeout_s=timeout_s)
+        try:
+            root = unpack(Path(given.zip).read_bytes(), self._folder / "code") if given.zip else Path(given.directory)
+        except (OSError, ArchiveError) as error:
+            raise SettingsError(f"function {name}: {given.zip} cannot be used: {error}") from error
+        if not root.is_dir():
+            raise SettingsError(f"function {name}: the directory {given.directory} does not exist")
+        return Function(
+            name=name,
+            arn=function_arn(scope, name),
+            root=root.resolve(),
+            handler=given.handler,
+            runtime=given.runtime,
+            timeout_s=given.timeout_s or timeout_s,
+            memory_mb=given.memory_mb,
+            scratch_mb=given.scratch_mb,
+            environment=given.environment,
+        )
+
+
+def _log_of(arn: str) -> str:
+    _, _, _, region, account, _, name = arn.split(":")
+    return f"{account}/{region}/{name}"
+
+
+def unqualified(function: str) -> str:
+    """An ARN without the ``:$LATEST`` at its end; any other qualifier stays, and names nothing."""
+    return function.removesuffix(":$LATEST")
+
+
+def name_of(function: str) -> str:
+    """``arn:aws:lambda:us-east-1:000000000000:function:name`` → ``name``; a name is one."""
+    parts = unqualified(function).split(":")
+    return parts[6] if len(parts) == 7 and parts[5] == "function" else function
