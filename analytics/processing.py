@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from connectors.functions.errors import FunctionError, FunctionRaised
+from connectors.functions.errors import FunctionError
 from streams.core.clock import Clock
 from streams.core.records import Batch
 from streams.core.sequence import of_record
@@ -192,7 +192,7 @@ async def _until_answered(
             raise
         except (FunctionError, msgspec.DecodeError) as error:
             if retries is not None and attempt >= retries:
-                raise FunctionRaised(f"function {name}: {error}") from error
+                raise FunctionError(f"function {name}: {error}") from error
             log.warning("%s: function %s failed and is called again: %s", event["applicationArn"], name, error)
         await clock.sleep(next(waits))
     raise AssertionError("unreachable")

@@ -92,7 +92,9 @@ class Firehose:
         self._store = cache(stores)
         self._own = functions is None
         self._functions = functions or Functions.of(self._settings)
-        self._queries = FunctionPool(queries.function(TIMEOUT_S))
+        self._queries = FunctionPool(
+            queries.function(TIMEOUT_S), scratch=self._settings.data_path / "functions" / "scratch"
+        )
         self._session: aiohttp.ClientSession | None = None
         self._random = randomness or random.Random()
         self._memory = Memory(self._settings.firehose_memory_max)

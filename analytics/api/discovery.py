@@ -13,7 +13,7 @@ from analytics.api.errors import UnableToDetectSchema
 from analytics.api.specification import described, reference_url, source_of
 from analytics.processing import Processor
 from connectors.functions.errors import FunctionError
-from connectors.functions.pool import Functions
+from connectors.functions.registry import Functions
 from streams.core.errors import InvalidArgument, ResourceNotFound
 from streams.core.records import Batch
 from streams.core.scope import Scope

@@ -22,6 +22,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from streams.core.settings import FunctionSettings
+
 HEADER = struct.Struct(">I")
 
 FRAME_SIZE_MAX = 64 << 20
@@ -92,7 +94,7 @@ class Run(_Message, frozen=True):
     generation: int
     door: str
     memory_max: int
-    functions: dict[str, str]
+    functions: dict[str, str | FunctionSettings]
     function_timeout_s: float
 
 

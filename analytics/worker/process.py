@@ -40,7 +40,7 @@ from analytics.worker.messages import (
     frame,
 )
 from connectors.formats.json import encode_json
-from connectors.functions.pool import Functions
+from connectors.functions.registry import Functions
 from streams.core.clock import SystemClock
 from streams.core.errors import HeadraceError
 from streams.core.scope import Scope

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -41,13 +40,13 @@ class FunctionPool:
         self,
         function: Function,
         *,
-        scratch: Path | None = None,
+        scratch: Path,
         file: LogFile | None = None,
         environments_max: int = ENVIRONMENTS_MAX,
         init_timeout_s: float = INIT_TIMEOUT_S,
     ) -> None:
         self.function = function
-        self._scratch = scratch or Path(tempfile.gettempdir()) / "headrace-functions"
+        self._scratch = scratch
         self._file = file
         self._environments_max = environments_max
         self._init_timeout_s = init_timeout_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, Self
@@ -30,19 +31,28 @@ class Callee(Protocol):
 class Functions:
     """The `configured` functions, by name in every region, and those that are `put`, by ARN.
 
-    `folder` keeps unpacked code, scratch space and logs. Raises `SettingsError`.
+    `folder` keeps unpacked code, scratch space and logs; without one it is a temporary one, which goes with `close`.
+    Raises `SettingsError`.
     """
 
     def __init__(
-        self, configured: Mapping[str, str | FunctionSettings], *, timeout_s: float, folder: Path, scope: Scope
+        self,
+        configured: Mapping[str, str | FunctionSettings],
+        *,
+        timeout_s: float,
+        folder: Path | None = None,
+        scope: Scope | None = None,
     ) -> None:
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if folder is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="headrace-functions-")
+            folder = Path(self._temporary.name)
         self._folder = folder
-        shutil.rmtree(folder / "scratch", ignore_errors=True)  # of a process that was killed
         self._callees: dict[str, Callee] = {}
         self._files: dict[str, LogFile] = {}
         self.configured: dict[str, Function] = {}
         for name, given in configured.items():
-            function = self._configured(name, given, timeout_s, scope)
+            function = self._configured(name, given, timeout_s, scope or Scope())
             self.configured[name] = function
             self._callees[name] = self._pool(function, name)
 
@@ -87,6 +97,12 @@ class Functions:
         await asyncio.gather(*(callee.close() for callee in callees.values()))
         for file in self._files.values():
             file.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def sweep(self) -> None:
+        """Removes the scratch space of a process that was killed. For who has `folder` alone. Blocks."""
+        shutil.rmtree(self._folder / "scratch", ignore_errors=True)
 
     def _pool(self, function: Function, log: str) -> FunctionPool:
         file = self._files.get(log)

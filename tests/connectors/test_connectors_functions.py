@@ -173,7 +173,9 @@ async def test_the_event_and_the_context(module: Path, monkeypatch: pytest.Monke
 
 async def test_what_it_prints_is_logged_and_kept(module: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = LogFile(module.parent / "logs" / "f.log")
-    functions = FunctionPool(referenced("f", f"{module}:say", timeout_s=60), file=file)
+    functions = FunctionPool(
+        referenced("f", f"{module}:say", timeout_s=60), scratch=module.parent / "scratch", file=file
+    )
     with caplog.at_level(logging.DEBUG, "functions.f"):
         outcome = await functions.call(b'{"name": "world"}', request_id="the-id")
         tail = (await functions.call(b'{"name": "world"}', request_id="second")).log.decode()
