@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -34,19 +35,20 @@ INIT_TIMEOUT_S = 10.0
 
 
 class FunctionPool:
-    """`scratch` is the folder of the environments' temporary directories, `file` their log."""
+    """`scratch` is the folder of the environments' temporary directories, one of the system's without one; `file` is their
+    log."""
 
     def __init__(
         self,
         function: Function,
         *,
-        scratch: Path,
+        scratch: Path | None = None,
         file: LogFile | None = None,
         environments_max: int = ENVIRONMENTS_MAX,
         init_timeout_s: float = INIT_TIMEOUT_S,
     ) -> None:
         self.function = function
-        self._scratch = scratch
+        self._scratch = scratch or Path(tempfile.gettempdir()) / "headrace-functions"
         self._file = file
         self._environments_max = environments_max
         self._init_timeout_s = init_timeout_s

@@ -11,8 +11,9 @@ import botocore.exceptions
 import click
 import msgspec
 
-from connectors.functions.pool import FunctionPool, Functions
-from connectors.functions.query import REFERENCE
+from connectors.functions import query
+from connectors.functions.pool import FunctionPool
+from connectors.functions.registry import Functions
 from firehose.configuration import complete
 from firehose.conversion import Conversion
 from firehose.events import EXTENDED_S3, HTTP_ENDPOINT, ColumnSpec
@@ -140,7 +141,7 @@ async def _explained(
 ) -> list[Explanation]:
     columns = _columns(target, configuration)
     functions = Functions(chosen.functions, timeout_s=chosen.function_timeout_s)
-    queries = FunctionPool("MetadataExtraction", REFERENCE, timeout_s=TIMEOUT_S)
+    queries = FunctionPool(query.function(TIMEOUT_S))
     explainer = Explainer(
         name,
         Scope(region=target.region),
