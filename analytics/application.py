@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ from typing import Self
 import pyarrow as pa
 
 from analytics import faults
+from analytics.ahead import Ahead, Piece
 from analytics.compiler import compile_program
 from analytics.dialect import TOO_DEEP
 from analytics.engine import Engine, Step
 from analytics.errors import SqlError, closest
 from analytics.frontier import InputTime
-from analytics.inputs import Decoder, Input, Reader, cut, discover_columns
+from analytics.inputs import Decoder, Input, Reader, discover_columns
 from analytics.operators.work import END
 from analytics.outputs import Output, Target, target
 from analytics.plan import Plan, StreamPlan
@@ -26,7 +26,7 @@ from analytics.processing import Processed, Processor
 from analytics.program import ERROR_STREAM, Program, parse
 from analytics.references import Reference, load
 from analytics.state import Entry, State
-from connectors.formats.schema import Column
+from connectors.formats.schema import Column, Decoded
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import ValidationError
 from streams.core.records import Batch
@@ -74,7 +74,7 @@ class _Now:
     checked_ms: int
     behind: set[str]
     reading: set[str]
-    batches: list[Batch]
+    pieces: list[Piece]
 
 
 class Application:
@@ -120,12 +120,12 @@ class Application:
         self._plan = Plan((), {}, {}, {})
         self._streams: dict[str, StreamPlan] = {}
         self._state: State | None = None
-        self._queue: deque[tuple[int, Batch]] = deque()
         self._delivered: list[int] = []
         self._feeds: list[_Feed] = []
         self._targets: dict[int, Target] = {}
         self._polling: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(DECODERS, "application decodes")
+        self._ahead = Ahead(self._threads, batch_rows)
 
     async def open(self) -> Plan:
         """Finds the columns, compiles, and opens the state; nothing runs yet. Raises `SqlError` for a program that does
@@ -185,7 +185,7 @@ class Application:
         if self._state is not None:
             self._state.close()
             self._state = None
-        self._threads.shutdown()
+        self._threads.shutdown(cancel_futures=True)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -274,7 +274,7 @@ class Application:
 
     async def _read(self, stopped: asyncio.Task[bool]) -> bool:
         """Waits until there are records, time to look at the clock, or a stop (False)."""
-        if len(self._queue) == 0 or self._polling is not None:
+        if len(self._ahead) == 0 or self._polling is not None:
             polling = self._polling or self._start_poll(self._wait_ms())
             await asyncio.wait({polling, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if not polling.done():
@@ -289,10 +289,10 @@ class Application:
     async def _run_to_end(self) -> None:
         ends = [await feed.reader.tips() for feed in self._feeds]
         while not self._stop.is_set():
-            if not self._queue:
+            if not self._ahead:
                 shards = [feed.reader.reading for feed in self._feeds]
                 await self._poll(0)
-                if not self._queue and shards == [feed.reader.reading for feed in self._feeds]:
+                if not self._ahead and shards == [feed.reader.reading for feed in self._feeds]:
                     break
             await self._work(self._take(ends))
         if not self._stop.is_set():
@@ -303,14 +303,22 @@ class Application:
         return self._polling
 
     async def _poll(self, wait_ms: int) -> None:
-        """The next records of all inputs into the queue; returns with the first that come."""
+        """The next records of all inputs. Returns with the first that come; behind a backlog with as many as a micro-batch
+        may have, which costs hardly more than the few of one answer."""
+        found = await self._ask(wait_ms)
+        while found and not self._ahead.enough and any(feed.reader.more for feed in self._feeds):
+            found = await self._ask(0)
+
+    async def _ask(self, wait_ms: int) -> bool:
+        """Asks every input once; whether there was anything."""
         now_ms = self._clock.now_ms()
         if len(self._feeds) == 1:
             found = [await self._feeds[0].reader.poll(now_ms, wait_ms)]
         else:
             found = await self._poll_many(now_ms, wait_ms)
-        for number, batches in enumerate(found):
-            self._queue.extend((number, batch) for batch in batches)
+        for number, (feed, batches) in enumerate(zip(self._feeds, found, strict=True)):
+            self._ahead.add(number, batches, None if feed.processor is not None else feed.decoder.decode)
+        return any(found)
 
     async def _poll_many(self, now_ms: int, wait_ms: int) -> list[list[Batch]]:
         # Whoever has nothing must not hold up whoever has: first all are asked, then one short wait is shared.
@@ -321,33 +329,27 @@ class Application:
 
     def _take(self, ends: Sequence[dict[str, int]] | None) -> list[_Now]:
         """At most a micro-batch out of the queue; the rest stays. What lies after `ends` is left for another run."""
-        taken: list[list[Batch]] = [[] for _ in self._feeds]
+        taken: list[list[Piece]] = [[] for _ in self._feeds]
         room = self._batch_rows
-        while self._queue and room > 0:
-            number, batch = self._queue.popleft()
+        while (piece := self._ahead.take(room)) is not None:
             if ends is not None:
-                end = ends[number].get(batch.shard)
-                if end is not None and batch.next > end:
-                    batch, _ = cut(batch, max(0, end - batch.first))
-                    if not len(batch):
-                        continue
-            batch, rest = cut(batch, room)
-            if rest is not None:
-                self._queue.appendleft((number, rest))
-            room -= len(batch)
-            taken[number].append(batch)
-            self._feeds[number].reader.took(batch)
+                piece = piece.until(ends[piece.number].get(piece.batch.shard, piece.batch.next))
+                if not len(piece.batch):
+                    continue
+            room -= len(piece.batch)
+            taken[piece.number].append(piece)
+            self._feeds[piece.number].reader.took(piece.batch)
         result = []
         for number, feed in enumerate(self._feeds):
-            waiting = {batch.shard for owner, batch in self._queue if owner == number}
-            here = {batch.shard for batch in taken[number]}
+            waiting = self._ahead.shards(number)
+            here = {piece.batch.shard for piece in taken[number]}
             behind, reading = feed.reader.behind | waiting, feed.reader.reading | waiting | here
             result.append(_Now(feed.reader.checked_ms, behind, reading, taken[number]))
         return result
 
     async def _work(self, inputs: list[_Now], *, end: bool = False) -> None:
         """One micro-batch: computed, committed, delivered. Meanwhile the next records are read."""
-        if not end and len(self._queue) == 0 and not self._stop.is_set() and any(now.batches for now in inputs):
+        if not end and not self._ahead.enough and not self._stop.is_set() and any(now.pieces for now in inputs):
             self._start_poll(0)
         processed = await self._process(inputs)
         if processed is None:
@@ -362,7 +364,7 @@ class Application:
         """What the functions before the inputs make of the batches; None: the application was stopped meanwhile, and
         nothing has been done."""
         if all(feed.processor is None for feed in self._feeds):
-            return [[None] * len(now.batches) for now in inputs]
+            return [[None] * len(now.pieces) for now in inputs]
         working = asyncio.create_task(self._process_all(inputs))
         stopped = asyncio.create_task(self._stop.wait())
         try:
@@ -376,21 +378,23 @@ class Application:
     async def _process_all(self, inputs: list[_Now]) -> list[list[Processed | None]]:
         return list(
             await asyncio.gather(
-                *(self._processed(feed, now.batches) for feed, now in zip(self._feeds, inputs, strict=True))
+                *(self._processed(feed, now.pieces) for feed, now in zip(self._feeds, inputs, strict=True))
             )
         )
 
-    async def _processed(self, feed: _Feed, batches: list[Batch]) -> list[Processed | None]:
+    async def _processed(self, feed: _Feed, pieces: list[Piece]) -> list[Processed | None]:
         if feed.processor is None:
-            return [None] * len(batches)
-        return [await feed.processor.run(batch, feed.reader.shards[batch.shard]) for batch in batches]
+            return [None] * len(pieces)
+        return [await feed.processor.run(each.batch, feed.reader.shards[each.batch.shard]) for each in pieces]
 
     def _compute(self, inputs: list[_Now], processed: list[list[Processed | None]], end: bool) -> list[Entry]:
         now_ms = self._clock.now_ms()
         tables, faulty, frontiers = {}, [], {}
         for feed, now, made in zip(self._feeds, inputs, processed, strict=True):
-            parsed = self._threads.map(feed.decoder.parse, now.batches, made)
-            rows = [feed.decoder.rows(batch, each, now_ms) for batch, each in zip(now.batches, parsed, strict=True)]
+            parsed = self._parsed(feed, now.pieces, made)
+            rows = [
+                feed.decoder.rows(piece.batch, each, now_ms) for piece, each in zip(now.pieces, parsed, strict=True)
+            ]
             faulty += [each.faulty for each in rows if len(each.faulty)]
             if rows:
                 tables[feed.physical] = pa.concat_tables([each.table for each in rows])
@@ -403,7 +407,7 @@ class Application:
                 feed.time.finish(step.closed_ms)
         faulty += [table for table in step.faulty if len(table)]
         entries = self._encode(step, faulty)
-        records = sum(len(batch) for now in inputs for batch in now.batches)
+        records = sum(len(piece.batch) for now in inputs for piece in now.pieces)
         if records or entries or step.changes.closed or step.changes.operators:
             times = {feed.name: (dict(feed.reader.taken), feed.time) for feed in self._feeds}
             self._opened.commit(step.changes, times, entries, self._delivered)
@@ -412,6 +416,12 @@ class Application:
             self._show(step, faulty)
             self._report(step, records, sum(len(table) for table in faulty), inputs)
         return entries
+
+    def _parsed(self, feed: _Feed, pieces: list[Piece], made: list[Processed | None]) -> list[Decoded]:
+        """The columns of pieces, which other threads have been reading meanwhile, or read now."""
+        late = [(piece.batch, each) for piece, each in zip(pieces, made, strict=True) if piece.decoding is None]
+        found = self._threads.map(lambda each: feed.decoder.parse(*each), late)
+        return [next(found) if piece.decoding is None else piece.decoding.result()[piece.place] for piece in pieces]
 
     def _show(self, step: Step, faulty: list[pa.Table]) -> None:
         if self._observe is None:

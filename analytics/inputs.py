@@ -106,8 +106,8 @@ class Decoder:
         """The values of the columns; any thread may do it, in any order. `processed` is what a function made of the
         batch."""
         if processed is None:
-            return self._decode(batch.records.data)
-        decoded = self._decode(processed.data)
+            return self.decode(batch.records.data)
+        decoded = self.decode(processed.data)
         failed = [RowFault(number, "ProcessingFailed", FAILED) for number in processed.failed]
         return Decoded(
             decoded.rows,
@@ -115,7 +115,8 @@ class Decoder:
             (*(replace(fault, index=int(processed.source[fault.index])) for fault in decoded.faults), *failed),
         )
 
-    def _decode(self, data: pa.Array) -> Decoded:
+    def decode(self, data: pa.Array) -> Decoded:
+        """The same for records that no function has seen."""
         if self.input.mapping is not None:
             return self.input.mapping.decode(data, self._numbers)
         return decode_json(data, [column for _, column in self._wanted])
@@ -217,6 +218,11 @@ class Reader:
     def behind(self) -> set[str]:
         """Shards of which more records are known than were taken."""
         return {shard for shard in self._lineage.reading if self.taken.get(shard, 0) < self._tips.get(shard, 0)}
+
+    @property
+    def more(self) -> bool:
+        """Whether more records are known than were read."""
+        return any(at < self._tips.get(shard, 0) for shard, at in self._lineage.reading.items())
 
     @property
     def backlog(self) -> int:

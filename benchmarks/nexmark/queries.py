@@ -10,7 +10,7 @@ QUERIES: tuple[Query, ...] = tuple(
 )
 
 MISSING = (
-    Missing("q6", "mean winning price of a seller", "winners in the order of their time; Flink refuses it too"),
+    Missing("q6", "mean winning price of a seller", "winners in the order of their time"),
     Missing("q11", "sessions of a person", "session windows"),
     Missing("q19", "ten highest bids of an auction", "Top-N (ROW_NUMBER)"),
 )
