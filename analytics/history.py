@@ -86,8 +86,9 @@ async def query(
     rowtime: Mapping[str, str] | None = None,
     start: Start = TRIM_HORIZON,
     faulty: Faulty | None = None,
+    parameters: Mapping[str, object] | None = None,
 ) -> pa.Table:
-    """The result of one query over what the streams hold now, from `start` on.
+    """The result of one query over what the streams hold now, from `start` on. `parameters` are the values of ``$name``.
 
     `columns` declares the columns of a stream, by its name; others are found in its first records. `rowtime` names the
     column that is a stream's ROWTIME instead of the arrival. Only columns that the query names are decoded, and records
@@ -95,7 +96,8 @@ async def query(
     Each stream is read once. Raises `SqlError`.
     """
     try:
-        return await _query(sql, client, columns or {}, rowtime or {}, start, faulty or (lambda *_: None))
+        told = faulty or (lambda *_: None)
+        return await _query(sql, client, columns or {}, rowtime or {}, start, told, parameters or {})
     except RecursionError:
         raise SqlError(TOO_DEEP) from None
 
@@ -107,8 +109,13 @@ async def _query(
     rowtime: Mapping[str, str],
     start: Start,
     faulty: Faulty,
+    parameters: Mapping[str, object],
 ) -> pa.Table:
     tree = _parsed(sql)
+    asked = {found.name: found for found in tree.find_all(exp.Parameter, exp.Placeholder)}
+    for name in sorted(asked.keys() - parameters.keys()):
+        what = f"there is no value for ${name}" if name.isidentifier() else "a parameter has a name, as in $carrier"
+        raise SqlError(what, _at(sql, max(sql.find(f"${name}"), 0)), suggestion=closest(name, list(parameters)))
     names = await client.list_streams()
     with tempfile.TemporaryDirectory(prefix="headrace-query-") as folder:
         connection = duckdb.connect(config={"memory_limit": MEMORY_MAX, "temp_directory": folder})
@@ -117,11 +124,11 @@ async def _query(
             tables, known = await _tables(tree, client, names, columns, rowtime)
             for table in tables:
                 create(connection, table)
-            statement = tree.sql(dialect=Historical)
-            _check(connection, statement, tree, known)
+            statement, given = tree.sql(dialect=Historical), {name: parameters[name] for name in asked}
+            _check(connection, statement, given, tree, known)
             for table in tables:
                 await load(connection, table, client, start, faulty)
-            return await asyncio.to_thread(_run, connection, statement)
+            return await asyncio.to_thread(_run, connection, statement, given)
         finally:
             connection.close()
 
@@ -138,14 +145,18 @@ def _parsed(sql: str) -> exp.Expr:
     if not trees or not isinstance(trees[0], exp.Query):
         word = re.match(r"[\s;]*(\w*)", sql)
         assert word is not None, "it matches the empty text"
-        before = sql[: word.start(1)]
-        place = Place(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
-        raise SqlError("a batch query is one SELECT", place, found=word[1] or None, expected="SELECT")
+        raise SqlError("a batch query is one SELECT", _at(sql, word.start(1)), found=word[1] or None, expected="SELECT")
     if not all(select.expressions for select in trees[0].find_all(exp.Select)):
         raise SqlError(
             "a SELECT says nothing of what it selects", place_of(trees[0]) or end_of(sql), expected="columns or *"
         )
     return trees[0]
+
+
+def _at(sql: str, index: int) -> Place:
+    """Where the character is."""
+    before = sql[:index]
+    return Place(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
 
 
 async def _tables(
@@ -196,10 +207,12 @@ _NO_COLUMN = re.compile(
 _NO_FUNCTION = re.compile(r"Function with name \"?([^ \"]+)\"? does not exist")
 
 
-def _check(connection: duckdb.DuckDBPyConnection, sql: str, tree: exp.Expr, known: set[str]) -> None:
+def _check(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, object], tree: exp.Expr, known: set[str]
+) -> None:
     """Lets DuckDB look at the query before anything is read. `known` are the columns that there are. Raises `SqlError`."""
     try:
-        connection.sql(sql)
+        connection.sql(sql, params=dict(parameters) or None)
     except duckdb.Error as error:
         message = str(error).split("\n", 1)[0]
         column, function = _NO_COLUMN.search(message), _NO_FUNCTION.search(message)
@@ -239,8 +252,8 @@ def _plain(message: str) -> str:
     return re.sub(r"^[A-Za-z ]+ Error: ", "", message).rstrip(".!")
 
 
-def _run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
+def _run(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, object]) -> pa.Table:
     try:
-        return connection.sql(sql).to_arrow_table()
+        return connection.sql(sql, params=dict(parameters) or None).to_arrow_table()
     except duckdb.Error as error:
         raise SqlError(str(error).split("\n\n", 1)[0].replace("\n", " ")) from error

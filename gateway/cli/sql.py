@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -76,6 +77,20 @@ from gateway.cli.worded import Worded
 @click.option(
     "--state", type=click.Path(dir_okay=False), help="File that keeps a program's state: it goes on from there."
 )
+@click.option(
+    "--param",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=sql_program.parameters,
+    help="The value of $NAME in a batch query: a number, true, false or null, else a text.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A batch query's result as a .parquet, .csv or .ndjson file.",
+)
 @click.option("--output", "form", type=click.Choice(["table", "json", "csv"]), help="How rows are written.  [table]")
 @connected
 def sql(
@@ -85,6 +100,8 @@ def sql(
     follow: bool,
     show: tuple[str, ...],
     state: str | None,
+    parameters: dict[str, object],
+    out: Path | None,
     form: Format | None,
     **options: Any,
 ) -> None:
@@ -103,7 +120,7 @@ def sql(
     if target.json and form not in (None, "json"):
         raise click.UsageError(f"--json and --output {form} exclude each other")
     form = "json" if target.json else form or "table"
-    session = Session(target, Options(**options), form, follow, show, state)
+    session = Session(target, Options(**options), form, follow, show, state, parameters, out)
     if statement is not None:
         session.execute(statement)
     elif file is not None:
@@ -111,4 +128,7 @@ def sql(
     elif not sys.stdin.isatty():
         session.execute(sys.stdin.read())
     else:
-        session.prompt()
+        # The prompt's libraries take a tenth of a second, which nobody else should wait for.
+        from gateway.cli.sql_shell import Shell
+
+        Shell(session).run()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import click
+import msgspec
 from sqlglot import exp
 
 from analytics import Input, Output, Program, Reference, SqlError, parse
@@ -114,6 +115,21 @@ def pairs(what: str) -> Callable[[click.Context, click.Parameter, Sequence[str]]
         return found
 
     return parsed
+
+
+def parameters(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, object]:
+    """A click callback for ``NAME=VALUE``."""
+    given = pairs("NAME=VALUE")(ctx, param, values)
+    return {name: parameter(text) for name, text in given.items()}
+
+
+def parameter(text: str) -> object:
+    """A number, true, false or null as JSON writes them; else the text itself."""
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    return value if value is None or isinstance(value, bool | int | float | str) else text
 
 
 def columns(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, list[Column]]:

@@ -1,18 +1,22 @@
-"""Rows of a query on stdout: as they come, in columns, as JSON lines, or as CSV."""
+"""Rows of a query on stdout: as they come, in columns, as JSON lines, or as CSV; or in a file."""
 
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import click
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet
 
 from analytics.program import ERROR_STREAM
 from connectors.formats.json import encode_json
 from gateway.cli import output
+from gateway.cli.failure import Failure
 
 Format = Literal["table", "json", "csv"]
 
@@ -81,6 +85,30 @@ def write_table(form: Format, rows: pa.Table) -> None:
     writer = RowWriter(form, [""])
     for batch in rows.to_batches() or [pa.RecordBatch.from_pylist([], schema=rows.schema)]:
         writer.write("", batch)
+
+
+def write_file(path: Path, rows: pa.Table) -> None:
+    """The result of a batch query, in the format that the file's ending says. It appears when it is whole. Raises
+    `Failure`."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        match path.suffix:
+            case ".parquet":
+                pyarrow.parquet.write_table(rows, draft, compression="zstd")
+            case ".csv":
+                pyarrow.csv.write_csv(rows, draft)
+            case ".ndjson" | ".jsonl" | ".json":
+                with draft.open("wb") as out:
+                    for batch in rows.to_batches():
+                        out.writelines(line + b"\n" for line in encode_json(batch).to_pylist())
+            case _:
+                raise Failure(f"{path} says no format", hint="name it .parquet, .csv or .ndjson")
+        draft.replace(path)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise Failure(f"{path} cannot be written: {reason}") from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def cell(value: object) -> str:

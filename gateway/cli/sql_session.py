@@ -1,12 +1,13 @@
-"""Running SQL: a batch query to its result, a program until it is stopped, and the prompt."""
+"""Running SQL: a batch query to its result, a program until it is stopped."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import click
 import pyarrow as pa
@@ -17,14 +18,14 @@ from gateway.cli import output, sql_program
 from gateway.cli.connection import Target
 from gateway.cli.failure import Failure
 from gateway.cli.running import run
-from gateway.cli.sql_rows import Format, RowWriter, write_table
-
-_PROMPT, _PROMPT_MORE = "headrace> ", "     ...> "
+from gateway.cli.sql_rows import Format, RowWriter, write_file, write_table
+from gateway.cli.sql_status import Status
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What all statements of one ``headrace sql`` share. `show` and `state` are for programs only."""
+    """What all statements of one ``headrace sql`` share. `show` and `state` are for programs only, `parameters` (the values
+    of ``$name``) and `file` (where the result goes) for batch queries."""
 
     target: Target
     options: sql_program.Options
@@ -32,6 +33,8 @@ class Session:
     follow: bool
     show: Sequence[str]
     state: str | None
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    file: Path | None = None
 
     def execute(self, text: str) -> None:
         """Runs one batch query, or one program. Raises `Failure`."""
@@ -43,30 +46,6 @@ class Session:
             self._query(text)
         else:
             run(self.target, self._run(text, program), endless=self.follow)
-
-    def prompt(self) -> None:
-        """Statements from a terminal, each up to its semicolon, until Ctrl-D."""
-        with contextlib.suppress(ImportError):
-            import readline  # noqa: F401  # importing it gives `input` its history
-        output.talk("SQL up to a semicolon; Ctrl-C stops what runs, Ctrl-D ends")
-        lines: list[str] = []
-        while True:
-            try:
-                lines.append(input(_PROMPT_MORE if lines else _PROMPT))
-            except EOFError:
-                output.talk("")
-                return
-            except KeyboardInterrupt:
-                output.talk("")
-                lines = []
-                continue
-            text = "\n".join(lines).strip()
-            if text.endswith(";"):
-                lines = []
-                try:
-                    self.execute(text)
-                except click.ClickException as error:
-                    error.show()
 
     def _query(self, text: str) -> None:
         given = self.options
@@ -83,7 +62,13 @@ class Session:
                 async with self.target.client() as client:
                     rowtime = {} if given.rowtime is None else dict.fromkeys(await client.list_streams(), given.rowtime)
                     return await query(
-                        text, client, columns=given.columns, rowtime=rowtime, start=given.start, faulty=faulty
+                        text,
+                        client,
+                        columns=given.columns,
+                        rowtime=rowtime,
+                        start=given.start,
+                        faulty=faulty,
+                        parameters=self.parameters,
                     )
 
         left_out: dict[str, tuple[int, str]] = {}
@@ -97,11 +82,23 @@ class Session:
             several = "1 record" if count == 1 else f"{count:,} records"
             output.talk(f"{several} of {stream} did not fit and {'is' if count == 1 else 'are'} left out: {why}")
         assert rows is not None, "a batch query is not endless"
-        write_table(self.form, rows)
+        if self.file is None:
+            write_table(self.form, rows)
+        else:
+            write_file(self.file, rows)
+            output.talk(f"{len(rows):,} row{'' if len(rows) == 1 else 's'} in {self.file}")
 
     async def _run(self, text: str, program: Program) -> None:
+        if self.file is not None:
+            raise click.UsageError("--out is for batch queries; a program's streams go to files by --to NAME=FILE")
         shown = sql_program.shown(program, self.show)
         writer = RowWriter(self.form, shown)
+        status = Status()
+
+        def write(stream: str, rows: pa.RecordBatch) -> None:
+            with status.away():
+                writer.write(stream, rows)
+
         async with self.target.client() as client:
             with pointing_into(text):
                 application = Application(
@@ -111,12 +108,13 @@ class Session:
                     references=sql_program.references(program, self.options),
                     outputs=[
                         *sql_program.outputs(self.options),
-                        *(Output(source=name, callback=writer.write) for name in dict.fromkeys([*shown, ERROR_STREAM])),
+                        *(Output(source=name, callback=write) for name in dict.fromkeys([*shown, ERROR_STREAM])),
                     ],
                     path=self.state,
+                    progress=status.tell,
                 )
                 await application.open()
-            async with application:
+            async with application, status:
                 if self.follow:
                     for number in (signal.SIGINT, signal.SIGTERM):
                         asyncio.get_running_loop().add_signal_handler(number, application.stop)
