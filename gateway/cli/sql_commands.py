@@ -10,7 +10,8 @@ from typing import cast
 
 from analytics.errors import closest
 from analytics.inputs import discover_columns
-from analytics.loading import EXTRA, sql_type
+from analytics.loading import EXTRA
+from connectors.formats.json_plan import sql_type
 from connectors.formats.schema import Column
 from gateway.cli import output
 from gateway.cli.connection import find_stream
