@@ -136,6 +136,7 @@ class Appends:
             _settle(one, first + at)
 
     async def _send(self, producer: Any, builder: Any) -> int:
+        await self._producers.know(producer, self._place)
         try:
             future = await producer.send_batch(builder, self._place.topic, partition=self._place.partition)
             return (await future).offset

@@ -12,9 +12,13 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from streams.core.errors import LogUnreachable
+from streams.core.errors import LogUnreachable, ShardUnknown
 from streams.kafka.address import Address
 from streams.kafka.cluster import BATCH_SIZE_MAX, PATIENCE_S, REQUEST_S
+from streams.kafka.places import Place
+
+KNOW_S = (0, 0.01, 0.03, 0.1, 0.3, 1.0)
+"""Pauses in which a broker hears of a partition that another one has made."""
 
 RETIRE_S = 5.0
 """What a failed producer is given to end what it has under way."""
@@ -33,6 +37,15 @@ class Producers:
             task = self._current = asyncio.create_task(self._start())
         producer = await asyncio.shield(task)
         return producer, producer.create_batch()
+
+    async def know(self, producer: Any, place: Place) -> None:
+        """The producer knows the partition, which another process may have made. Raises `ShardUnknown`."""
+        for pause in KNOW_S:
+            if place.partition in (producer.client.cluster.partitions_for_topic(place.topic) or ()):
+                return
+            await producer.client.force_metadata_update()
+            await asyncio.sleep(pause)
+        raise ShardUnknown(f"no partition {place} in this cluster")
 
     async def refresh(self) -> None:
         """The producer knows the topics that there are now."""

@@ -31,9 +31,15 @@ JSON = "application/x-amz-json-1.1"
 CBOR = "application/x-amz-cbor-1.1"
 
 
+@pytest.fixture(params=["embedded", "kafka"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    log = request.getfixturevalue("kafka_url") if request.param == "kafka" else ""
+    return Settings(data=str(tmp_path), port=0, log_sync="os", log=log)
+
+
 @pytest.fixture
-async def app(tmp_path: Path) -> AsyncIterator[App]:
-    async with await App.start(Settings(data=str(tmp_path), port=0, log_sync="os")) as started:
+async def app(settings: Settings) -> AsyncIterator[App]:
+    async with await App.start(settings) as started:
         yield started
 
 
@@ -325,7 +331,9 @@ def test_this_machine_needs_none(host: str) -> None:
     check_exposed(Settings(host=host))
 
 
-async def test_records_survive_a_restart_and_a_port_in_use_leaves_nothing_open(app: App, tmp_path: Path) -> None:
+async def test_records_survive_a_restart_and_a_port_in_use_leaves_nothing_open(
+    app: App, settings: Settings, tmp_path: Path
+) -> None:
     await asyncio.to_thread(client(app).create_stream, StreamName="s", ShardCount=1)
     other = Settings(data=str(tmp_path / "other"), port=int(app.url.rpartition(":")[2]))
     with pytest.raises(OSError, match="in use"):
@@ -333,5 +341,5 @@ async def test_records_survive_a_restart_and_a_port_in_use_leaves_nothing_open(a
     async with await App.start(Settings(data=other.data, port=0)):
         pass
     await app.stop()
-    async with await App.start(Settings(data=str(tmp_path), port=0)) as again:
+    async with await App.start(settings) as again:
         assert (await asyncio.to_thread(client(again).list_streams))["StreamNames"] == ["s"]
