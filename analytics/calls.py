@@ -126,7 +126,7 @@ def _w3c(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
 
 
 def _syslog(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
-    found = f"kda_syslog({self.write(given[0])}, epoch_ms(CAST({variable(NOW)} AS TIMESTAMP)))"
+    found = f"kda_syslog({self.write(given[0])}, epoch_ms(CAST(t0.rt AS TIMESTAMP)))"
     return _record(found, [("COLUMN1", "CAST({0}[1] AS TIMESTAMP_MS)"), ("COLUMN2", f"left({{0}}[2], {COLUMN_SIZE})")])
 
 

@@ -42,17 +42,17 @@ async def continuous(
     FROM names Kinesis streams, unquoted in any case. `inputs` say more about some of them (start, rowtime, columns);
     their `name` is set here. Raises `SqlError`.
     """
-    query = parse(sql).query
-    if query is None:
+    program = parse(sql)
+    if program.query is None:
         raise SqlError("this is a program, not a query", expected="SELECT STREAM")
     names = await client.list_streams()
     given = {each.stream: each for each in inputs}
     tables = {each.name for each in references}
     found: dict[str, Input] = {}
-    for table in query.find_all(exp.Table):
-        if not isinstance(table.this, exp.Identifier) or folded(table.this) in tables or table.name in tables:
+    for identifier in program.sources():
+        if folded(identifier) in tables or identifier.name in tables:
             continue
-        stream = _stream(table, names)
+        stream = _stream(identifier, names)
         found[stream] = replace(given.get(stream) or Input(stream), name=stream)
     output = Output(None, callback=callback)
     return Application(
@@ -66,10 +66,11 @@ async def continuous(
     )
 
 
-def _stream(table: exp.Table, names: Sequence[str]) -> str:
-    if table.name in names:
-        return table.name
-    same = [name for name in names if name.lower() == table.name.lower()]
-    if len(same) == 1 and not table.this.quoted:
+def _stream(identifier: exp.Identifier, names: Sequence[str]) -> str:
+    name = str(identifier.name)
+    if name in names:
+        return name
+    same = [each for each in names if each.lower() == name.lower()]
+    if len(same) == 1 and not identifier.quoted:
         return same[0]
-    raise SqlError(f"there is no stream {table.name}", place_of(table), suggestion=closest(table.name, names))
+    raise SqlError(f"there is no stream {name}", place_of(identifier), suggestion=closest(name, names))

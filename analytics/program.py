@@ -5,6 +5,7 @@ Unquoted names fold to upper case, quoted ones stay as they are; from here on a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
@@ -57,6 +58,26 @@ class Program:
     query: exp.Expr | None = None
     views: dict[str, exp.Expr] = field(default_factory=dict)
     functions: dict[str, list[CreateFunction]] = field(default_factory=dict)
+
+    def read_streams(self) -> set[str]:
+        """The declared streams that some query reads."""
+        trees = [pump.query for pump in self.pumps.values()] + list(self.views.values())
+        names = {
+            folded(table.this)
+            for tree in trees
+            for table in tree.find_all(exp.Table)
+            if isinstance(table.this, exp.Identifier)
+        }
+        return names & self.streams.keys()
+
+    def sources(self) -> Iterator[exp.Identifier]:
+        """The names in any FROM that the program does not declare itself, as often as they stand there."""
+        trees = [pump.query for pump in self.pumps.values()] + list(self.views.values())
+        for tree in trees if self.query is None else [*trees, self.query]:
+            for table in tree.find_all(exp.Table):
+                name = table.this
+                if isinstance(name, exp.Identifier) and folded(name) not in self.streams.keys() | self.views.keys():
+                    yield name
 
 
 def parse(text: str) -> Program:

@@ -16,8 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlglot import exp
-
 from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
 from analytics.program import Program, folded
@@ -90,22 +88,15 @@ def inputs_of(
     known = list(dict.fromkeys([*(line.stream for line in given), *declared]))
     tables = {name.upper() for name in references}
     found: dict[str, str] = {}
-    trees = [pump.query for pump in program.pumps.values()]
-    for tree in trees if program.query is None else [*trees, program.query]:
-        for table in tree.find_all(exp.Table):
-            if not isinstance(table.this, exp.Identifier):
-                continue
-            name = folded(table.this)
-            if name in program.streams or name in found or name.upper() in tables:
-                continue
-            if name in known:
-                found[name] = name
-                continue
-            alike = [each for each in known if each.upper() == name]
-            if len(alike) != 1:
-                what = f"no row of the input is of a stream {name}"
-                raise SqlError(what, place_of(table), suggestion=closest(name, known))
-            found[name] = alike[0]
+    for identifier in program.sources():
+        name = folded(identifier)
+        if name in found or name.upper() in tables:
+            continue
+        alike = [name] if name in known else [each for each in known if each.upper() == name]
+        if len(alike) != 1:
+            what = f"no row of the input is of a stream {name}"
+            raise SqlError(what, place_of(identifier), suggestion=closest(name, known))
+        found[name] = alike[0]
     return found
 
 

@@ -123,16 +123,16 @@ def by_delimiter(text: str, count: int, delimiter: str, escape: str, quote: str)
 _SYSLOG = re.compile(r"(?:<\d+>)?([A-Z][a-z]{2})\s+(\d{1,2})\s+(\d\d:\d\d:\d\d)\s+(.*)", re.DOTALL)
 
 
-def syslog(text: str, now_ms: int) -> list[str | None] | None:
-    """SYS_LOG_PARSE: the time, which is without a year in the line and so the latest one that is not ahead of the clock by
-    more than a day, and the rest."""
+def syslog(text: str, rowtime_ms: int) -> list[str | None] | None:
+    """SYS_LOG_PARSE: the time, which is without a year in the line and so in the latest one that is not ahead of the row's
+    ROWTIME by more than a day, and the rest."""
     import datetime as dt
 
     found = _SYSLOG.fullmatch(text)
     month = None if found is None else next((n for n, name in enumerate(MONTHS, 1) if name[:3] == found[1]), None)
     if found is None or month is None:
         return None
-    now = dt.datetime(1970, 1, 1) + dt.timedelta(milliseconds=now_ms)
+    now = dt.datetime(1970, 1, 1) + dt.timedelta(milliseconds=rowtime_ms)
     for year in range(now.year + 1, now.year - 9, -1):
         try:
             time = dt.datetime.fromisoformat(f"{year:04d}-{month:02d}-{int(found[2]):02d} {found[3]}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import click
@@ -56,9 +56,9 @@ def inputs(program: Program, options: Options, known: Sequence[str]) -> list[Inp
     the one of that name, whose case does not matter unless the name is quoted. Raises `SqlError`."""
     found: dict[str, Input] = {}
     references = {name.upper() for name in options.references}
-    for identifier in _sources(program):
+    for identifier in program.sources():
         name = folded(identifier)
-        if name in program.streams or name in found or name.upper() in references:
+        if name in found or name.upper() in references:
             continue
         stream = options.inputs.get(name) or _stream(identifier, known)
         found[name] = Input(
@@ -74,7 +74,7 @@ def inputs(program: Program, options: Options, known: Sequence[str]) -> list[Inp
 
 def references(program: Program, options: Options) -> list[Reference]:
     """Reference tables under the names that the program's FROM gives them, whose case does not matter."""
-    names = {folded(identifier).upper(): folded(identifier) for identifier in _sources(program)}
+    names = {folded(identifier).upper(): folded(identifier) for identifier in program.sources()}
     return [Reference(names.get(name.upper(), name), url) for name, url in options.references.items()]
 
 
@@ -98,7 +98,7 @@ def shown(program: Program, chosen: Sequence[str]) -> list[str]:
         return list(chosen)
     if program.query is not None:
         return ["RESULT"]
-    read = {folded(identifier) for identifier in _sources(program)}
+    read = program.read_streams()
     return [name for name in dict.fromkeys(pump.target for pump in program.pumps.values()) if name not in read]
 
 
@@ -144,19 +144,6 @@ def columns(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -
         except SqlError as error:
             raise click.BadParameter(f"columns of {name}: {error.what}") from error
     return found
-
-
-def source_names(program: Program) -> list[str]:
-    """What stands in FROM anywhere in the program."""
-    return [folded(identifier) for identifier in _sources(program)]
-
-
-def _sources(program: Program) -> Iterator[exp.Identifier]:
-    trees = [pump.query for pump in program.pumps.values()]
-    for tree in trees if program.query is None else [*trees, program.query]:
-        for table in tree.find_all(exp.Table):
-            if isinstance(table.this, exp.Identifier):
-                yield table.this
 
 
 def _stream(identifier: exp.Identifier, known: Sequence[str]) -> str:

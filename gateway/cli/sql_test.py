@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import pyarrow as pa
 import uvloop
 
 from analytics import Application, Input, Output, Reference, SqlError, parse
-from analytics.program import ERROR_STREAM, Program
+from analytics.program import ERROR_STREAM, Program, folded
 from analytics.schemas import columns_of
 from analytics.trial import Difference, Line, compare, inputs_of, parse_lines, records_of
 from connectors.formats.json import encode_json
@@ -21,6 +22,7 @@ from connectors.formats.schema import Column
 from gateway.cli import output, sql_program
 from gateway.cli.failure import Failure
 from gateway.cli.sql_session import pointing_into
+from streams.core.clock import ManualClock
 from streams.core.errors import HeadraceError
 from streams.core.records import Records
 from streams.log.memory import MemoryLog
@@ -121,6 +123,7 @@ async def _run(
             ],
             references=[Reference(_named(program, name), file) for name, file in references.items()],
             outputs=[Output(None, callback=collect)],
+            clock=ManualClock(_last_ms(given)),
         )
         async with application:
             for line in wanted:
@@ -143,8 +146,14 @@ async def _client() -> AsyncIterator[LocalClient]:
         await log.close()
 
 
+def _last_ms(given: list[Line]) -> int:
+    """The clock of the run, the same every time: when the last row comes."""
+    times = [dt.datetime.fromisoformat(line.rowtime.replace("Z", "")) for line in given if line.rowtime]
+    return int(max(times, default=dt.datetime(1970, 1, 1)).replace(tzinfo=dt.UTC).timestamp() * 1000)
+
+
 def _named(program: Program, name: str) -> str:
-    return next((each for each in sql_program.source_names(program) if each.upper() == name.upper()), name)
+    return next((each for each in map(folded, program.sources()) if each.upper() == name.upper()), name)
 
 
 def _show(difference: Difference) -> None:

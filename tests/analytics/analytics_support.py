@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import tomllib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -49,12 +51,12 @@ class World(LocalClient):
                 raise Crash
         return receipt
 
-    async def load(self, case: Case) -> int:
-        """Streams with what the case puts in; the number of records."""
-        for stream, records in case.input.items():
+    async def load(self, input: dict[str, list[bytes]]) -> int:
+        """Streams with these records; their number."""
+        for stream, records in input.items():
             await self.create_stream(stream)
             await self.give(stream, records)
-        return sum(map(len, case.input.values()))
+        return sum(map(len, input.values()))
 
     async def give(self, stream: str, records: Sequence[bytes], keys: Sequence[str] | None = None) -> None:
         await super().put(stream, Records.of(keys or ["k"] * len(records), records))
@@ -101,6 +103,18 @@ class Case:
         streams = dict.fromkeys(line.stream for line in lines)
         return {stream: records_of([line for line in lines if line.stream == stream]) for stream in streams}
 
+    def shuffled(self, random: Random, bound_ms: int) -> dict[str, list[bytes]]:
+        """The input with rows that lie up to a bound behind later ones; rows of the same time keep their order."""
+        found = {}
+        for stream, records in self.input.items():
+            times = [dt.datetime.fromisoformat(json.loads(record)["ROWTIME"][:-1]) for record in records]
+            delays = {time: dt.timedelta(milliseconds=random.randrange(bound_ms)) for time in sorted(set(times))}
+            order = sorted(
+                range(len(records)), key=lambda i: (times[i] + delays[times[i]], times[i], i)
+            )  # used at once
+            found[stream] = [records[i] for i in order]
+        return found
+
     @property
     def timed(self) -> bool:
         return (self.folder / "input.ndjson").read_text().startswith('{"stream"')
@@ -114,9 +128,9 @@ class Case:
         declared = self.options.get("columns")
         return declared and [Column(name, pa.type_for_alias(kind)) for name, kind in declared.items()]
 
-    def application(self, client: World, outputs: Sequence[Output], **more: Any) -> Application:
+    def application(self, client: World, outputs: Sequence[Output], lateness_ms: int = 0, **more: Any) -> Application:
         options = self.options
-        shared = {"columns": self.columns, "lateness_ms": options.get("lateness_ms", 0)}
+        shared = {"columns": self.columns, "lateness_ms": options.get("lateness_ms", lateness_ms)}
         if self.timed:
             inputs = [Input(name, name=name, rowtime="ROWTIME", future_ms=1 << 52, **shared) for name in self.input]
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -20,9 +21,21 @@ CASES = pytest.mark.parametrize("case", cases(), ids=lambda case: case.folder.na
 @pytest.mark.parametrize("batch_rows", [1_000, 1, 3])
 async def test_a_program_gives_its_rows_however_it_is_batched(case: Case, batch_rows: int) -> None:
     async with world() as client:
-        await client.load(case)
+        await client.load(case.input)
         sink = Sink()
         async with case.application(client, [Output(None, callback=sink)], batch_rows=batch_rows) as application:
+            await application.run(until_end=True)
+        assert comparable(sink.rows, case.expected) == wanted(case.expected)
+
+
+@pytest.mark.parametrize("case", [case for case in cases() if case.timed], ids=lambda case: case.folder.name)
+async def test_rows_out_of_order_within_the_bound_give_the_same(case: Case, seed: int) -> None:
+    bound_ms = 120_000
+    async with world() as client:
+        await client.load(case.shuffled(random.Random(seed), bound_ms))
+        sink = Sink()
+        outputs = [Output(None, callback=sink)]
+        async with case.application(client, outputs, lateness_ms=bound_ms, batch_rows=4) as application:
             await application.run(until_end=True)
         assert comparable(sink.rows, case.expected) == wanted(case.expected)
 
@@ -31,7 +44,7 @@ async def test_a_program_gives_its_rows_however_it_is_batched(case: Case, batch_
 @pytest.mark.parametrize("kill", ["after the commit", "after the put"])
 async def test_a_program_killed_at_every_commit_gives_every_row_once(case: Case, kill: str, tmp_path: Path) -> None:
     async with world() as client:
-        count = await client.load(case)
+        count = await client.load(case.input)
         streams = sorted({line["stream"] for line in case.expected})
         for stream in streams:
             await client.create_stream(stream, 2)
@@ -66,7 +79,7 @@ async def test_the_batch_query_gives_the_same_rows(case: Case) -> None:
         pytest.skip("no batch query says the same")
     stream = case.options["batch_stream"]
     async with world() as client:
-        await client.load(case)
+        await client.load(case.input)
         columns = {"input": case.columns} if case.columns else None
         result = await query(path.read_text(), client, columns=columns)
         found = Sink()
