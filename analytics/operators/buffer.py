@@ -12,10 +12,12 @@ from analytics.operators.work import Shape, Work, before
 
 @dataclass(slots=True)
 class Buffer:
-    """`table` keeps (``n``, ``rt``, the columns). `n` numbers the rows in the order in which they came."""
+    """`table` keeps (``n``, ``rt``, the columns). `n` numbers the rows in the order in which they came; `also` are tables in
+    which the operator keeps numbered rows that have left this one."""
 
     table: str
     columns: Shape
+    also: tuple[str, ...] = ()
     _next: int | None = None
 
     @property
@@ -27,7 +29,8 @@ class Buffer:
         if rows is None or not len(rows):
             return None
         if self._next is None:
-            self._next = (work.value(f"SELECT max(n) FROM {self.table}") or 0) + 1
+            known = " UNION ALL ".join(f"SELECT max(n) AS n FROM {table}" for table in (self.table, *self.also))
+            self._next = (work.value(f"SELECT max(n) FROM ({known})") or 0) + 1
         numbers = pa.array(np.arange(self._next, self._next + len(rows)))
         self._next += len(rows)
         return rows.select(["rt", *(name for name, _ in self.columns)]).add_column(0, "n", numbers)

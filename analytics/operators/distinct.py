@@ -21,6 +21,9 @@ class Distinct:
     values: Sequence[str]
     seen: str
 
+    def __post_init__(self) -> None:
+        self.buffer.also = (self.seen,)
+
     @property
     def tables(self) -> Mapping[str, Shape]:
         return {self.buffer.table: self.buffer.shape, self.seen: self.buffer.shape}

@@ -26,6 +26,9 @@ class Runs:
     order: str = "rt, n"
     _held: int | None = None
 
+    def __post_init__(self) -> None:
+        self.buffer.also = (self.kept,)
+
     @property
     def tables(self) -> Mapping[str, Shape]:
         return {self.buffer.table: self.buffer.shape, self.kept: self.buffer.shape}

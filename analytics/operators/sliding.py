@@ -52,6 +52,9 @@ class Sliding:
     frames: Sequence[Frame]
     results: Sequence[tuple[str, str]]
 
+    def __post_init__(self) -> None:
+        self.buffer.also = (self.kept,)
+
     @property
     def tables(self) -> Mapping[str, Shape]:
         return {self.buffer.table: self.buffer.shape, self.kept: self.buffer.shape}
