@@ -256,8 +256,13 @@ class Application:
         relation = self._plan.inputs[input.name]
         time = InputTime(input.rule)
         self._opened.load_time(input.name, time)
-        known = self._opened.positions(input.name) if input.share[1] == 1 else {}
-        reader = Reader(self._client, input, known or (self._opened.all_positions() if self._generation else {}))
+        if self._generation is None:
+            known = self._opened.positions(input.name)
+        else:
+            description = await self._client.describe_stream(input.stream)
+            self._opened.note_source(input.name, description.id)
+            known = self._opened.all_positions()
+        reader = Reader(self._client, input, known)
         await reader.open()
         decoder = Decoder(input, relation, columns, time, reader.shards)
         self._feeds.append(_Feed(input.name, relation.physical, reader, decoder, time, input.processor))

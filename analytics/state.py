@@ -5,6 +5,7 @@
     frontiers   input → milliseconds
     outbox      id → output, where its bytes begin in the output, bytes: committed, not yet known to be delivered
     outputs     output → bytes so far
+    sources     input → the id of its stream, for applications of the API
     w0, w1 …    partial aggregates of open windows (`analytics.plan.Window`)
 
 A transaction takes the records read, what they did to the windows, and what is to be delivered, all or nothing. Delivery
@@ -40,7 +41,7 @@ CREATE TABLE outputs (output INTEGER PRIMARY KEY, size BIGINT, last BIGINT);
 """
 
 
-_TABLES = frozenset({"about", "positions", "frontiers", "outbox", "outputs"})
+_TABLES = frozenset({"about", "positions", "frontiers", "outbox", "outputs", "sources"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +100,27 @@ class State:
         if not keep_positions:
             run("DELETE FROM positions")
             run("DELETE FROM frontiers")
+            run("DROP TABLE IF EXISTS sources")
         run("UPDATE about SET program = ?", [digest])
         run("COMMIT")
 
     def all_positions(self) -> dict[str, int]:
         """Of all inputs together, where they share one stream: an input may read shards that another one has read."""
         return dict(self.connection.execute("SELECT shard, max(next) FROM positions GROUP BY shard").fetchall())
+
+    def note_source(self, input: str, stream_id: str) -> None:
+        """Which stream the positions are in, that all inputs share. Where it is another under the same name, its records
+        are all new."""
+        run = self.connection.execute
+        run("CREATE TABLE IF NOT EXISTS sources (input VARCHAR PRIMARY KEY, id VARCHAR)")
+        found = run("SELECT id FROM sources WHERE input = ?", [input]).fetchall()
+        if found == [(stream_id,)]:
+            return
+        run("BEGIN")
+        if found:
+            run("DELETE FROM positions")
+        run("INSERT OR REPLACE INTO sources VALUES (?, ?)", [input, stream_id])
+        run("COMMIT")
 
     def positions(self, input: str) -> dict[str, int]:
         """Shard → next offset; empty for an input that was never read."""

@@ -8,9 +8,13 @@ The first question for rows is without ``after``; each answer says what the next
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from analytics.api.service import Analytics
 from gateway.http import Request, Response
@@ -26,8 +30,18 @@ WAIT_MS_MAX = 30_000
 """How long a question for rows may wait."""
 
 
-class ApplicationsDoor:
-    """Answers every request under `PATH`."""
+_COUNTS = {
+    "records": "Records read by a SQL application, since the server started (CloudWatch: Records of its input)",
+    "rows": "Rows that its streams were given (CloudWatch: Records of its outputs)",
+    "faulty": "Rows that went to error_stream",
+    "restarts": "How often its process ended by itself",
+}
+_GAUGES = {"behind": "Records that it knows of and has not read (CloudWatch: MillisBehindLatest)"}
+_LABELS = ("account", "region", "application")
+
+
+class ApplicationsDoor(Collector):
+    """Answers every request under `PATH`, and tells the metrics of the applications."""
 
     def __init__(self, analytics: Analytics) -> None:
         self._analytics = analytics
@@ -44,6 +58,23 @@ class ApplicationsDoor:
             return _json({"next": following, "seen": told})
         except RequestError as error:
             return failure(error)
+
+    def collect(self) -> Iterator[Metric]:
+        running = self._analytics.running()
+        for member, text in _COUNTS.items():
+            counter = CounterMetricFamily(f"headrace_application_{member}", text, labels=_LABELS)
+            for scope, name, health in running:
+                counter.add_metric((scope.account, scope.region, name), getattr(health, member))
+            yield counter
+        for member, text in _GAUGES.items():
+            gauge = GaugeMetricFamily(f"headrace_application_{member}", text, labels=_LABELS)
+            for scope, name, health in running:
+                gauge.add_metric((scope.account, scope.region, name), getattr(health, member))
+            yield gauge
+        up = GaugeMetricFamily("headrace_application_up", "1 while its process runs, else 0", labels=_LABELS)
+        for scope, name, health in running:
+            up.add_metric((scope.account, scope.region, name), int(health.phase == "running" and health.error is None))
+        yield up
 
     @staticmethod
     def question(request: Request, scope: Scope) -> tuple[str, str]:

@@ -173,7 +173,7 @@ class Desk:
             return Response(200, [("Content-Type", "text/plain")], b"ok\n")
         self._auth.check_metrics(request)
         if self._metrics is None:
-            self._metrics = MetricsPage(self._streams, self._requests)
+            self._metrics = MetricsPage(self._streams, self._requests, self._applications)
         return Response(200, [("Content-Type", METRICS_TYPE)], self._metrics.render())
 
     def _failed(self, request: Request, request_id: str, error: Exception) -> Response:

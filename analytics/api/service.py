@@ -15,13 +15,16 @@ from analytics.api.context import Context
 from analytics.api.events import Deleted
 from analytics.api.specification import DeliverySource, specify, state_folder
 from analytics.worker.messages import Run, Seen
-from analytics.worker.supervisor import STOP_S, Supervisor
+from analytics.worker.supervisor import Health, Supervisor
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import ResourceInUse, UnsupportedOperation
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.sdk.client import Client
+
+DRAIN_S = 5.0
+"""How long a micro-batch may take to end when the server stops; what is not committed then is done again."""
 
 Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
 
@@ -146,7 +149,7 @@ class Analytics:
         await asyncio.gather(*self._stops)
         supervisors = list(self._supervisors.values())
         self._supervisors.clear()
-        await asyncio.gather(*(supervisor.stop(STOP_S) for supervisor in supervisors))
+        await asyncio.gather(*(supervisor.stop(DRAIN_S) for supervisor in supervisors))
         await self._book.quiet()
 
     async def call(self, operation: str, request: Any, scope: Scope) -> Any:
@@ -172,6 +175,11 @@ class Analytics:
             "version": application.version,
         }
         return told | ({} if supervisor is None else dataclasses.asdict(supervisor.health))
+
+    def running(self) -> list[tuple[Scope, str, Health]]:
+        """The applications that are to run, and how each is."""
+        found = [(one, self._supervisors.get(one.number)) for one in self._book.catalog]
+        return [(one.scope, one.name, supervisor.health) for one, supervisor in found if supervisor is not None]
 
     async def seen(self, scope: Scope, name: str, after: int | None, wait_ms: int) -> tuple[int, list[Seen]]:
         """Rows of a running application, see `Supervisor.seen`. Raises `ResourceNotFound`, `ResourceInUse`."""

@@ -16,6 +16,8 @@ from typing import Self
 from analytics.worker.messages import FRAME_SIZE_MAX, HEADER, Command, Event, decode_event, frame
 from streams.core.errors import HeadraceError
 
+NICENESS = 5
+"""Below the server: whoever puts records goes first where cores are scarce."""
 LAST_WORDS_LINES = 5
 """Lines of what a process wrote last that are repeated where it ended by itself."""
 LINE_SIZE_MAX = 64 << 10
@@ -55,6 +57,8 @@ class Child:
                 # Arrow's own allocators keep what they had: memory that is bounded must be given back.
                 env={**os.environ, "PYTHONUNBUFFERED": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"},
             )
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
         reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
         return cls(name, process, reader, writer)
 

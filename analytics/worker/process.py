@@ -47,8 +47,6 @@ from streams.core.scope import Scope
 from streams.sdk.http import HttpClient
 
 _PR_SET_PDEATHSIG = 1
-NICENESS = 5
-"""Below the server: whoever puts records goes first where cores are scarce."""
 OOM_SCORE = 800
 """Whom the kernel ends first where memory is scarce: an application comes back, a server is missed."""
 SEEN_ROWS_MAX = 200
@@ -71,8 +69,6 @@ def _bind_to(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)  # it had gone before
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(OOM_SCORE))
 

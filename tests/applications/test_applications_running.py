@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,3 +161,64 @@ def test_positions_through_stops_changes_and_new_beginnings(server: TestServer) 
     folder = server.settings.data_path / "applications"
     until(lambda: "moves" not in str(analytics.list_applications()), "the application is gone")
     assert not any("state" in path.name for path in folder.rglob("*") if path.parent.name == "2")
+
+
+def test_a_stream_that_is_made_anew_is_read_from_its_beginning(server: TestServer) -> None:
+    kinesis, analytics = clients(server)
+    for stream in ("anew", "anew-out"):
+        kinesis.create_stream(StreamName=stream, ShardCount=1)
+    analytics.create_application(
+        ApplicationName="anew",
+        ApplicationCode=FILTER,
+        Inputs=[source("anew")],
+        Outputs=[output("DESTINATION_SQL_STREAM", "anew-out")],
+    )
+    begin(analytics, "anew")
+    put(kinesis, "anew", [{"ticker": "A", "price": 11}] * 5)
+    rows(kinesis, "anew-out", 5)
+    kinesis.delete_stream(StreamName="anew")
+    kinesis.create_stream(StreamName="anew", ShardCount=1)
+    put(kinesis, "anew", [{"ticker": "B", "price": 12}])
+    assert [row["ticker"] for row in rows(kinesis, "anew-out", 6)][5:] == ["B"]
+    page = urllib.request.urlopen(f"{server.url}/metrics").read().decode()
+    labels = '{account="000000000000",application="anew",region="us-east-1"}'
+    assert f"headrace_application_rows_total{labels} 6.0" in page
+    assert f"headrace_application_up{labels} 1.0" in page
+    end(analytics, "anew")
+
+
+@pytest.mark.headrace(application_memory_max=256 << 20)
+def test_a_query_that_wants_too_much_memory_hurts_nobody_else(headrace: TestServer) -> None:
+    kinesis, analytics = clients(headrace)
+    folder = headrace.settings.data_path / "buckets" / "tables"
+    folder.mkdir(parents=True)
+    (folder / "large.csv").write_bytes(b"AMZN,%s\n" % (b"x" * 1000) * 300_000)
+    for stream in ("in", "out"):
+        kinesis.create_stream(StreamName=stream, ShardCount=1)
+    analytics.create_application(ApplicationName="large", Inputs=[source("in")], Outputs=[output("PAIRS", "out")])
+    where = {"BucketARN": "arn:aws:s3:::tables", "FileKey": "large.csv", "ReferenceRoleARN": ROLE}
+    table = {
+        "TableName": "COMPANIES",
+        "S3ReferenceDataSource": where,
+        "ReferenceSchema": schema(("code", "VARCHAR(4)"), ("name", "VARCHAR(1000)"), csv=","),
+    }
+    analytics.add_application_reference_data_source(
+        ApplicationName="large", CurrentApplicationVersionId=1, ReferenceDataSource=table
+    )
+    code = (
+        'CREATE STREAM "PAIRS" ("name" VARCHAR(1000)); CREATE PUMP p AS INSERT INTO "PAIRS" '
+        'SELECT STREAM c."name" FROM "SOURCE_SQL_STREAM_001" AS s JOIN "COMPANIES" AS c ON s."ticker" = c."code";'
+    )
+    analytics.update_application(
+        ApplicationName="large", CurrentApplicationVersionId=2, ApplicationUpdate={"ApplicationCodeUpdate": code}
+    )
+    begin(analytics, "large")
+
+    def told() -> str | None:
+        with urllib.request.urlopen(f"{headrace.url}/native/v1/applications/large") as answer:
+            return json.load(answer)["error"]
+
+    assert "memory" in until(told, "the application says what it lacks")
+    put(kinesis, "in", [{"ticker": "AMZN", "price": 1}])
+    assert len(records(kinesis, "in")) == 1
+    end(analytics, "large")
