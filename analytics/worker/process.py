@@ -47,6 +47,7 @@ from streams.core.scope import Scope
 from streams.sdk.http import HttpClient
 
 _PR_SET_PDEATHSIG = 1
+SWITCH_INTERVAL_S = 0.0005
 OOM_SCORE = 800
 """Whom the kernel ends first where memory is scarce: an application comes back, a server is missed."""
 SEEN_ROWS_MAX = 200
@@ -58,6 +59,8 @@ PENDING_SIZE_MAX = 8 << 20
 def main() -> None:
     channel, parent = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     _bind_to(parent)
+    # A thread that decodes may hold the interpreter for so long while the loop has rows to deliver; Python's own is 5 ms.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     # Not uvloop: a process that it forks runs Python's hooks before it becomes another, and they end it by SIGSEGV where
     # DuckDB has loaded pandas; functions are such processes.
     asyncio.run(_serve(channel))
