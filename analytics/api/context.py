@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from analytics.api.book import Book
 from analytics.api.catalog import Application
@@ -12,7 +12,8 @@ from analytics.api.configuration import in_application_names
 from analytics.api.errors import CodeValidation
 from analytics.api.events import Configuration
 from analytics.api.specification import schema_of
-from analytics.worker.child import ProcessEnded, ask
+from analytics.worker.asking import Questions
+from analytics.worker.child import ProcessEnded
 from analytics.worker.messages import Check, Checked, Discover, Discovered, Event, Failed
 from analytics.worker.supervisor import Supervisor
 from streams.core.clock import Clock
@@ -20,11 +21,6 @@ from streams.core.errors import ResourceInUse, ResourceNotFound, ServiceUnavaila
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.sdk.client import Client
-
-QUESTIONS_MAX = 2
-"""Processes that check code or discover schemas at once: each takes a core for half a second."""
-QUESTION_S = 60.0
-"""How long an answer may take: a program of 100 KB takes seconds."""
 
 
 @dataclass(slots=True)
@@ -39,11 +35,11 @@ class Context:
     settings: Settings
     clock: Clock
     door: str
+    questions: Questions
     supervisors: dict[int, Supervisor]
     started: Callable[[Application], None]
     renewed: Callable[[Application], None]
     stopped: Callable[[Application], asyncio.Task[None]]
-    _questions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(QUESTIONS_MAX))
 
     def application(self, scope: Scope, name: str) -> Application:
         """Raises `ResourceNotFound`."""
@@ -91,13 +87,12 @@ class Context:
         return answer if isinstance(answer, Discovered) else Discovered(None, [])
 
     async def _ask(self, question: Check | Discover) -> Event:
-        async with self._questions:
-            try:
-                return await ask("question", question, QUESTION_S)
-            except ProcessEnded as error:
-                return Failed(error.message)
-            except OSError as error:
-                raise ServiceUnavailable(f"No process can be started: {error}.") from error
+        try:
+            return await self.questions.ask(question)
+        except ProcessEnded as error:
+            return Failed(error.message)
+        except OSError as error:
+            raise ServiceUnavailable(f"No process can be started: {error}.") from error
 
 
 def tags_of(given: Mapping[str, str]) -> list[dict[str, str]]:

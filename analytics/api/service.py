@@ -14,6 +14,7 @@ from analytics.api.catalog import Application
 from analytics.api.context import Context
 from analytics.api.events import Deleted
 from analytics.api.specification import DeliverySource, specify, state_folder
+from analytics.worker.asking import Questions
 from analytics.worker.messages import Run, Seen
 from analytics.worker.supervisor import Health, Supervisor
 from streams.control.journal import Journal
@@ -126,6 +127,7 @@ class Analytics:
             self._settings,
             self._clock,
             door,
+            Questions(self._clock),
             self._supervisors,
             self._start,
             self._renew,
@@ -150,6 +152,7 @@ class Analytics:
         supervisors = list(self._supervisors.values())
         self._supervisors.clear()
         await asyncio.gather(*(supervisor.stop(DRAIN_S) for supervisor in supervisors))
+        await self.context.questions.close()
         await self._book.quiet()
 
     async def call(self, operation: str, request: Any, scope: Scope) -> Any:

@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
 from typing import Self
 
 from analytics.worker.messages import FRAME_SIZE_MAX, HEADER, Command, Event, decode_event, frame
@@ -31,7 +30,7 @@ class ProcessEnded(HeadraceError):
 
 
 class Child:
-    """`start`, then `send` and `events`, then `kill`, which is always to be called."""
+    """`start`, then `send` and `receive`, then `kill`, which is always to be called."""
 
     def __init__(
         self, name: str, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -66,25 +65,28 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
     async def send(self, command: Command) -> None:
-        """A process that has gone takes nothing; `events` says so."""
+        """A process that has gone takes nothing; `receive` says so."""
         self._writer.write(frame(command))
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()
 
-    async def events(self) -> AsyncIterator[Event]:
-        """What it says, until it has no more to say. Raises `ProcessEnded` where it ended amid a sentence, or badly."""
-        while True:
-            try:
-                (length,) = HEADER.unpack(await self._reader.readexactly(HEADER.size))
-                if length > FRAME_SIZE_MAX:
-                    raise ProcessEnded(f"the process says {length} bytes at once, which is no sentence")
-                yield decode_event(await self._reader.readexactly(length))
-            except (asyncio.IncompleteReadError, ConnectionError):
-                status = await self._process.wait()
-                if status:
-                    raise ProcessEnded(await self._last_words(status)) from None
-                return
+    async def receive(self) -> Event | None:
+        """What it says next; None where it has no more to say. Raises `ProcessEnded` where it ended badly."""
+        try:
+            (length,) = HEADER.unpack(await self._reader.readexactly(HEADER.size))
+            if length > FRAME_SIZE_MAX:
+                raise ProcessEnded(f"the process says {length} bytes at once, which is no sentence")
+            return decode_event(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            status = await self._process.wait()
+            if status:
+                raise ProcessEnded(await self._last_words(status)) from None
+            return None
 
     async def kill(self) -> None:
         """It is gone when this returns."""
@@ -116,18 +118,3 @@ class Child:
             text = line.decode(errors="replace").rstrip("\n")
             self._words.append(text[:500])
             logger.info("%s", text)
-
-
-async def ask(name: str, question: Command, timeout_s: float) -> Event:
-    """The one answer of a process to one question. Raises `ProcessEnded`, also where it takes too long."""
-    child = await Child.start(name)
-    try:
-        async with asyncio.timeout(timeout_s):
-            await child.send(question)
-            async for event in child.events():
-                return event
-        raise ProcessEnded("the process ended without an answer")
-    except TimeoutError:
-        raise ProcessEnded(f"there was no answer within {timeout_s:g} seconds") from None
-    finally:
-        await child.kill()

@@ -3,7 +3,7 @@
 u32 length of the payload, big-endian · the payload, msgpack, with its kind under ``say``
 
 server → process    Run      the application, whole; comes first and once
-                    Check, Discover   instead of it: a question, answered once
+                    Check, Discover   instead of it: questions, each answered once
                     Watch    show rows, or show none
                     Stop     come to an end after the micro-batch at hand
 process → server    Running  it reads

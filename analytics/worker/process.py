@@ -50,6 +50,8 @@ _PR_SET_PDEATHSIG = 1
 SWITCH_INTERVAL_S = 0.0005
 OOM_SCORE = 800
 """Whom the kernel ends first where memory is scarce: an application comes back, a server is missed."""
+QUESTION_MEMORY_MAX = 1 << 30
+"""Bytes that answering a question may take: a sample of a megabyte, or a program of 100 KB, takes far less."""
 SEEN_ROWS_MAX = 200
 """Rows of a stream and commit that watchers are shown: more than anybody reads."""
 PENDING_SIZE_MAX = 8 << 20
@@ -80,12 +82,15 @@ async def _serve(channel: socket.socket) -> None:
     reader, writer = await asyncio.open_connection(sock=channel, limit=1 << 20)
     try:
         command = await receive(reader)
-        match command:
-            case Run():
-                await _Running(reader, writer).run(command)
-            case Check() | Discover():
-                writer.write(frame(await asyncio.to_thread(questions.answer, command)))
-                await writer.drain()
+        if isinstance(command, Run):
+            bound_memory(command.memory_max)
+            await _Running(reader, writer).run(command)
+            return
+        bound_memory(QUESTION_MEMORY_MAX)
+        while isinstance(command, Check | Discover):
+            writer.write(frame(await asyncio.to_thread(questions.answer, command)))
+            await writer.drain()
+            command = await receive(reader)
     except (asyncio.IncompleteReadError, ConnectionError):
         os._exit(0)  # the server has gone: nothing that is not committed matters
     finally:
@@ -98,6 +103,12 @@ async def receive(reader: asyncio.StreamReader) -> Command:
     return decode_command(await reader.readexactly(length))
 
 
+def bound_memory(size_max: int) -> None:
+    """What asks for more gets a MemoryError, here, and takes nobody else along."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (size_max, hard))
+
+
 class _Running:
     """An application at work, and its ear for the server."""
 
@@ -108,8 +119,6 @@ class _Running:
         self._watched = False
 
     async def run(self, run: Run) -> None:
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (run.memory_max, hard))
         clock = SystemClock()
         client = HttpClient(run.door, scope=Scope(run.account, run.region))
         functions = Functions(run.functions, timeout_s=run.function_timeout_s)

@@ -150,7 +150,7 @@ class Supervisor:
                 await child.send(Watch(True))
             if self._stopping.is_set():
                 await child.send(Stop())
-            async for event in child.events():
+            while (event := await child.receive()) is not None:
                 self._hear(event)
                 if self._watched and self._clock.now_ms() >= self._watched_until_ms:
                     self._watched = False
