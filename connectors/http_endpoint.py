@@ -36,13 +36,15 @@ _GZIP_LEVEL = 1
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`source_arn` is the ARN of what delivers; `attributes` go along with every request."""
+    """`source_arn` is the ARN of what delivers; `attributes` go along with every request. One that is `lenient` has
+    also taken what it answered with 200 and nothing else."""
 
     url: str
     source_arn: str
     access_key: str | None = None
     attributes: Mapping[str, str] | None = None
     gzip: bool = False
+    lenient: bool = False
 
 
 class EndpointError(HeadraceError):
@@ -102,7 +104,7 @@ async def post(session: aiohttp.ClientSession, endpoint: Endpoint, request_id: s
         raise EndpointError("ConnectionFailed", f"The endpoint cannot be reached: {error}") from error
     except (aiohttp.ClientError, ConnectionError, ValueError) as error:
         raise EndpointError("ConnectionReset", f"The connection with the endpoint broke: {error!r}") from error
-    _check(response, answer, request_id)
+    _check(response, answer, request_id, lenient=endpoint.lenient)
 
 
 _OURS = aiohttp.ClientTimeout(total=None)
@@ -118,7 +120,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(answer)
 
 
-def _check(response: aiohttp.ClientResponse, answer: bytes, request_id: str) -> None:
+def _check(response: aiohttp.ClientResponse, answer: bytes, request_id: str, *, lenient: bool) -> None:
     shown = answer[:_SHOWN_MAX].decode(errors="replace")
     if response.status != 200:
         raise EndpointError(
@@ -126,6 +128,9 @@ def _check(response: aiohttp.ClientResponse, answer: bytes, request_id: str) -> 
             f"Received the following response from the endpoint destination. {response.status} {shown}",
             permanent=response.status == 413,
         )
+
+    if lenient and not answer:
+        return
 
     def invalid(why: str) -> EndpointError:
         return EndpointError(

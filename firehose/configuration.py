@@ -69,14 +69,14 @@ class Destination:
     conversion: Conversion | None = None
 
     @staticmethod
-    def of(kind: str, configuration: Mapping[str, Any]) -> Destination:
+    def of(kind: str, configuration: Mapping[str, Any], compat: Compat = "aws") -> Destination:
         """From a configuration that `complete` answered."""
         processors = enabled_processors(configuration)
         if kind == HTTP_ENDPOINT:
             hints = configuration["BufferingHints"]
             return Destination(
                 output=replace(
-                    Output.of(configuration["S3Configuration"]),
+                    Output.of(configuration["S3Configuration"], compat=compat),
                     size_max=hints["SizeInMBs"] * MIB,
                     interval_ms=hints["IntervalInSeconds"] * 1000,
                 ),
@@ -87,7 +87,7 @@ class Destination:
             )
         conversion = Conversion.of(configuration)
         return Destination(
-            output=Output.of(configuration, None if conversion is None else conversion.extension),
+            output=Output.of(configuration, None if conversion is None else conversion.extension, compat),
             splitting=Splitting.of(processors),
             delimiter=_delimiter(processors),
             function=_function(processors),
@@ -97,12 +97,12 @@ class Destination:
         )
 
     @staticmethod
-    def of_backup(configuration: Mapping[str, Any]) -> Destination | None:
+    def of_backup(configuration: Mapping[str, Any], compat: Compat = "aws") -> Destination | None:
         """Where the original records go, if a copy is kept."""
         if not keeps_originals(configuration):
             return None
         member = "S3BackupConfiguration" if "S3BackupConfiguration" in configuration else "S3Configuration"
-        return Destination(Output.of(configuration[member]))
+        return Destination(Output.of(configuration[member], compat=compat))
 
 
 def _delimiter(processors: Mapping[str, Any]) -> bytes:

@@ -66,7 +66,7 @@ def _description(context: Context, stream: DeliveryStream, after: str) -> dict[s
         }
     elif created.throughput_hint_mbs is not None:
         description["Source"] = {"DirectPutSourceDescription": {"ThroughputHintInMBs": created.throughput_hint_mbs}}
-    if created.type == DIRECT_PUT:
+    if created.type == DIRECT_PUT and (created.encryption is not None or context.settings.firehose_compat == "aws"):
         description["DeliveryStreamEncryptionConfiguration"] = _encryption(context, stream)
     return description
 

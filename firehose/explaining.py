@@ -19,6 +19,7 @@ import pyarrow as pa
 from firehose.buffer import DATA, DROPPED, Piece
 from firehose.configuration import Destination
 from firehose.events import MAIN, ColumnSpec, Created, SourceSpec
+from firehose.outputs import Compat
 from firehose.partitions import keys_of
 from firehose.pipeline import Pipeline
 from firehose.query import Query
@@ -67,6 +68,7 @@ class Explainer:
         clock: Clock,
         *,
         source_arn: str | None,
+        compat: Compat,
         invoke: Invoke,
         ask: Callable[[bytes], Awaitable[bytes]],
     ) -> None:
@@ -85,14 +87,21 @@ class Explainer:
             kind=kind,
         )
         lane = Lane(DeliveryStream(created), MAIN, created.source, {})
-        self._destination = destination = Destination.of(kind, configuration)
+        self._destination = destination = Destination.of(kind, configuration, compat)
         self._clock = clock
         self._shard = Shard("shardId-000000000000", 0, "", HashRange(0, 2**128 - 1), now_ms)
         self._staging = Staging(Path(), lane, destination, clock)
         transform = None
         if destination.function is not None:
             function = destination.function
-            transform = Transform(invoke, function, stream_arn=lane.arn, region=scope.region, source_arn=source_arn)
+            transform = Transform(
+                invoke,
+                function,
+                stream_arn=lane.arn,
+                region=scope.region,
+                source_arn=source_arn,
+                lenient=compat == "emulator",
+            )
         conversion = destination.conversion
         self._pipeline = Pipeline(
             lane,

@@ -43,8 +43,9 @@ class HttpDestination:
             configuration["RetryOptions"]["DurationInSeconds"],
         )
 
-    def endpoint(self, source_arn: str) -> Endpoint:
-        return Endpoint(self.url, source_arn, self.access_key, self.attributes, self.gzip)
+    def endpoint(self, source_arn: str, compat: Compat) -> Endpoint:
+        lenient = compat == "emulator" and self.url.startswith("http://")
+        return Endpoint(self.url, source_arn, self.access_key, self.attributes, self.gzip, lenient)
 
 
 def complete_http(configuration: dict[str, Any], compat: Compat) -> dict[str, Any]:

@@ -114,9 +114,9 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Line).decode
 
 
-def folder_of(data: Path, number: int, lane: str) -> Path:
-    """Of a lane's manifests, in a data directory."""
-    return data / "firehose" / "manifests" / str(number) / lane
+def folder_of(data: Path, number: int) -> Path:
+    """Of a delivery stream's manifests in a data directory; each lane has a folder of its name in it."""
+    return data / "firehose" / "manifests" / str(number)
 
 
 class Manifests:

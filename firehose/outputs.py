@@ -40,10 +40,10 @@ class Output:
     zone: tzinfo
 
     @staticmethod
-    def of(configuration: Mapping[str, Any], extension: str | None = None) -> Output:
+    def of(configuration: Mapping[str, Any], extension: str | None = None, compat: Compat = "aws") -> Output:
         """From a configuration that has its defaults. `extension` is that of the format, where it is not the
         compression's."""
-        prefix, error_prefix = prefixes(configuration)
+        prefix, error_prefix = prefixes(configuration, compat)
         hints = configuration["BufferingHints"]
         compression: Compression = configuration["CompressionFormat"]
         return Output(
@@ -98,7 +98,7 @@ def bucket_name(arn: str) -> str:
     return match.group(1)
 
 
-def prefixes(configuration: Mapping[str, Any]) -> tuple[Prefix, Prefix]:
+def prefixes(configuration: Mapping[str, Any], compat: Compat = "aws") -> tuple[Prefix, Prefix]:
     """Prefix and ErrorOutputPrefix, checked, with what AWS appends to them. Raises `InvalidArgument`."""
     text, error_text = configuration.get("Prefix", ""), configuration.get("ErrorOutputPrefix")
     try:
@@ -119,6 +119,8 @@ def prefixes(configuration: Mapping[str, Any]) -> tuple[Prefix, Prefix]:
         raise InvalidArgument("ErrorOutputPrefix cannot contain partition key expressions.")
     if not error_prefix.names("firehose", "error-output-type"):
         raise InvalidArgument("ErrorOutputPrefix needs !{firehose:error-output-type} when it contains expressions.")
+    if compat == "emulator" and text and not given.expressions and not text.endswith("/"):
+        given = Prefix.parse(text + "/")
     return given.with_default_time(), error_prefix
 
 

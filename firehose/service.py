@@ -27,7 +27,7 @@ from firehose.events import BACKUP, MAIN
 from firehose.glue import Glue
 from firehose.manifests import Manifests, folder_of
 from firehose.memory import Memory
-from firehose.outputs import MIB
+from firehose.outputs import MIB, Compat
 from firehose.pipeline import Pipeline
 from firehose.posting import Poster
 from firehose.query import TIMEOUT_S, Query
@@ -155,7 +155,7 @@ class Firehose:
 
     def _driver(self, lane: Lane) -> Driver:
         created, settings = lane.stream.created, self._settings
-        destination = _destination(lane)
+        destination = _destination(lane, settings.firehose_compat)
         transform = None
         if destination.function is not None:
             transform = Transform(
@@ -164,13 +164,15 @@ class Firehose:
                 stream_arn=lane.arn,
                 region=created.region,
                 source_arn=lane.source.arn,
+                lenient=settings.firehose_compat == "emulator",
             )
         query = None if destination.query is None else Query(destination.query, self._queries.invoke)
         columns = (
             None if destination.conversion is None else columns_of(created.columns, destination.conversion.column_paths)
         )
+        between = settings.firehose_delimiter == "between"
         manifests = Manifests(
-            folder_of(settings.data_path, lane.number, lane.id),
+            folder_of(settings.data_path, lane.number) / lane.id,
             lane,
             self._clock,
             None if destination.function is None else destination.function.arn,
@@ -178,7 +180,7 @@ class Firehose:
         delivery = Delivery(
             lane,
             self._open_store,
-            Staging(self._staging(lane.stream) / lane.id, lane, destination, self._clock),
+            Staging(self._staging(lane.stream) / lane.id, lane, destination, self._clock, between=between),
             self._book,
             self._clock,
             settings.firehose_retry_s,
@@ -200,7 +202,7 @@ class Firehose:
     def _poster(self, lane: Lane, destination: Destination) -> Poster | None:
         if destination.endpoint is None:
             return None
-        endpoint = destination.endpoint.endpoint(lane.arn)
+        endpoint = destination.endpoint.endpoint(lane.arn, self._settings.firehose_compat)
 
         async def send(request_id: str, body: bytes) -> None:
             if self._session is None:
@@ -212,17 +214,27 @@ class Firehose:
     async def _stop(self, stream: DeliveryStream) -> None:
         async with self._changing:
             await self._halt(stream)
-        await asyncio.to_thread(shutil.rmtree, self._staging(stream), ignore_errors=True)
+        for folder in (self._staging(stream), folder_of(self._settings.data_path, stream.number)):
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _restart(self, stream: DeliveryStream, change: Callable[[], Awaitable[Any]]) -> Any:
         """What is under way is cut short: what was planned is finished as it was planned, all else is read again."""
         async with self._changing:
             await self._halt(stream)
+            copying = stream.lanes.get(BACKUP)
             try:
                 return await change()
             finally:
+                if copying is not None and stream.lanes[BACKUP] is not copying:
+                    self._set_aside(stream)
                 if stream.deleting_ms is None:
                     self._start(stream)
+
+    def _set_aside(self, stream: DeliveryStream) -> None:
+        """The manifests of a copy that ended when the type of the destination changed: another one begins now."""
+        folder = folder_of(self._settings.data_path, stream.number)
+        if (folder / BACKUP).exists():
+            (folder / BACKUP).rename(folder / f"{BACKUP}-until-{stream.version}")
 
     async def _halt(self, stream: DeliveryStream) -> None:
         running = [self._drivers.pop(key) for key in list(self._drivers) if key[0] == stream.number]
@@ -236,11 +248,11 @@ class Firehose:
         return self._store(self._settings.buckets.get(bucket) or str(self._settings.data_path / "buckets" / bucket))
 
 
-def _destination(lane: Lane) -> Destination:
+def _destination(lane: Lane, compat: Compat) -> Destination:
     configuration = lane.stream.created.destination
     if lane.id == MAIN:
-        return Destination.of(lane.stream.created.kind, configuration)
-    backup = Destination.of_backup(configuration)
+        return Destination.of(lane.stream.created.kind, configuration, compat)
+    backup = Destination.of_backup(configuration, compat)
     assert backup is not None, "a lane of originals runs only where they are kept"
     return backup
 

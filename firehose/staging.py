@@ -33,11 +33,15 @@ from streams.core.clock import Clock
 class Staging:
     """The folder of one lane. All methods block; only one `stage` runs at a time."""
 
-    def __init__(self, folder: Path, lane: Lane, destination: Destination, clock: Clock) -> None:
+    def __init__(
+        self, folder: Path, lane: Lane, destination: Destination, clock: Clock, *, between: bool = False
+    ) -> None:
+        """`between`: a delimiter stands between records, not after the last one of an object."""
         self.folder = folder
         self._lane = lane
         self._destination = destination
         self._clock = clock
+        self._between = between
 
     def path(self, one: StagedObject) -> Path:
         return self.folder / one.staged
@@ -134,8 +138,14 @@ class Staging:
         if chunk.partition.kind != DATA:
             write_lines(file, payloads)
         elif destination.conversion is None:
-            compression = destination.output.compression
-            write_lines(file, payloads, delimiter=destination.delimiter, compression=compression, entry=entry)
+            write_lines(
+                file,
+                payloads,
+                delimiter=destination.delimiter,
+                last=not self._between,
+                compression=destination.output.compression,
+                entry=entry,
+            )
         elif isinstance(destination.conversion.format, OrcOptions):
             write_orc(file, payloads, destination.conversion.format)
         else:

@@ -122,16 +122,25 @@ def record_ids(shard: Shard, offsets: Sequence[int], subs: Sequence[int] | None 
 
 
 class Transform:
-    """Calls one function for one delivery stream. `source_arn` is None for direct put."""
+    """Calls one function for one delivery stream. `source_arn` is None for direct put. `lenient` is what emulators do: an
+    answer without a result is Ok, and records of a direct put have Kinesis metadata too."""
 
     def __init__(
-        self, invoke: Invoke, call: FunctionCall, *, stream_arn: str, region: str, source_arn: str | None
+        self,
+        invoke: Invoke,
+        call: FunctionCall,
+        *,
+        stream_arn: str,
+        region: str,
+        source_arn: str | None,
+        lenient: bool = False,
     ) -> None:
         self._invoke = invoke
         self._call = call
         self._stream_arn = stream_arn
         self._region = region
         self._source_arn = source_arn
+        self._lenient = lenient
 
     def slices(self, records: Records) -> list[tuple[int, int]]:
         """[first, next) of each call: as many records as the processor's BufferSizeInMBs and Lambda's limit allow."""
@@ -158,7 +167,7 @@ class Transform:
             attempts += 1
             event = _Event(str(uuid.uuid4()), self._stream_arn, self._region, sent, self._source_arn)
             try:
-                answer = _decoded(await self._invoke(self._call.arn, _encode(event)))
+                answer = _decoded(await self._invoke(self._call.arn, _encode(event)), lenient=self._lenient)
             except FunctionError as error:
                 code, message = _CODES.get(type(error), "Lambda.FunctionError"), error.message
             except msgspec.DecodeError as error:
@@ -175,7 +184,7 @@ class Transform:
         data, arrivals = records.data.to_pylist(), records.arrival_ms().tolist()
         places = None if subs is None else subs.tolist()
         ids = record_ids(shard, offsets.tolist(), places)
-        if self._source_arn is None:
+        if self._source_arn is None and not self._lenient:
             return [_Record(*fields) for fields in zip(ids, arrivals, data, strict=True)]
         keys = records.partition_key.to_pylist()
         return [
@@ -195,10 +204,12 @@ class Transform:
         ]
 
 
-def _decoded(answer: bytes) -> list[_AnswerRecord]:
+def _decoded(answer: bytes, *, lenient: bool) -> list[_AnswerRecord]:
     """Raises `msgspec.DecodeError` for whatever is not an answer."""
     records = _decode(answer).records
     for record in records:
+        if lenient and not record.result:
+            record.result = "Ok"
         if record.result not in ("Ok", "Dropped", "ProcessingFailed"):
             raise msgspec.ValidationError(f"result {record.result!r} of record {record.id}")
         if record.result == "Ok" and record.data is None:

@@ -150,6 +150,7 @@ async def _explained(
         columns,
         SystemClock(),
         source_arn=source_arn,
+        compat=chosen.firehose_compat,
         invoke=functions.invoke,
         ask=queries.invoke,
     )

@@ -57,7 +57,7 @@ def verify(names: tuple[str, ...], data: str | None, file: Path | None, sizes: b
     wrong = 0
     for stream in sorted(catalog, key=lambda stream: stream.name):
         for lane in stream.lanes.values() if not names or stream.name in names else ():
-            folder = folder_of(chosen.data_path, lane.number, lane.id)
+            folder = folder_of(chosen.data_path, lane.number) / lane.id
             try:
                 report = verify_lane(lane, folder, stores(chosen), contents=not sizes)
             except (OSError, HeadraceError) as error:

@@ -228,13 +228,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 256 << 20
     firehose_compat: Annotated[
         Literal["aws", "emulator"],
-        Meta(
-            description="'emulator' lets dynamic partitioning and format conversion use buffering hints below AWS's minimums."
-        ),
+        Meta(description="'emulator' does what tests written for emulators of AWS expect: docs/firehose.md lists it."),
     ] = "aws"
     application_memory_max: Annotated[
         int, Meta(ge=256 << 20, description="Bytes of memory that the process of one SQL application may take.")
     ] = 2 << 30
+    firehose_delimiter: Annotated[
+        Literal["after", "between"],
+        Meta(description="Where AppendDelimiterToRecord puts its line feed: after each record, or between records."),
+    ] = "after"
     function_timeout_s: Annotated[
         float, Meta(gt=0, le=900, description="How long one call of a function may take, seconds.")
     ] = 60.0

@@ -97,6 +97,10 @@ def long_result(event, context):
     return {"records": [_answer(record, "x" * (1 << 20)) for record in event["records"]]}
 
 
+def without_result(event, context):
+    return {"records": [{"recordId": record["recordId"], "data": record["data"]} for record in event["records"]]}
+
+
 def bad_base64(event, context):
     return {"records": [_answer(record, data="%%%") for record in event["records"]]}
 

@@ -140,7 +140,7 @@ class House:
         lanes = [lane for stream in self.streams() for lane in stream.lanes.values()]
         return [
             verify_lane(
-                lane, folder_of(self.folder, lane.number, lane.id), lambda bucket: open_store(str(root / bucket))
+                lane, folder_of(self.folder, lane.number) / lane.id, lambda bucket: open_store(str(root / bucket))
             )
             for lane in lanes
         ]

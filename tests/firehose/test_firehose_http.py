@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 
 from connectors.files import Store, open_store
+from firehose.manifests import folder_of
 from gateway import certificates
 from gateway.testing import TestServer
 from streams.core.errors import InvalidArgument, RequestError
@@ -171,7 +172,6 @@ WRONG: list[tuple[Answer, str, str]] = [
     (other_id, "InvalidResponseFromDestination", "requestId is another"),
     (no_timestamp, "InvalidResponseFromDestination", "timestamp"),
     (text, "InvalidResponseFromDestination", "Content-Type is text/plain"),
-    (empty, "InvalidResponseFromDestination", "truncated"),
     (encoded, "InvalidResponseFromDestination", "Content-Encoding"),
     (huge, "ResponseTooLarge", "1048576"),
 ]
@@ -196,6 +196,15 @@ async def test_an_answer_that_is_none_is_tried_again_then_backed_up(
         assert {line["subsequenceNumber"] for line in found} == {0}
         assert all(line["dataId"].endswith(".0") and len(line["dataId"]) == 58 for line in found)
         assert {line["arrivalTimestamp"] for line in found} == {1_700_000_000_000}
+
+
+async def test_an_emulator_takes_an_empty_answer_for_one(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.answers = [empty]
+    async with House(tmp_path, firehose_compat="emulator") as house:
+        await create(house, receiver.url)
+        await house.put("firehose/flights", [b"one"])
+        await house.until(lambda: house.settled() == 1, step_s=1)
+        assert (len(receiver.requests), receiver.taken, house.objects()) == (1, [b"one"], {})
 
 
 async def test_413_is_not_tried_again(tmp_path: Path, receiver: Receiver) -> None:
@@ -350,6 +359,40 @@ async def test_from_a_bucket_to_an_endpoint_and_back(tmp_path: Path, receiver: R
         assert sorted(house.objects().values()) == [b"1\n", b"3"]
 
 
+async def test_a_copy_that_ends_with_its_type_begins_anew_with_the_next(tmp_path: Path, receiver: Receiver) -> None:
+    async with House(tmp_path, firehose_compat="emulator") as house:
+
+        async def update(version: str, **update: Any) -> None:
+            await house.call(
+                "UpdateDestination",
+                DeliveryStreamName="flights",
+                DestinationId=DESTINATION,
+                CurrentDeliveryStreamVersionId=version,
+                **update,
+            )
+
+        async def put(record: bytes, count: int) -> None:
+            await house.put("firehose/flights", [record])
+            await house.until(lambda: house.settled() == count, step_s=10)
+
+        kept = {"S3BackupMode": "Enabled", "S3BackupConfiguration": s3("copy")}
+        await house.create(**kept)
+        await put(b"1", 1)
+        await house.until(lambda: len(house.objects("copy")) == 1, step_s=10)
+        pushed = http(receiver.url)
+        pushed["S3Update"] = pushed.pop("S3Configuration")
+        await update("1", HttpEndpointDestinationUpdate=pushed)
+        await put(b"2", 2)
+        kept["S3BackupUpdate"] = kept.pop("S3BackupConfiguration")
+        await update("2", ExtendedS3DestinationUpdate=s3(**kept))
+        await put(b"3", 3)
+        await house.until(lambda: len(house.objects("copy")) == 2, step_s=10)
+        assert sorted(house.objects("copy").values()) == [b"1", b"3"]
+        await house.settle()
+        assert not house.findings()
+        assert [path.name for path in folder_of(tmp_path, 1).iterdir() if "until" in path.name] == ["backup-until-3"]
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"BufferingHints": {"SizeInMBs": 1}}, "needs both SizeInMBs and IntervalInSeconds"),
     (
@@ -450,6 +493,7 @@ def test_boto3_over_tls(headrace: TestServer, tmp_path: Path, monkeypatch: pytes
 
     async def run() -> None:
         runner = await receiver.serve(context)
+        receiver.answers = [empty]
         firehose = headrace.client("firehose")
 
         def put() -> None:
@@ -460,9 +504,9 @@ def test_boto3_over_tls(headrace: TestServer, tmp_path: Path, monkeypatch: pytes
 
         await asyncio.to_thread(put)
         async with asyncio.timeout(20):
-            while not receiver.taken:
+            while len(receiver.requests) < 2:  # the empty answer is none: the request comes again
                 await asyncio.to_thread(headrace.advance, 10)
         await runner.cleanup()
 
     asyncio.run(run())
-    assert receiver.taken == [b"one"]
+    assert receiver.taken == [b"one", b"one"]

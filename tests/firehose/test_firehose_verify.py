@@ -19,7 +19,7 @@ SORT = {"sort_out": "tests.firehose.functions:sort_out"}
 
 
 def manifest(folder: Path, lane: str = "main") -> list[dict[str, Any]]:
-    paths = sorted(folder_of(folder, 1, lane).glob("*.ndjson"))
+    paths = sorted((folder_of(folder, 1) / lane).glob("*.ndjson"))
     return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
 
 
@@ -65,7 +65,7 @@ async def test_parts_copies_days_and_updates_are_whole(tmp_path: Path) -> None:
             house.clock.advance(86_400)
             await update(house, str(turn + 1), FileExtension=f".v{turn}")
         assert not house.findings()
-        assert len(list(folder_of(tmp_path, 1, "main").glob("*.ndjson"))) == 4
+        assert len(list((folder_of(tmp_path, 1) / "main").glob("*.ndjson"))) == 4
     async with house:
         await house.settle()
         main, backup = house.verified()
@@ -90,7 +90,7 @@ async def test_a_line_that_is_missing_is_a_gap(tmp_path: Path, which: int) -> No
     async with House(tmp_path) as house:
         await house.create(**processing(NEWLINES))
         await delivered(house, 3)
-        (path,) = folder_of(tmp_path, 1, "main").glob("*.ndjson")
+        (path,) = (folder_of(tmp_path, 1) / "main").glob("*.ndjson")
         lines = path.read_bytes().splitlines(keepends=True)
         path.write_bytes(b"".join(lines[:which] + lines[which + 1 :]))
         (finding,) = house.findings()
@@ -102,7 +102,7 @@ async def test_records_in_two_places_overlap(tmp_path: Path) -> None:
     async with House(tmp_path) as house:
         await house.create(**processing(NEWLINES))
         await delivered(house, 2)
-        (path,) = folder_of(tmp_path, 1, "main").glob("*.ndjson")
+        (path,) = (folder_of(tmp_path, 1) / "main").glob("*.ndjson")
         lines = path.read_text().splitlines()
         again = json.loads(lines[1])
         again["plan"] = "another"
@@ -117,7 +117,7 @@ async def test_a_line_twice_or_half_a_line_is_what_a_crash_leaves(tmp_path: Path
     async with house:
         await house.create(**processing(NEWLINES))
         await delivered(house)
-        (path,) = folder_of(tmp_path, 1, "main").glob("*.ndjson")
+        (path,) = (folder_of(tmp_path, 1) / "main").glob("*.ndjson")
         lines = path.read_bytes().splitlines(keepends=True)
         path.write_bytes(b"".join([*lines, lines[1], lines[1][:-20]]))
         assert not house.findings()
@@ -132,7 +132,7 @@ async def test_manifests_that_are_gone_or_spoilt(tmp_path: Path) -> None:
     async with House(tmp_path) as house:
         await house.create(**processing(NEWLINES))
         await delivered(house)
-        (path,) = folder_of(tmp_path, 1, "main").glob("*.ndjson")
+        (path,) = (folder_of(tmp_path, 1) / "main").glob("*.ndjson")
         text = path.read_text()
         path.write_text(text.replace('"records":2', '"records":"two"'))
         assert [finding.partition(":")[0] for finding in house.findings()] == ["manifest", "gap"]
