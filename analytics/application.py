@@ -311,8 +311,12 @@ class Application:
         """The next records of all inputs. Returns with the first that come; behind a backlog with as many as a micro-batch
         may have, which costs hardly more than the few of one answer."""
         found = await self._ask(wait_ms)
-        while found and not self._ahead.enough and any(feed.reader.more for feed in self._feeds):
+        while found and not self._ahead.enough and self._backlog:
             found = await self._ask(0)
+
+    @property
+    def _backlog(self) -> bool:
+        return any(feed.reader.more for feed in self._feeds)
 
     async def _ask(self, wait_ms: int) -> bool:
         """Asks every input once; whether there was anything."""
@@ -353,8 +357,9 @@ class Application:
         return result
 
     async def _work(self, inputs: list[_Now], *, end: bool = False) -> None:
-        """One micro-batch: computed, committed, delivered. Meanwhile the next records are read."""
-        if not end and not self._ahead.enough and not self._stop.is_set() and any(now.pieces for now in inputs):
+        """One micro-batch: computed, committed, delivered. Meanwhile the next records of a backlog are read."""
+        # Without a backlog, what is read now would only wait for its turn, and what comes after it too.
+        if not end and not self._ahead.enough and not self._stop.is_set() and self._backlog:
             self._start_poll(0)
         processed = await self._process(inputs)
         if processed is None:

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
-from benchmarks import backlog, bulk, demo, fanout, latency, mixed, puts, queues, reads, scale, signatures
+from benchmarks import (
+    backlog,
+    bulk,
+    demo,
+    fanout,
+    latency,
+    mixed,
+    nexmark_latency,
+    puts,
+    queues,
+    reads,
+    scale,
+    signatures,
+)
 from benchmarks.harness import Benchmark
 from benchmarks.nexmark import bench as nexmark
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
-    for room in (puts, reads, bulk, latency, mixed, fanout, queues, signatures, scale, backlog, nexmark, demo)
+    for room in (
+        puts,
+        reads,
+        bulk,
+        latency,
+        mixed,
+        fanout,
+        queues,
+        signatures,
+        scale,
+        backlog,
+        nexmark,
+        nexmark_latency,
+        demo,
+    )
     for benchmark in room.BENCHMARKS
 }
