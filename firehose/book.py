@@ -50,7 +50,7 @@ class Book:
         self._running: set[asyncio.Task[object]] = set()
 
     async def open(self) -> None:
-        follow(self.catalog, await self._journal.open())
+        follow(self.catalog, await self._journal.own())
 
     async def execute(self, decide: Callable[[Catalog, int], Decision[T]]) -> T:
         """Decides on the catalog as it is now, commits, and answers the reply. A caller that goes away does not stop it

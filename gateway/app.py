@@ -12,12 +12,14 @@ from firehose import Firehose
 from gateway.applications import ApplicationsDoor
 from gateway.auth import Auth, check_exposed
 from gateway.desk import Desk, Row
+from gateway.forward import Forward
 from gateway.private import PrivateDoor
 from gateway.renewal import Renewal
 from gateway.server import Server
 from gateway.tls import Tls
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
+from streams.core.errors import SettingsError
 from streams.core.settings import Settings
 from streams.opening import open_log
 from streams.sdk.local import LocalClient
@@ -41,6 +43,9 @@ class App:
         check_exposed(settings)
         clock = clock or SystemClock()
         tls = Tls(settings, clock)
+        forward = Forward(settings.worker) if settings.worker else None
+        if forward is not None and not settings.log:
+            raise SettingsError("setting worker needs a log that processes share: log = kafka://…")
         async with AsyncExitStack() as opening:
             log = await open_log(settings, settings.data_path / "log", clock)
             opening.push_async_callback(log.close)
@@ -54,7 +59,10 @@ class App:
                 clock=clock,
             )
             opening.push_async_callback(firehose.close)
-            await firehose.open()
+            if forward is None:
+                await firehose.open()
+            else:
+                opening.push_async_callback(forward.close)
             door = PrivateDoor(service, settings.scope)
             opening.push_async_callback(door.stop)
             await door.start()
@@ -67,7 +75,8 @@ class App:
                 clock=clock,
             )
             opening.push_async_callback(analytics.close)
-            await analytics.open()
+            if forward is None:
+                await analytics.open()
             auth = Auth(settings, clock, service.resource_policy)
             desk = Desk(
                 {
@@ -80,6 +89,7 @@ class App:
                 service,
                 auth,
                 ApplicationsDoor(analytics),
+                forward,
             )
             server = Server(
                 desk.handle,

@@ -21,11 +21,21 @@ from gateway.applications import PATH as APPLICATIONS
 from gateway.applications import ApplicationsDoor
 from gateway.auth import Auth
 from gateway.events import EventStreams
+from gateway.forward import Forward
 from gateway.http import Request, Response
 from gateway.metrics import CONTENT_TYPE as METRICS_TYPE
 from gateway.metrics import MetricsPage, RequestMetrics
 from gateway.native import NativeDoor, failure, question
-from streams.core.errors import InternalFailure, LogClosed, LogFull, LogUnreachable, RequestError, ServiceUnavailable
+from streams.core.errors import (
+    InternalFailure,
+    JournalMoved,
+    LogClosed,
+    LogFull,
+    LogUnreachable,
+    RequestError,
+    ServiceUnavailable,
+    ShardClosed,
+)
 from streams.core.scope import Scope
 from streams.service import Service
 from streams.wire import protocol as wire
@@ -65,11 +75,17 @@ class Row:
 
 
 class Desk:
-    """`handle` is the server's handler. `rows` are by the prefix of X-Amz-Target."""
+    """`handle` is the server's handler. `rows` are by the prefix of X-Amz-Target. What `forward` is concerned with, it answers."""
 
     def __init__(
-        self, rows: Mapping[str, Row], streams: Service, auth: Auth, applications: ApplicationsDoor | None = None
+        self,
+        rows: Mapping[str, Row],
+        streams: Service,
+        auth: Auth,
+        applications: ApplicationsDoor | None = None,
+        forward: Forward | None = None,
     ) -> None:
+        self._forward = forward
         self._applications = applications
         self._rows = rows
         self._calls = Calls(_Protocols(rows))
@@ -96,6 +112,8 @@ class Desk:
         """Never raises."""
         request_id, headers = self._ids.next()
         try:
+            if self._forward is not None and self._forward.concerns(request):
+                return await self._send_on(self._forward, request)
             if request.target.startswith(PREFIX):
                 response = await self._ask_native(request)
             elif request.method == "GET" and request.path in ("/healthz", "/metrics"):
@@ -133,6 +151,14 @@ class Desk:
         if call.events is not None:
             return self._event_streams.open(reply, call.events, f"{call.operation}Event", request_id)
         return Response(200, [("Content-Type", call.content_type)], call.codec.encode(reply))
+
+    async def _send_on(self, forward: Forward, request: Request) -> Response:
+        try:
+            return await forward.send(request)
+        except ServiceUnavailable as error:
+            if not request.target.startswith(PREFIX):
+                raise
+            return failure(error)
 
     def _identify(self, request: Request, request_id: str) -> Response:
         try:
@@ -180,7 +206,7 @@ class Desk:
         match error:
             case RequestError():
                 told = error
-            case LogFull() | LogUnreachable():
+            case LogFull() | LogUnreachable() | ShardClosed() | JournalMoved():
                 told = InternalFailure(error.message)
             case LogClosed():
                 told = ServiceUnavailable(STOPPING)

@@ -166,16 +166,12 @@ class Service:
 
     def end_subscriptions(self) -> None:
         """Whoever is subscribed to a shard or waits at a queue comes to a clean end, and nobody else is or does any more."""
-        self._context.fanout.stop()
-        self._context.queues.stop()
-        self._context.groups.stop()
+        self._context.stop()
 
     async def close(self) -> None:
         """Returns when what was begun has ended. The log stays open. Closing twice does nothing."""
         await self._scaler.stop()
         await self._janitor.stop()
-        await self._context.queues.close()
-        await self._context.groups.close()
         await self._context.close()
         await self._controller.close()
         await self._checkpoints.close()

@@ -35,7 +35,7 @@ class Book:
         self._running: set[asyncio.Task[object]] = set()
 
     async def open(self) -> None:
-        replay = await self._journal.open()
+        replay = await self._journal.own()
         if replay.snapshot is not None:
             self.catalog.restore(decode_snapshot(replay.snapshot))
         for data in replay.events:

@@ -2,7 +2,7 @@
 
 One shard of the log holds one journal. A record's partition key says what it is; its data are bytes that the owner encodes.
 
-    kind       = "event" / "snapshot"
+    kind       = "event" / "snapshot" / "owner"
     key        = kind [ " " expected ]        ; expected: a decimal offset
 
 A snapshot stands for everything before it, which is then trimmed, so that replay stays short. A crash between the two
@@ -11,12 +11,15 @@ leaves older records before the snapshot; replay starts from the last snapshot.
 Where processes share the log, whoever decides on a state says which offset comes next in it. A record counts only at the
 offset that it expects: two that decide on the same state expect the same offset, one of them gets it, and everybody sees
 which one. The other reads on and decides again. So there is no leader.
+
+A journal that is to have one owner begins, for each of them, with an ``owner`` record: where it lies, nothing does that the
+owner before expected to write.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import pyarrow.compute as pc
@@ -28,6 +31,7 @@ from streams.log.log import Log
 _READ_SIZE = 8 << 20
 _EVENT = "event"
 _SNAPSHOT = "snapshot"
+_OWNER = "owner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Replay:
 class Journal:
     """The journal `name` (a shard of `log`, by convention ``control/…``).
 
-    With `append` and `snapshot` one owner writes to it, and is told by `JournalMoved` where another has become it. With
+    With `own`, `append` and `snapshot` one owner writes to it, and is told by `JournalMoved` where another has become it. With
     `propose`, `add` and `catch_up` any number of processes share it.
     """
 
@@ -76,22 +80,27 @@ class Journal:
         await self._log.create(self._name)
         return await self._replay()
 
+    async def own(self) -> Replay:
+        """As `open`; whoever owned it before can no longer write."""
+        replay = await self.open()
+        while self.shared:
+            if await self._write(_OWNER, [b""], self._position) == self._position:
+                self._position += 1
+                break
+            replay = await self._replay()
+        return replay
+
     async def append(self, events: Sequence[bytes]) -> None:
         """All of them or none, durable when it returns. Raises `LogFull`, `JournalMoved`."""
         if events:
-            first = await self._write(_EVENT, events, self._position)
-            if first != self._position:
-                raise self._moved()
+            first = await self._write_next(_EVENT, events)
             self._position = first + len(events)
             self._events_since_snapshot += len(events)
 
     async def snapshot(self, state: bytes) -> None:
         """`state`, which is that of `position`, stands for all events so far, which are forgotten. Raises `LogFull`,
         `JournalMoved`: then it does not."""
-        expected = self._position
-        offset = await self._write(_SNAPSHOT, [state], expected)
-        if offset != expected:
-            raise self._moved()
+        offset = await self._write_next(_SNAPSHOT, [state])
         self._position = max(self._position, offset + 1)
         self._events_since_snapshot = 0
         await self._log.trim(self._name, offset)
@@ -153,6 +162,23 @@ class Journal:
         self._events_since_snapshot = len(replay.events)
         return replay
 
+    async def _write_next(self, kind: str, data: Sequence[bytes]) -> int:
+        """At `position`, or behind records that count for nothing. Raises `JournalMoved`."""
+        while True:
+            expected = self._position
+            first = await self._write(kind, data, expected)
+            if first == expected:
+                return first
+            position, end = expected, (await self._log.bounds(self._name))[1]
+            while position < end:
+                batch = await self._log.read(self._name, position, _READ_SIZE)
+                if len(_counting(batch, (_EVENT, _SNAPSHOT, _OWNER))):
+                    raise JournalMoved(
+                        f"another process has written to the journal {self._name}, and this one no longer can"
+                    )
+                position = batch.next
+            self._position = max(self._position, end)
+
     async def _write(self, kind: str, data: Sequence[bytes], expected: int) -> int:
         keys = [kind] * len(data)
         if self.shared:
@@ -161,21 +187,19 @@ class Journal:
         await self._log.append(self._name, Records.of(keys, data))
         return expected
 
-    def _moved(self) -> JournalMoved:
-        return JournalMoved(f"another process has written to the journal {self._name}, and this one no longer can")
 
-
-def _counting(batch: Batch) -> Records:
+def _counting(batch: Batch, kinds_wanted: Collection[str] = (_EVENT, _SNAPSHOT)) -> Records:
     """The records that lie where they expect to, their keys only their kinds."""
     records = batch.records
     if not pc.any(pc.match_substring(records.partition_key, " ")).as_py():
         return records
-    kinds, data = [], []
+    kinds: list[str] = []
+    data: list[bytes] = []
     for offset, (key, value) in enumerate(
         zip(records.partition_key.to_pylist(), records.data.to_pylist(), strict=True), batch.first
     ):
         kind, _, expected = key.partition(" ")
-        if not expected or int(expected) == offset:
+        if kind in kinds_wanted and (not expected or int(expected) == offset):
             kinds.append(kind)
             data.append(value)
     return Records.of(kinds, data)

@@ -61,7 +61,7 @@ class Store(Generic[S]):
         """`fresh` makes the state where the journal has no snapshot, `restored` from one; `decode` reads an event. Raises
         `LogError`, `ValueError`."""
         journal = Journal(log, name)
-        replay = await journal.open()
+        replay = await journal.own()
         state = fresh() if replay.snapshot is None else restored(replay.snapshot)
         for data in replay.events:
             state.apply(decode(data))

@@ -137,6 +137,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="Where the log is: empty for the data directory, or kafka://host:9092,host:9092/prefix for Apache Kafka, which any number of headraces may share."
         ),
     ] = ""
+    worker: Annotated[
+        str,
+        Meta(
+            description="URL of the headrace that runs delivery streams, SQL applications, queues and consumer groups, where others share its log; empty: this one does."
+        ),
+    ] = ""
     log_sync: Annotated[
         Literal["always", "interval", "os"],
         Meta(

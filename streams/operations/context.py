@@ -14,7 +14,7 @@ from streams.control.decisions import Decision, find_stream
 from streams.control.queue import QUEUES
 from streams.control.stream import ORIGIN, Key, Stream
 from streams.core.clock import Clock
-from streams.core.errors import ShardUnknown
+from streams.core.errors import ServiceUnavailable, ShardUnknown
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.core.waits import first
@@ -68,15 +68,34 @@ class Context:
         self.queues = Queues(log, clock)
         self._live: dict[str, Live] = {}
         self._strays: dict[str, int] = {}
+        self._groups: Coordinator | None = None
 
     async def opened(self) -> None:
         """The controller has its catalog, and with it the key of our tokens and the streams that consumer groups read."""
         self.tokens = Tokens(self.catalog.key)
-        self.groups = await Coordinator.open(self.log, self.clock)
+        if not self.settings.worker:
+            self._groups = await Coordinator.open(self.log, self.clock)
         if self.holding is not None:
             self.holding.changed()
 
+    @property
+    def groups(self) -> Coordinator:
+        """Raises `ServiceUnavailable` where another process is the worker."""
+        if self._groups is None:
+            raise ServiceUnavailable(f"Consumer groups are the worker's, at {self.settings.worker}.")
+        return self._groups
+
+    def stop(self) -> None:
+        """Whoever waits is answered."""
+        self.fanout.stop()
+        self.queues.stop()
+        if self._groups is not None:
+            self._groups.stop()
+
     async def close(self) -> None:
+        await self.queues.close()
+        if self._groups is not None:
+            await self._groups.close()
         if self.holding is not None:
             await self.holding.stop()
 
@@ -172,7 +191,8 @@ class Context:
         """
         async with self.controller.quiet():
             await self.queues.keep(self.catalog.queues)
-            self.groups.keep({stream.id for stream in self.catalog.streams.values()})
+            if self._groups is not None:
+                self._groups.keep({stream.id for stream in self.catalog.streams.values()})
             owned = {name for stream in self.catalog.streams.values() for name in stream.logs()}
             owned |= {queue.log for queue in self.catalog.queues.values()}
             strays = [
