@@ -54,7 +54,7 @@ class Context:
             return "DELETING"
         supervisor = self.supervisors.get(application.number)
         if supervisor is None:
-            return "READY"
+            return "STARTING" if application.running else "READY"
         if not application.running:
             return "STOPPING"
         return {"starting": "STARTING", "updating": "UPDATING"}.get(supervisor.health.phase, "RUNNING")

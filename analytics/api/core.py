@@ -106,7 +106,8 @@ async def start(context: Context, application: Application, positions: Mapping[s
         return None, [Started(application.number, now_ms, begins)]
 
     await context.book.execute(decide)
-    context.started(application)
+    if application.running:  # else it was deleted in this very moment
+        context.started(application)
 
 
 async def _check_runnable(context: Context, application: Application) -> None:

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 
+import duckdb
 import pyarrow as pa
 
 from analytics.application import Application, Progress
@@ -134,10 +135,12 @@ class _Running:
                 listening.cancel()
                 await application.close()
             self._say(Ended())
-        except (HeadraceError, MemoryError) as error:
-            # What an application needs changes without it: a stream is made, a file is mended, memory is given.
-            text = "the application ran out of memory" if isinstance(error, MemoryError) else error.message
-            self._say(Failed(text, program=isinstance(error, SqlError)))
+        except (MemoryError, duckdb.OutOfMemoryException):
+            text = f"the application needs more memory than the {run.memory_max >> 20} MiB of application_memory_max"
+            self._say(Failed(text))
+        except HeadraceError as error:
+            # What an application needs changes without it: a stream is made, a file is mended.
+            self._say(Failed(error.message, program=isinstance(error, SqlError)))
         finally:
             await functions.close()
             await client.close()

@@ -103,8 +103,6 @@ def _documents(data: pa.Array, columns: Sequence[Column]) -> Decoded:
         return decoded
     texts = data.take(pa.array(suspects)).cast(pa.string())
     parts, index = _separated(texts)
-    if len(parts) == len(texts):
-        return decoded
     several = decode_json(parts.cast(pa.binary()), columns)
     at = np.array(suspects)[index]
     source = np.concatenate([decoded.source.to_numpy(), at[several.source.to_numpy()]])

@@ -237,7 +237,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(description="'emulator' does what tests written for emulators of AWS expect: docs/firehose.md lists it."),
     ] = "aws"
     application_memory_max: Annotated[
-        int, Meta(ge=256 << 20, description="Bytes of memory that the process of one SQL application may take.")
+        int, Meta(ge=512 << 20, description="Bytes of memory that the process of one SQL application may take.")
     ] = 2 << 30
     firehose_delimiter: Annotated[
         Literal["after", "between"],

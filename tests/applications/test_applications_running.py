@@ -187,7 +187,7 @@ def test_a_stream_that_is_made_anew_is_read_from_its_beginning(server: TestServe
     end(analytics, "anew")
 
 
-@pytest.mark.headrace(application_memory_max=256 << 20)
+@pytest.mark.headrace(application_memory_max=512 << 20)
 def test_a_query_that_wants_too_much_memory_hurts_nobody_else(headrace: TestServer) -> None:
     kinesis, analytics = clients(headrace)
     folder = headrace.settings.data_path / "buckets" / "tables"
@@ -218,7 +218,7 @@ def test_a_query_that_wants_too_much_memory_hurts_nobody_else(headrace: TestServ
         with urllib.request.urlopen(f"{headrace.url}/native/v1/applications/large") as answer:
             return json.load(answer)["error"]
 
-    assert "memory" in until(told, "the application says what it lacks")
+    assert "more memory than the 512 MiB" in until(told, "the application says what it lacks")
     put(kinesis, "in", [{"ticker": "AMZN", "price": 1}])
     assert len(records(kinesis, "in")) == 1
     end(analytics, "large")
