@@ -8,11 +8,13 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections import deque
 from typing import Self
 
 from analytics.worker.messages import FRAME_SIZE_MAX, HEADER, Command, Event, decode_event, frame
+from connectors.processes import Process, spawn
 from streams.core.errors import HeadraceError
 
 NICENESS = 5
@@ -32,9 +34,7 @@ class ProcessEnded(HeadraceError):
 class Child:
     """`start`, then `send` and `receive`, then `kill`, which is always to be called."""
 
-    def __init__(
-        self, name: str, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, name: str, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._name = name
         self._process = process
         self._reader = reader
@@ -46,15 +46,12 @@ class Child:
     async def start(cls, name: str) -> Self:
         ours, theirs = socket.socketpair()
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "analytics.worker.process", str(theirs.fileno()), str(os.getpid())),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+            process = spawn(
+                [sys.executable, "-m", "analytics.worker.process", str(theirs.fileno()), str(os.getpid())],
+                output=subprocess.PIPE,
                 pass_fds=(theirs.fileno(),),
-                limit=LINE_SIZE_MAX,
                 # Arrow's own allocators keep what they had: memory that is bounded must be given back.
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"},
+                environment={**os.environ, "PYTHONUNBUFFERED": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"},
             )
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
@@ -96,6 +93,7 @@ class Child:
         await self._process.wait()
         self._logging.cancel()
         await asyncio.gather(self._logging, return_exceptions=True)
+        self._process.close()
 
     async def _last_words(self, status: int) -> str:
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
@@ -104,15 +102,15 @@ class Child:
         return f"the application's process {how}" + (f": {words}" if words else "")
 
     async def _log_output(self) -> None:
-        assert self._process.stdout is not None
+        output = await self._process.output(LINE_SIZE_MAX)
         logger = logging.getLogger(f"headrace.applications.{self._name}")
         while True:
             try:
-                line = await self._process.stdout.readuntil()
+                line = await output.readuntil()
             except asyncio.IncompleteReadError as error:
                 line = error.partial
             except asyncio.LimitOverrunError:
-                line = await self._process.stdout.read(LINE_SIZE_MAX)
+                line = await output.read(LINE_SIZE_MAX)
             if not line:
                 return
             text = line.decode(errors="replace").rstrip("\n")

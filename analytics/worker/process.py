@@ -17,6 +17,7 @@ import sys
 
 import duckdb
 import pyarrow as pa
+import uvloop
 
 from analytics.application import Application, Progress
 from analytics.errors import SqlError
@@ -64,9 +65,7 @@ def main() -> None:
     _bind_to(parent)
     # A thread that decodes may hold the interpreter for so long while the loop has rows to deliver; Python's own is 5 ms.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    # Not uvloop: a process that it forks runs Python's hooks before it becomes another, and they end it by SIGSEGV where
-    # DuckDB has loaded pandas; functions are such processes.
-    asyncio.run(_serve(channel))
+    uvloop.run(_serve(channel))
 
 
 def _bind_to(parent: int) -> None:

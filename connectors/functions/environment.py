@@ -33,6 +33,7 @@ from connectors.functions.errors import (
 from connectors.functions.function import Function
 from connectors.functions.output import LogFile, Output
 from connectors.functions.runtime_api import ANSWER_SIZE_MAX, Call, RuntimeApi
+from connectors.processes import Process, spawn
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Environment:
         self._output = output
         self._api = api
         self._scratch = scratch
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._watching: asyncio.Task[None] | None = None
         self._fail: Callable[[FunctionError], None] = _nobody_waits
         self._check_next: asyncio.TimerHandle | None = None
@@ -138,14 +139,12 @@ class Environment:
         variables = self._variables(await self._api.listen())
         data_size_max = function.memory_mb * MIB + DATA_HEADROOM
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", str(LAUNCHER), str(os.getpid()), function.handler, str(data_size_max)),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=self._output.descriptor,
-                stderr=self._output.descriptor,
-                start_new_session=True,
-                cwd=function.root,
-                env=variables,
+            self._process = spawn(
+                [sys.executable, "-P", str(LAUNCHER), str(os.getpid()), function.handler, str(data_size_max)],
+                output=self._output.descriptor,
+                session=True,
+                folder=function.root,
+                environment=variables,
             )
         except OSError as error:
             raise FunctionNotLoaded.of(function.name, "Runtime.InvalidEntrypoint", f"{error}") from error
