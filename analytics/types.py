@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -97,6 +98,9 @@ def family(duck: str) -> str:
     return {"VARCHAR": "text", "BLOB": "binary", '"NULL"': "null"}.get(duck, duck.lower())
 
 
+_COLUMN = re.compile(r"t\d+\.\w+")
+
+
 def assigned(sql: str, duck: str, target: SqlType) -> str | None:
     """SQL that puts an expression of type `duck` into a column of type `target`; None where the language forbids it.
 
@@ -111,6 +115,9 @@ def assigned(sql: str, duck: str, target: SqlType) -> str | None:
     if target.length is None:
         return f"CAST({sql} AS VARCHAR)" if source == "null" else sql
     cut = f"left({sql}, {target.length})"
+    if _COLUMN.fullmatch(sql):
+        # Counting bytes is free, and text that has no more bytes than characters allowed need not be copied.
+        cut = f"CASE WHEN strlen({sql}) <= {target.length} THEN {sql} ELSE {cut} END"
     return f"rpad({cut}, {target.length}, ' ')" if target.padded else cut
 
 
