@@ -17,6 +17,7 @@ from analytics.compiler import compile_program
 from analytics.dialect import TOO_DEEP
 from analytics.engine import Engine, Step
 from analytics.errors import SqlError, closest
+from analytics.explaining import Explained, explain
 from analytics.frontier import InputTime
 from analytics.inputs import Decoder, Input, Reader, discover_columns
 from analytics.operators.work import END
@@ -198,6 +199,11 @@ class Application:
     def streams(self) -> dict[str, StreamPlan]:
         """The in-application streams, by name, once it is open."""
         return self._streams
+
+    def explain(self) -> Explained:
+        """What it does and keeps, while it is open and does not run."""
+        at_ms = {feed.name: feed.time.at_ms for feed in self._feeds}
+        return explain(self._plan, self._opened.connection, at_ms, self._engine.open_until_ms)
 
     @property
     def open_until_ms(self) -> int | None:

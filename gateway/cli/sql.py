@@ -10,69 +10,20 @@ import click
 
 from gateway.cli import sql_program
 from gateway.cli.connection import Target, connected
+from gateway.cli.sql_explain import explain
+from gateway.cli.sql_options import joined
 from gateway.cli.sql_program import Options
 from gateway.cli.sql_rows import Format
 from gateway.cli.sql_session import Session
 from gateway.cli.sql_test import sql_test
-from gateway.cli.tail import starting_point
 from gateway.cli.worded import Worded
 
 
-@click.command(cls=Worded, commands={"test": sql_test})
+@click.command(cls=Worded, commands={"explain": explain, "test": sql_test})
 @click.argument("statement", required=False)
 @click.option("-f", "--file", type=click.File("r"), help="Read the SQL from a file; - is stdin.")
-@click.option(
-    "--from",
-    "start",
-    callback=starting_point,
-    default="trim_horizon",
-    show_default=True,
-    metavar="START",
-    help="Where to begin in the streams: trim_horizon, latest, -10m (ago: s, m, h, d), a time.",
-)
+@joined
 @click.option("--follow/--no-follow", default=True, help="A program waits for more, or closes all windows at the end.")
-@click.option(
-    "--rowtime", metavar="COLUMN", help="The column (a TIMESTAMP) that is a row's time; without it, its arrival."
-)
-@click.option(
-    "--lateness",
-    "lateness_s",
-    type=click.FloatRange(0),
-    default=0.0,
-    metavar="SECONDS",
-    help="How late a row may be, by --rowtime.",
-)
-@click.option(
-    "--input",
-    "inputs",
-    multiple=True,
-    metavar="NAME=STREAM",
-    callback=sql_program.pairs("NAME=STREAM"),
-    help="The stream behind a name in FROM; without it, the stream of that name.",
-)
-@click.option(
-    "--columns",
-    multiple=True,
-    metavar="STREAM='COLUMN TYPE, …'",
-    callback=sql_program.columns,
-    help="Columns of a stream's JSON records; without it, they are found in its first records.",
-)
-@click.option(
-    "--reference",
-    "references",
-    multiple=True,
-    metavar="NAME=FILE",
-    callback=sql_program.pairs("NAME=FILE"),
-    help="A reference table of a program: a CSV (with header), Parquet or NDJSON file, or its URL.",
-)
-@click.option(
-    "--to",
-    "outputs",
-    multiple=True,
-    metavar="NAME=TARGET",
-    callback=sql_program.pairs("NAME=TARGET"),
-    help="Where a program's stream goes: stream:NAME, firehose:NAME, or a .ndjson, .csv or .parquet file.",
-)
 @click.option("--show", multiple=True, metavar="NAME", help="A program's stream to print; by default its last ones.")
 @click.option(
     "--state", type=click.Path(dir_okay=False), help="File that keeps a program's state: it goes on from there."
