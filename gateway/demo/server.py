@@ -21,8 +21,11 @@ _STOP_S_MAX = 30.0
 
 @contextlib.contextmanager
 def serving(data: Path) -> Iterator[str]:
-    """The endpoint, once the server listens; in the end it is stopped as a service manager does it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    """The endpoint, once the server listens; in the end it is stopped as a service manager does it. Of the settings in the
+    environment only ``HEADRACE_LOG`` is the server's too."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_") or name == "HEADRACE_LOG"
+    }
     environment |= {
         "HEADRACE_FUNCTIONS": msgspec.json.encode({FUNCTION: HANDLER}).decode(),
         "HEADRACE_FIREHOSE_COMPAT": "emulator",  # a shorter buffering interval than AWS allows
