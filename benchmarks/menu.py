@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks import (
     backlog,
     bulk,
+    delivery,
     demo,
     fanout,
     latency,
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         signatures,
         scale,
         backlog,
+        delivery,
         nexmark,
         nexmark_latency,
         demo,

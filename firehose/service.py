@@ -134,6 +134,11 @@ class Firehose:
             raise UnsupportedOperation(f"Headrace does not offer {operation} yet.")
         return await run(self._context, request, scope)
 
+    def positions(self, scope: Scope, name: str) -> dict[str, int]:
+        """How far the delivery stream has come: the first offset of each shard of its source that is not delivered.
+        Raises `ResourceNotFound`."""
+        return self._context.stream(scope, name).main.positions()
+
     def resource(self, request: Any, scope: Scope) -> str | None:
         """The ARN of the delivery stream that a request is about; None where it is about none."""
         name = getattr(request, "delivery_stream_name", None)
