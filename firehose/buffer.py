@@ -15,6 +15,9 @@ import numpy as np
 DATA = "data"
 DROPPED = "dropped"
 
+NEVER_MS = 1 << 62
+"""A time after all others."""
+
 OVERHEAD_SIZE = 16
 """Bytes kept for each buffered record beside its own: its offset, and its place in an Arrow array."""
 
@@ -79,14 +82,11 @@ class Chunk:
     opened_ms: int
     pieces: list[Piece] = field(default_factory=list)
     size: int = 0
+    oldest_ms: int = NEVER_MS
 
     @property
     def weight(self) -> int:
         return sum(piece.weight for piece in self.pieces)
-
-    @property
-    def oldest_ms(self) -> int:
-        return min(piece.oldest_ms for piece in self.pieces)
 
     @property
     def newest_ms(self) -> int:
@@ -118,6 +118,7 @@ class Buffer:
             chunk = self._chunks[piece.partition] = Chunk(piece.partition, now_ms)
         chunk.pieces.append(piece)
         chunk.size += piece.size
+        chunk.oldest_ms = min(chunk.oldest_ms, piece.oldest_ms)
         self.weight += piece.weight
 
     def due(self, now_ms: int) -> list[Partition]:
@@ -137,6 +138,10 @@ class Buffer:
         if not self._chunks:
             return None
         return min(chunk.opened_ms for chunk in self._chunks.values()) + self._interval_ms
+
+    def oldest_ms(self) -> int | None:
+        """Arrival of the oldest record; None where there is none."""
+        return min((chunk.oldest_ms for chunk in self._chunks.values()), default=None)
 
     def partitions(self) -> list[Partition]:
         return list(self._chunks)

@@ -15,11 +15,13 @@ from streams.core.errors import InvalidArgument
 @dataclass(frozen=True, slots=True)
 class Conversion:
     """`table` is (database, table) of the schema. `column_paths` are the JSON paths of columns that are not fed by the key
-    of their name."""
+    of their name; `ignore_case` says whether keys match in any case, `dots` whether theirs are read as underscores."""
 
     table: tuple[str, str]
     format: ParquetOptions | OrcOptions
     column_paths: Mapping[str, str]
+    ignore_case: bool = True
+    dots: bool = False
 
     @property
     def extension(self) -> str:
@@ -38,6 +40,8 @@ class Conversion:
             (schema["DatabaseName"].lower(), schema["TableName"].lower()),
             _orc(orc or {}) if parquet is None else _parquet(parquet),
             _column_paths(conversion),
+            ignore_case=_openx(conversion).get("CaseInsensitive", True),
+            dots=_openx(conversion).get("ConvertDotsInJsonKeysToUnderscores", False),
         )
 
 
@@ -64,10 +68,8 @@ def complete_conversion(configuration: dict[str, Any]) -> bool:
 
 def _refuse_unbuilt(deserializer: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """One row for each thing of AWS's model that is not built: its name, and whether it is asked for."""
-    openx = deserializer.get("OpenXJsonSerDe", {})
     unbuilt = {
         "Deserializer.HiveJsonSerDe": "HiveJsonSerDe" in deserializer,
-        "OpenXJsonSerDe.ConvertDotsInJsonKeysToUnderscores": openx.get("ConvertDotsInJsonKeysToUnderscores", False),
         "SchemaConfiguration.VersionId other than LATEST": schema.get("VersionId", "LATEST") not in ("LATEST", "1"),
     }
     refuse(name for name, asked in unbuilt.items() if asked)
@@ -99,8 +101,12 @@ def _orc(serializer: Mapping[str, Any]) -> OrcOptions:
     )
 
 
+def _openx(conversion: Mapping[str, Any]) -> Mapping[str, Any]:
+    options: Mapping[str, Any] = conversion["InputFormatConfiguration"]["Deserializer"].get("OpenXJsonSerDe", {})
+    return options
+
+
 def _column_paths(conversion: Mapping[str, Any]) -> dict[str, str]:
     """Column → JSON path of the OpenX option ColumnToJsonKeyMappings."""
-    deserializer = conversion["InputFormatConfiguration"]["Deserializer"].get("OpenXJsonSerDe", {})
-    mappings = deserializer.get("ColumnToJsonKeyMappings", {})
+    mappings = _openx(conversion).get("ColumnToJsonKeyMappings", {})
     return {column: '$."' + key.replace('"', '\\"') + '"' for column, key in mappings.items()}

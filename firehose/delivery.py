@@ -22,8 +22,10 @@ from connectors.files import Store
 from firehose import requests
 from firehose.book import Book
 from firehose.buffer import Chunk
+from firehose.errors import ENDPOINT
 from firehose.events import Delivered, Event, Plan, Planned, StagedObject
 from firehose.manifests import Manifests
+from firehose.meters import Meter
 from firehose.posting import Poster
 from firehose.staging import Staging
 from firehose.stream import Lane
@@ -53,6 +55,7 @@ class Delivery:
         clock: Clock,
         retry_s: float,
         manifests: Manifests,
+        meter: Meter,
         poster: Poster | None = None,
     ) -> None:
         self._lane = lane
@@ -62,6 +65,7 @@ class Delivery:
         self._clock = clock
         self._retry_s = retry_s
         self._manifests = manifests
+        self._meter = meter
         self._poster = poster
         self._publishing = asyncio.Semaphore(PUBLISH_MAX)
 
@@ -94,9 +98,19 @@ class Delivery:
         used = {*plan.objects, *done_with.objects}
         done = Delivered(self._lane.number, plan.id, missing, self._lane.id)
         await self._again("committing", lambda: self._book.commit(done))
+        self._count(done_with, missing)
         for one in used:
             self._staging.path(one).unlink(missing_ok=True)
         return not missing
+
+    def _count(self, plan: Plan, missing: Sequence[str]) -> None:
+        meter = self._meter
+        for one in plan.objects:
+            if one.key not in missing:
+                meter.objects += 1
+                meter.records += one.records
+                meter.bytes += one.size
+        meter.dropped += sum(part.count() for part in plan.dropped)
 
     async def _publish(self, plan: str, one: StagedObject) -> bool:
         """False: it is not where it belongs, and its bytes are gone."""
@@ -126,6 +140,7 @@ class Delivery:
         given_up = await self._poster.send(request)
         if given_up is None:
             return True
+        self._meter.failed[ENDPOINT] += len(request.ids)
         lines = request.failed(*given_up, self._clock.now_ms())
         oldest_ms = min(request.arrivals)
         instead = await self._again(
@@ -149,6 +164,7 @@ class Delivery:
             try:
                 return await attempt()
             except Exception as error:
+                self._meter.refusals += 1
                 log.warning("%s: %s failed, again in %.1f s: %s", self._lane.title, what, pause_s, error)
             await self._clock.sleep(pause_s)
             pause_s = min(pause_s * 2, max(PAUSE_S_MAX, self._retry_s))

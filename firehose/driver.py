@@ -15,10 +15,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from firehose.book import Book
-from firehose.buffer import Buffer, Piece
+from firehose.buffer import DATA, DROPPED, Buffer, Piece
 from firehose.configuration import Destination
 from firehose.delivery import PAUSE_S_MAX, Delivery
 from firehose.memory import Memory
+from firehose.meters import Meter
 from firehose.pipeline import Pipeline
 from firehose.source import Source, Unsettled
 from firehose.stream import Lane
@@ -45,6 +46,7 @@ class Driver:
         memory: Memory,
         clock: Clock,
         retry_s: float,
+        meter: Meter,
     ) -> None:
         self._lane = lane
         self._destination = destination
@@ -55,8 +57,10 @@ class Driver:
         self._memory = memory
         self._clock = clock
         self._retry_s = retry_s
+        self._meter = meter
         self._buffer = self._new_buffer()
         self._in_flight = 0
+        self._oldest_ms: int | None = None
         self._task: asyncio.Task[None] | None = None
         self._delivering: asyncio.Task[bool] | None = None
 
@@ -126,6 +130,8 @@ class Driver:
                 while processing and processing[0].done():
                     for piece in processing.popleft().result():
                         self._buffer.add(piece, self._clock.now_ms())
+                        if piece.partition.kind not in (DATA, DROPPED):
+                            self._meter.failed[piece.partition.kind] += len(piece.offsets)
                 self._account()
         finally:
             rest = (reading, self._delivering, *processing, *waiting)
@@ -144,6 +150,7 @@ class Driver:
             before = self._buffer.weight
             chunks = self._buffer.take(due)
             self._in_flight = before - self._buffer.weight
+            self._oldest_ms = min(chunk.oldest_ms for chunk in chunks)
             self._delivering = asyncio.create_task(self._delivery.deliver(chunks))
 
     def _pauses(self) -> set[asyncio.Task[Any]]:
@@ -156,6 +163,10 @@ class Driver:
 
     def _account(self) -> None:
         self._memory.hold(self, self._buffer.weight + self._in_flight)
+        meter, times = self._meter, [self._buffer.oldest_ms(), self._oldest_ms if self._in_flight else None]
+        meter.buffered = self._buffer.weight + self._in_flight
+        meter.partitions = len(self._buffer)
+        meter.oldest_ms = min((at_ms for at_ms in times if at_ms is not None), default=None)
 
     async def _process(self, found: Sequence[Unsettled]) -> list[Piece]:
         active = frozenset(self._buffer.partitions())

@@ -23,7 +23,7 @@ from firehose.outputs import Compat
 from firehose.partitions import keys_of
 from firehose.pipeline import Pipeline
 from firehose.query import Query
-from firehose.schemas import columns_of
+from firehose.schemas import row_reader
 from firehose.staging import Staging
 from firehose.stream import DeliveryStream, Lane
 from firehose.transform import Invoke, Transform
@@ -109,7 +109,7 @@ class Explainer:
             clock,
             transform=transform,
             query=None if destination.query is None else Query(destination.query, ask),
-            columns=None if conversion is None else columns_of(columns, conversion.column_paths),
+            rows=None if conversion is None else row_reader(columns, conversion),
         )
 
     @property

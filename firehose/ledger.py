@@ -60,6 +60,11 @@ class Coverage(msgspec.Struct, frozen=True, array_like=True):
         packed = zstandard.ZstdDecompressor().decompress(self.bits, max_output_size=count // 8 + 1)
         return np.unpackbits(np.frombuffer(packed, np.uint8), count=count).astype(np.bool_)
 
+    def count(self) -> int:
+        """Records, and parts of records, that it covers."""
+        whole = int(self.mask().sum()) if self.next > self.first else 0
+        return whole + (0 if self.parts is None else self.parts.count)
+
     @staticmethod
     def of_mask(shard: str, first: int, mask: np.ndarray) -> Coverage:
         """`mask[i]` says whether offset first + i is covered; the ends are trimmed."""

@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from connectors.formats.json import decode_json
-from connectors.formats.schema import Column
 from firehose import requests
 from firehose.buffer import DROPPED, Partition, Piece
 from firehose.configuration import Destination
@@ -25,6 +23,7 @@ from firehose.errors import CONVERSION, PROCESSING, CatalogTable, Fault, convers
 from firehose.partitions import Partitioner
 from firehose.query import Keys, Query
 from firehose.replays import attempts_of
+from firehose.rows import RowReader
 from firehose.splitting import Split, split
 from firehose.stream import Lane
 from firehose.transform import Transform, Transformed, binary
@@ -49,7 +48,7 @@ class _Work:
 
 
 class Pipeline:
-    """What one delivery stream does to its records. `columns` is the schema where rows are written."""
+    """What one delivery stream does to its records. `rows` reads them where rows are written."""
 
     def __init__(
         self,
@@ -59,14 +58,14 @@ class Pipeline:
         *,
         transform: Transform | None = None,
         query: Query | None = None,
-        columns: Sequence[Column] | None = None,
+        rows: RowReader | None = None,
     ) -> None:
         self._lane = lane
         self._destination = destination
         self._clock = clock
         self._transform = transform
         self._query = query
-        self._columns = columns
+        self._rows = rows
         self._partitioner = Partitioner(destination) if destination.partitioned else None
         self._calls = asyncio.Semaphore(CALLS_MAX)
         # Behind a Kinesis stream KPL aggregates are taken apart without being asked, as on AWS.
@@ -91,7 +90,7 @@ class Pipeline:
             dropped, faults = done.dropped, faults + done.faults
         if self._query is not None:
             work.asked = await self._query.run(work.data)
-        if self._columns is None and self._partitioner is None and not faults:
+        if self._rows is None and self._partitioner is None and not faults:
             return self._pieces(shard, batch, work, dropped, faults, active)
         return await asyncio.to_thread(self._pieces, shard, batch, work, dropped, faults, active)
 
@@ -145,7 +144,7 @@ class Pipeline:
         # Behind a Kinesis stream partition keys are the producers' own.
         cut = _Cutter(shard, batch, None if self._aggregates else attempts_of(batch.records.partition_key))
         pieces = []
-        rows_of = None if self._columns is None else self._converted(work, faults)
+        rows_of = None if self._rows is None else self._converted(work, faults)
         for partition, chosen in groups:
             payload: Any
             if rows_of is None:
@@ -188,8 +187,8 @@ class Pipeline:
 
     def _converted(self, work: _Work, faults: list[Fault]) -> tuple[pa.RecordBatch, np.ndarray]:
         """The rows, and for each place in `work` the row's place among them (-1: it has none)."""
-        assert self._columns is not None
-        decoded = decode_json(work.data, self._columns)
+        assert self._rows is not None
+        decoded = self._rows.read(work.data)
         failed = {fault.index for fault in faults}
         for fault in decoded.faults:
             index = int(work.index[fault.index])

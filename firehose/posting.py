@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from connectors.http_endpoint import EndpointError
+from firehose.meters import Meter
 from firehose.requests import Staged
 from streams.core.clock import Clock
 
@@ -25,12 +26,15 @@ Post = Callable[[str, bytes], Awaitable[None]]
 class Poster:
     """`budget_s` is how long a request that failed is tried again; 0: not at all."""
 
-    def __init__(self, post: Post, budget_s: float, clock: Clock, randomness: random.Random, title: str) -> None:
+    def __init__(
+        self, post: Post, budget_s: float, clock: Clock, randomness: random.Random, title: str, meter: Meter
+    ) -> None:
         self._post = post
         self._budget_s = budget_s
         self._clock = clock
         self._random = randomness
         self._title = title
+        self._meter = meter
 
     async def send(self, request: Staged) -> tuple[EndpointError, int] | None:
         """None when it was taken; the last error and the number of attempts when the budget is used up."""
@@ -42,6 +46,7 @@ class Poster:
             try:
                 await self._post(request.request, body)
             except EndpointError as error:
+                self._meter.refusals += 1
                 if ends_ms is None:
                     ends_ms = self._clock.now_ms() + self._budget_s * 1000
                 left_s = (ends_ms - self._clock.now_ms()) / 1000

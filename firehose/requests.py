@@ -100,7 +100,8 @@ def cut(chunk: Chunk) -> Iterator[Chunk]:
 
 
 def _chunk(chunk: Chunk, pieces: Sequence[Piece]) -> Chunk:
-    return Chunk(chunk.partition, chunk.opened_ms, list(pieces), sum(piece.size for piece in pieces))
+    oldest_ms = min(piece.oldest_ms for piece in pieces)
+    return Chunk(chunk.partition, chunk.opened_ms, list(pieces), sum(piece.size for piece in pieces), oldest_ms)
 
 
 def _sizes(data: pa.Array) -> np.ndarray:

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from connectors.formats.schema import Column
+from firehose.conversion import Conversion
 from firehose.events import ColumnSpec
+from firehose.rows import RowReader
 
 _TYPES: dict[str, pa.DataType] = {
     "tinyint": pa.int8(),
@@ -40,6 +42,12 @@ def arrow_type(hive: str) -> pa.DataType:
     if _TEXT.fullmatch(text):
         return pa.string()
     raise ValueError(f"type {hive} is not supported")
+
+
+def row_reader(specs: Sequence[ColumnSpec], conversion: Conversion) -> RowReader:
+    """What reads rows of these columns as the conversion says."""
+    columns = columns_of(specs, conversion.column_paths)
+    return RowReader(columns, ignore_case=conversion.ignore_case, dots=conversion.dots)
 
 
 def columns_of(specs: Sequence[ColumnSpec], paths: Mapping[str, str]) -> list[Column]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ from firehose.events import BACKUP, MAIN
 from firehose.glue import Glue
 from firehose.manifests import Manifests, folder_of
 from firehose.memory import Memory
+from firehose.meters import Meter
 from firehose.outputs import MIB, Compat
 from firehose.pipeline import Pipeline
 from firehose.posting import Poster
 from firehose.query import TIMEOUT_S, Query
-from firehose.schemas import columns_of
+from firehose.schemas import row_reader
 from firehose.source import Source
 from firehose.staging import Staging
 from firehose.stream import DeliveryStream, Lane
@@ -99,6 +100,7 @@ class Firehose:
         self._random = randomness or random.Random()
         self._memory = Memory(self._settings.firehose_memory_max)
         self._drivers: dict[tuple[int, str], Driver] = {}
+        self._meters: dict[tuple[int, str], Meter] = {}
         self._changing = asyncio.Lock()
         self._context = Context(
             self._book, client_for, self._settings, self._clock, self._start, self._stop, self._restart
@@ -139,6 +141,13 @@ class Firehose:
         Raises `ResourceNotFound`."""
         return self._context.stream(scope, name).main.positions()
 
+    def meters(self) -> Iterator[tuple[DeliveryStream, str, Meter]]:
+        """Of each lane that runs: its delivery stream, its name, and what it has done since the start."""
+        for stream in self._book.catalog:
+            for lane in stream.lanes:
+                if (stream.number, lane) in self._drivers:
+                    yield stream, lane, self._meters[stream.number, lane]
+
     def resource(self, request: Any, scope: Scope) -> str | None:
         """The ARN of the delivery stream that a request is about; None where it is about none."""
         name = getattr(request, "delivery_stream_name", None)
@@ -161,6 +170,7 @@ class Firehose:
     def _driver(self, lane: Lane) -> Driver:
         created, settings = lane.stream.created, self._settings
         destination = _destination(lane, settings.firehose_compat)
+        meter = self._meters.setdefault((lane.number, lane.id), Meter())
         transform = None
         if destination.function is not None:
             transform = Transform(
@@ -172,9 +182,7 @@ class Firehose:
                 lenient=settings.firehose_compat == "emulator",
             )
         query = None if destination.query is None else Query(destination.query, self._queries.invoke)
-        columns = (
-            None if destination.conversion is None else columns_of(created.columns, destination.conversion.column_paths)
-        )
+        rows = None if destination.conversion is None else row_reader(created.columns, destination.conversion)
         between = settings.firehose_delimiter == "between"
         manifests = Manifests(
             folder_of(settings.data_path, lane.number) / lane.id,
@@ -190,21 +198,23 @@ class Firehose:
             self._clock,
             settings.firehose_retry_s,
             manifests,
-            self._poster(lane, destination),
+            meter,
+            self._poster(lane, destination, meter),
         )
         return Driver(
             lane,
             destination,
             Source(self._client_for(lane.scope), lane, self._book, self._clock, _read_size(destination), manifests),
-            Pipeline(lane, destination, self._clock, transform=transform, query=query, columns=columns),
+            Pipeline(lane, destination, self._clock, transform=transform, query=query, rows=rows),
             delivery,
             self._book,
             self._memory,
             self._clock,
             settings.firehose_retry_s,
+            meter,
         )
 
-    def _poster(self, lane: Lane, destination: Destination) -> Poster | None:
+    def _poster(self, lane: Lane, destination: Destination, meter: Meter) -> Poster | None:
         if destination.endpoint is None:
             return None
         endpoint = destination.endpoint.endpoint(lane.arn, self._settings.firehose_compat)
@@ -214,11 +224,13 @@ class Firehose:
                 self._session = new_session()
             await post(self._session, endpoint, request_id, body)
 
-        return Poster(send, destination.endpoint.budget_s, self._clock, self._random, lane.title)
+        return Poster(send, destination.endpoint.budget_s, self._clock, self._random, lane.title, meter)
 
     async def _stop(self, stream: DeliveryStream) -> None:
         async with self._changing:
             await self._halt(stream)
+        for lane in stream.lanes:
+            self._meters.pop((stream.number, lane), None)
         for folder in (self._staging(stream), folder_of(self._settings.data_path, stream.number)):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 

@@ -128,7 +128,7 @@ def _replay(lane: Lane, folder: Path, report: Report) -> dict[str, Ledger] | Non
                         report.add("overlap", where, what)
                     ledger.settle(coverage)
                     if isinstance(line, Dropped):
-                        report.dropped += count_of(coverage)
+                        report.dropped += coverage.count()
                 if isinstance(line, Object):
                     owners[f"{line.bucket}/{line.key}"] += 1
                     report.objects += not isinstance(line, Request)
@@ -150,12 +150,6 @@ def covered_again(ledger: Ledger, coverage: Coverage) -> int:
         whole = np.array([ledger.settled(offset, offset + 1)[0] for offset in offsets.tolist()], np.bool_)
         again += int((whole | ~ledger.unsettled_parts(offsets, subs)).sum())
     return again
-
-
-def count_of(coverage: Coverage) -> int:
-    """Records and parts of records that it covers."""
-    whole = int(coverage.mask().sum()) if coverage.next > coverage.first else 0
-    return whole + (0 if coverage.parts is None else coverage.parts.count)
 
 
 def _ledgers(base: Base) -> dict[str, Ledger]:

@@ -11,6 +11,7 @@ from analytics.api.service import Analytics
 from firehose import Firehose
 from gateway.applications import ApplicationsDoor
 from gateway.auth import Auth, check_exposed
+from gateway.deliveries import Deliveries
 from gateway.desk import Desk, Row
 from gateway.forward import Forward
 from gateway.private import PrivateDoor
@@ -90,6 +91,7 @@ class App:
                 auth,
                 ApplicationsDoor(analytics),
                 forward,
+                Deliveries(firehose, clock),
             )
             server = Server(
                 desk.handle,

@@ -20,6 +20,7 @@ from gateway import identity
 from gateway.applications import PATH as APPLICATIONS
 from gateway.applications import ApplicationsDoor
 from gateway.auth import Auth
+from gateway.deliveries import Deliveries
 from gateway.events import EventStreams
 from gateway.forward import Forward
 from gateway.http import Request, Response
@@ -84,9 +85,11 @@ class Desk:
         auth: Auth,
         applications: ApplicationsDoor | None = None,
         forward: Forward | None = None,
+        deliveries: Deliveries | None = None,
     ) -> None:
         self._forward = forward
         self._applications = applications
+        self._deliveries = deliveries
         self._rows = rows
         self._calls = Calls(_Protocols(rows))
         self._auth = auth
@@ -199,7 +202,8 @@ class Desk:
             return Response(200, [("Content-Type", "text/plain")], b"ok\n")
         self._auth.check_metrics(request)
         if self._metrics is None:
-            self._metrics = MetricsPage(self._streams, self._requests, self._applications)
+            more = [room for room in (self._applications, self._deliveries) if room is not None]
+            self._metrics = MetricsPage(self._streams, self._requests, *more)
         return Response(200, [("Content-Type", METRICS_TYPE)], self._metrics.render())
 
     def _failed(self, request: Request, request_id: str, error: Exception) -> Response:

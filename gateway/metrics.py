@@ -59,14 +59,14 @@ class RequestMetrics:
 class MetricsPage:
     """The page, made anew for each scrape."""
 
-    def __init__(self, streams: Service, requests: RequestMetrics, more: Collector | None = None) -> None:
+    def __init__(self, streams: Service, requests: RequestMetrics, *more: Collector) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         self._registry.register(_Requests(requests))
         self._registry.register(_Streams(streams))
-        if more is not None:
-            self._registry.register(more)
+        for collector in more:
+            self._registry.register(collector)
 
     def render(self) -> bytes:
         return generate_latest(self._registry)

@@ -254,7 +254,6 @@ BAD_DESTINATIONS: list[tuple[dict[str, Any], str]] = [
         "is not a jq program",
     ),
     (s3(**conversion()), "SizeInMBs must be at least 64 when data format conversion"),
-    (s3(size=64, **conversion(ConvertDotsInJsonKeysToUnderscores=True)), "ConvertDotsInJsonKeysToUnderscores is not"),
     (s3(size=64, CompressionFormat="GZIP", **conversion()), "CompressionFormat must be UNCOMPRESSED"),
     (s3(size=64, **conversion()), r"Table air\.flights was not found in the data catalog"),
     (s3(**processing(function("g"))), "Function g is not configured"),
