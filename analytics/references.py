@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from connectors.formats.json import decode_json, infer_columns
 from connectors.formats.json_plan import sql_type
 from connectors.formats.schema import Column
 from streams.core.errors import ValidationError
+
+log = logging.getLogger("headrace.analytics")
 
 SIZE_MAX = 1 << 30
 """Bytes of a file: the API's limit, and what a process can hold beside its stream."""
@@ -54,6 +57,9 @@ def load(reference: Reference) -> pa.Table:
     if reference.mapping is not None:
         assert reference.columns is not None, "a mapping has columns"
         decoded = reference.mapping.decode(pa.array([data], pa.binary()), range(len(reference.columns)))
+        if decoded.faults:
+            first = decoded.faults[0].message
+            log.warning("reference table %s: %d rows are left out: %s", reference.name, len(decoded.faults), first)
         return pa.Table.from_batches([decoded.rows])
     try:
         return _typed(_read(kind, data, reference))

@@ -115,4 +115,4 @@ class Child:
                 return
             text = line.decode(errors="replace").rstrip("\n")
             self._words.append(text[:500])
-            logger.info("%s", text)
+            logger.warning("%s", text)

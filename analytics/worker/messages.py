@@ -9,7 +9,6 @@ server → process    Run      the application, whole; comes first and once
 process → server    Running  it reads
                     Advanced what a commit did
                     Seen     rows of a stream, while somebody watches
-                    Noted    a sentence for the log
                     Failed   it cannot go on: what was wrong
                     Ended    it has come to its end as it was told
                     Checked, Discovered   the answers
@@ -139,10 +138,6 @@ class Seen(_Message, frozen=True):
     rows: list[bytes]
 
 
-class Noted(_Message, frozen=True):
-    text: str
-
-
 class Failed(_Message, frozen=True):
     """`program`: the fault lies in the code, and not in what is around it."""
 
@@ -168,7 +163,7 @@ class Discovered(_Message, frozen=True):
 
 
 Command: TypeAlias = Run | Check | Discover | Watch | Stop
-Event: TypeAlias = Running | Advanced | Seen | Noted | Failed | Ended | Checked | Discovered
+Event: TypeAlias = Running | Advanced | Seen | Failed | Ended | Checked | Discovered
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -121,7 +122,11 @@ class _Running:
     async def run(self, run: Run) -> None:
         clock = SystemClock()
         client = HttpClient(run.door, scope=Scope(run.account, run.region))
-        functions = Functions(run.functions, timeout_s=run.function_timeout_s)
+        # Beside the state, where nobody else is: what a process that was killed left behind goes with the next.
+        functions = Functions(
+            run.functions, timeout_s=run.function_timeout_s, folder=Path(run.path).with_name("functions")
+        )
+        functions.sweep()
         try:
             application = build(run, client, functions.invoke, clock, self._progress, self._observe)
             listening = asyncio.create_task(self._listen(application))

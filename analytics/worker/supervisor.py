@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from analytics.worker.child import Child
-from analytics.worker.messages import Advanced, Event, Failed, Noted, Run, Running, Seen, Stop, Watch
+from analytics.worker.messages import Advanced, Event, Failed, Run, Running, Seen, Stop, Watch
 from streams.core.clock import Clock
 from streams.core.errors import HeadraceError
 
@@ -177,7 +177,5 @@ class Supervisor:
                 self._seen_count += 1
                 self._something.set()
                 self._something = asyncio.Event()
-            case Noted():
-                log.warning("application %s: %s", self._name, event.text)
             case Failed():
                 health.error = event.text

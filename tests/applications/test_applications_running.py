@@ -222,3 +222,45 @@ def test_a_query_that_wants_too_much_memory_hurts_nobody_else(headrace: TestServ
     put(kinesis, "in", [{"ticker": "AMZN", "price": 1}])
     assert len(records(kinesis, "in")) == 1
     end(analytics, "large")
+
+
+def test_the_second_api_runs_what_a_delivery_stream_gets(server: TestServer) -> None:
+    kinesis, firehose = server.client("kinesis"), server.client("firehose")
+    second = server.client("kinesisanalyticsv2")
+    kinesis.create_stream(StreamName="second-out", ShardCount=1)
+    firehose.create_delivery_stream(DeliveryStreamName="second", ExtendedS3DestinationConfiguration=s3())
+    given = source("any") | {"KinesisFirehoseInput": {"ResourceARN": delivery_stream_arn("second")}}
+    del given["KinesisStreamsInput"]
+    to = output("DESTINATION_SQL_STREAM", "second-out")
+    del to["KinesisStreamsOutput"]["RoleARN"]
+    name = {"ApplicationName": "second"}
+    second.create_application(
+        **name,
+        RuntimeEnvironment="SQL-1_0",
+        ServiceExecutionRole=ROLE,
+        ApplicationConfiguration={
+            "SqlApplicationConfiguration": {"Inputs": [given], "Outputs": [to]},
+            "ApplicationCodeConfiguration": {"CodeContentType": "PLAINTEXT", "CodeContent": {"TextContent": FILTER}},
+        },
+    )
+    begins = {"InputId": "1.1", "InputStartingPositionConfiguration": {"InputStartingPosition": "NOW"}}
+    second.start_application(**name, RunConfiguration={"SqlRunConfigurations": [begins]})
+    # Two documents in one record.
+    firehose.put_record(
+        DeliveryStreamName="second",
+        Record={"Data": b'{"ticker": "A", "price": 11}\n{"ticker": "B", "price": 12}\n'},
+    )
+    assert [row["ticker"] for row in rows(kinesis, "second-out", 2)] == ["A", "B"]
+
+    def status() -> str:
+        return str(second.describe_application(**name)["ApplicationDetail"]["ApplicationStatus"])
+
+    until(lambda: status() == "RUNNING", "it runs")
+    second.stop_application(**name, Force=True)
+    until(lambda: status() == "READY", "it has stopped")
+    # Without a word about positions it goes on where it was.
+    firehose.put_record(DeliveryStreamName="second", Record={"Data": b'{"ticker": "C", "price": 13}'})
+    second.start_application(**name)
+    assert [row["ticker"] for row in rows(kinesis, "second-out", 3)] == ["A", "B", "C"]
+    until(lambda: status() == "RUNNING", "it runs again")
+    second.stop_application(**name)
