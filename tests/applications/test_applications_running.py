@@ -264,3 +264,43 @@ def test_the_second_api_runs_what_a_delivery_stream_gets(server: TestServer) -> 
     assert [row["ticker"] for row in rows(kinesis, "second-out", 3)] == ["A", "B", "C"]
     until(lambda: status() == "RUNNING", "it runs again")
     second.stop_application(**name)
+
+
+PARALLEL = """
+CREATE STREAM "COUNTS" ("n" INTEGER);
+CREATE PUMP a AS INSERT INTO "COUNTS" SELECT STREAM COUNT(*) FROM "SOURCE_SQL_STREAM_001"
+GROUP BY STEP("SOURCE_SQL_STREAM_001".ROWTIME BY INTERVAL '1' SECOND);
+"""
+
+
+def test_parallel_inputs_through_a_split_and_back_to_one(server: TestServer) -> None:
+    kinesis, analytics = clients(server)
+    for stream in ("parallel", "counts"):
+        kinesis.create_stream(StreamName=stream, ShardCount=1)
+    both = PARALLEL + PARALLEL.split("\n", 2)[2].replace("_001", "_002").replace("PUMP a", "PUMP b")
+    analytics.create_application(
+        ApplicationName="parallel",
+        ApplicationCode=both,
+        Inputs=[source("parallel", InputParallelism={"Count": 2})],
+        Outputs=[output("COUNTS", "counts")],
+    )
+    begin(analytics, "parallel")
+    put(kinesis, "parallel", [{"ticker": "A"}] * 50)
+    kinesis.split_shard(StreamName="parallel", ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127))
+    until(lambda: len(kinesis.list_shards(StreamName="parallel")["Shards"]) == 3, "the shard is split")
+    put(kinesis, "parallel", [{"ticker": "A"}] * 100)
+
+    def counted() -> int:
+        return sum(json.loads(data)["n"] for data in records(kinesis, "counts"))
+
+    until(lambda: counted() >= 150, "rows of both inputs")
+    one = {"InputId": "1.1", "InputParallelismUpdate": {"CountUpdate": 1}}
+    analytics.update_application(
+        ApplicationName="parallel",
+        CurrentApplicationVersionId=1,
+        ApplicationUpdate={"ApplicationCodeUpdate": PARALLEL, "InputUpdates": [one]},
+    )
+    put(kinesis, "parallel", [{"ticker": "A"}] * 100)
+    until(lambda: counted() >= 250, "rows of the one input")
+    end(analytics, "parallel")
+    assert counted() == 250
