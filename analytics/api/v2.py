@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from typing import Any
 
 import fsspec
@@ -21,13 +20,13 @@ from analytics.api.configuration import (
 from analytics.api.context import Context
 from analytics.api.discovery import discover
 from analytics.api.errors import InvalidRequest
-from analytics.api.events import Configuration, Version
+from analytics.api.events import Configuration
 from analytics.api.specification import reference_url
 from analytics.api.v1 import LIST_LIMIT, input_descriptions
+from analytics.api.v2_descriptions import SQL, changed, detail, token
 from streams.core.errors import ConcurrentModification, InvalidArgument, ResourceNotFound, UnsupportedOperation
 from streams.core.scope import Scope
 
-SQL = "SQL-1_0"
 CODE_SIZE_MAX = 102_400
 
 
@@ -50,12 +49,12 @@ async def create_application(context: Context, request: Any, scope: Scope) -> An
     ]
     kept = tags.given_tags(given.get("Tags", ()))
     application = await core.create(context, scope, request.application_name, begun, made, kept)
-    return {"ApplicationDetail": _detail(context, application)}
+    return {"ApplicationDetail": detail(context, application)}
 
 
 async def describe_application(context: Context, request: Any, scope: Scope) -> Any:
     application = context.application(scope, request.application_name)
-    return {"ApplicationDetail": _detail(context, application)}
+    return {"ApplicationDetail": detail(context, application)}
 
 
 async def describe_application_version(context: Context, request: Any, scope: Scope) -> Any:
@@ -64,7 +63,7 @@ async def describe_application_version(context: Context, request: Any, scope: Sc
     version = next((each for each in application.versions if each.number == asked), None)
     if version is None:
         raise ResourceNotFound(f"Application {application.arn} has no version {asked}, or not any more.")
-    return {"ApplicationVersionDetail": _detail(context, application, version)}
+    return {"ApplicationVersionDetail": detail(context, application, version)}
 
 
 async def list_application_versions(context: Context, request: Any, scope: Scope) -> Any:
@@ -143,7 +142,7 @@ async def update_application(context: Context, request: Any, scope: Scope) -> An
         if member in given:
             change[member] = given[member]
     await core.change(context, application, _version(application, request), changes.updated(change))
-    return {"ApplicationDetail": _detail(context, application)}
+    return {"ApplicationDetail": detail(context, application)}
 
 
 async def rollback_application(context: Context, request: Any, scope: Scope) -> Any:
@@ -157,32 +156,32 @@ async def rollback_application(context: Context, request: Any, scope: Scope) -> 
         return msgspec.structs.replace(previous, numbers=before.numbers)
 
     await core.change(context, application, request.current_application_version_id, back)
-    return {"ApplicationDetail": _detail(context, application)}
+    return {"ApplicationDetail": detail(context, application)}
 
 
 async def add_application_input(context: Context, request: Any, scope: Scope) -> Any:
     application = await _change(context, request, scope, changes.with_input(plain(request.input)))
-    return {**_changed(application), "InputDescriptions": input_descriptions(application)}
+    return {**changed(application), "InputDescriptions": input_descriptions(application)}
 
 
 async def add_application_output(context: Context, request: Any, scope: Scope) -> Any:
     application = await _change(context, request, scope, changes.with_output(plain(request.output)))
     described = [describe_output(given) for given in application.configuration.outputs]
-    return {**_changed(application), "OutputDescriptions": described}
+    return {**changed(application), "OutputDescriptions": described}
 
 
 async def add_application_reference_data_source(context: Context, request: Any, scope: Scope) -> Any:
     change = changes.with_reference(plain(request.reference_data_source))
     application = await _change(context, request, scope, change)
     described = [describe_reference(given) for given in application.configuration.references]
-    return {**_changed(application), "ReferenceDataSourceDescriptions": described}
+    return {**changed(application), "ReferenceDataSourceDescriptions": described}
 
 
 async def add_application_cloud_watch_logging_option(context: Context, request: Any, scope: Scope) -> Any:
     change = changes.with_logging(plain(request.cloud_watch_logging_option))
     application = await _change(context, request, scope, change)
     described = [describe_logging(given) for given in application.configuration.logging]
-    return {**_changed(application), "CloudWatchLoggingOptionDescriptions": described}
+    return {**changed(application), "CloudWatchLoggingOptionDescriptions": described}
 
 
 async def add_application_input_processing_configuration(context: Context, request: Any, scope: Scope) -> Any:
@@ -192,7 +191,7 @@ async def add_application_input_processing_configuration(context: Context, reque
     found = next(given for given in application.configuration.inputs if given["Id"] == request.input_id)
     described = describe_input(found, None)["InputProcessingConfigurationDescription"]
     return {
-        **_changed(application),
+        **changed(application),
         "InputId": request.input_id,
         "InputProcessingConfigurationDescription": described,
     }
@@ -200,23 +199,23 @@ async def add_application_input_processing_configuration(context: Context, reque
 
 async def delete_application_output(context: Context, request: Any, scope: Scope) -> Any:
     change = changes.without("outputs", request.output_id, "output")
-    return _changed(await _change(context, request, scope, change))
+    return changed(await _change(context, request, scope, change))
 
 
 async def delete_application_reference_data_source(context: Context, request: Any, scope: Scope) -> Any:
     change = changes.without("references", request.reference_id, "reference data source")
-    return _changed(await _change(context, request, scope, change))
+    return changed(await _change(context, request, scope, change))
 
 
 async def delete_application_cloud_watch_logging_option(context: Context, request: Any, scope: Scope) -> Any:
     change = changes.without("logging", request.cloud_watch_logging_option_id, "CloudWatch logging option")
     application = await _change(context, request, scope, change)
     described = [describe_logging(given) for given in application.configuration.logging]
-    return {**_changed(application), "CloudWatchLoggingOptionDescriptions": described}
+    return {**changed(application), "CloudWatchLoggingOptionDescriptions": described}
 
 
 async def delete_application_input_processing_configuration(context: Context, request: Any, scope: Scope) -> Any:
-    return _changed(await _change(context, request, scope, changes.with_processing(request.input_id, None)))
+    return changed(await _change(context, request, scope, changes.with_processing(request.input_id, None)))
 
 
 async def discover_input_schema(context: Context, request: Any, scope: Scope) -> Any:
@@ -274,68 +273,17 @@ async def _change(context: Context, request: Any, scope: Scope, change: changes.
 def _version(application: Application, request: Any) -> int:
     """The version that the caller knows, by its number or by its token."""
     version = request.current_application_version_id
-    token = getattr(request, "conditional_token", None)
-    if version is None and token is None:
+    given = getattr(request, "conditional_token", None)
+    if version is None and given is None:
         raise InvalidArgument("One of CurrentApplicationVersionId and ConditionalToken is needed.")
-    if token is not None and token != _token(application):
+    if given is not None and given != token(application):
         raise ConcurrentModification(
             f"The ConditionalToken is not the one of application {application.arn} as it is now."
         )
     return application.version if version is None else int(version)
 
 
-def _token(application: Application) -> str:
-    text = f"{application.arn} {application.created.at_ms} {application.version}"
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _number(token: str) -> int:
-    if not token.isdecimal():
-        raise InvalidArgument(f"NextToken {token[:100]!r} is none that was answered.")
-    return int(token)
-
-
-def _changed(application: Application) -> dict[str, Any]:
-    return {"ApplicationARN": application.arn, "ApplicationVersionId": application.version}
-
-
-def _detail(context: Context, application: Application, version: Version | None = None) -> dict[str, Any]:
-    """Of a version, or of the one in force."""
-    shown = application.versions[-1] if version is None else version
-    configuration = shown.configuration
-    sql = {
-        "InputDescriptions": [
-            describe_input(
-                given, application.begins[given["Id"]].position if given["Id"] in application.begins else None
-            )
-            for given in configuration.inputs
-        ],
-        "OutputDescriptions": [describe_output(given) for given in configuration.outputs],
-        "ReferenceDataSourceDescriptions": [describe_reference(given) for given in configuration.references],
-    }
-    detail = {
-        "ApplicationARN": application.arn,
-        "ApplicationName": application.name,
-        "RuntimeEnvironment": SQL,
-        "ApplicationStatus": context.status(application),
-        "ApplicationVersionId": shown.number,
-        "CreateTimestamp": application.created.at_ms / 1000,
-        "LastUpdateTimestamp": application.updated_ms / 1000,
-        "ApplicationVersionCreateTimestamp": shown.at_ms / 1000,
-        "ApplicationConfigurationDescription": {
-            "SqlApplicationConfigurationDescription": sql,
-            "ApplicationCodeConfigurationDescription": {
-                "CodeContentType": "PLAINTEXT",
-                "CodeContentDescription": {"TextContent": configuration.code},
-            },
-        },
-        "CloudWatchLoggingOptionDescriptions": [describe_logging(given) for given in configuration.logging],
-        "ApplicationMode": "STREAMING",
-    }
-    if version is None:
-        detail["ConditionalToken"] = _token(application)
-    if configuration.description is not None:
-        detail["ApplicationDescription"] = configuration.description
-    if configuration.role is not None:
-        detail["ServiceExecutionRole"] = configuration.role
-    return detail
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise InvalidArgument(f"NextToken {text[:100]!r} is none that was answered.")
+    return int(text)
