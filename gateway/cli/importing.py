@@ -35,13 +35,15 @@ def import_(target: Target, path: Path, parameters: tuple[str, ...], dry_run: bo
         understood = _understand(path, Scope(region=target.region), given)
     except HeadraceError as error:
         raise Failure(error.message) from error
-    for line in _told(understood):
+    for line in understood.lines():
         click.echo(line)
     if not understood.applications:
         raise Failure(f"{path} defines no SQL application")
     if dry_run:
         return
     _make_streams(target, understood)
+    for name, members in understood.delivery_streams.items():
+        _make_delivery_stream(target, name, members)
     for definition in understood.applications:
         _make(target, definition, start)
 
@@ -65,14 +67,6 @@ def _understand(path: Path, scope: Scope, parameters: dict[str, str]) -> Underst
     return cloudformation.understand(text, scope, parameters)
 
 
-def _told(understood: Understood) -> list[str]:
-    lines = [line for definition in understood.applications for line in definition.lines()]
-    lines += [
-        f"stream {name}: {shards} shard{'s' if shards > 1 else ''}" for name, shards in understood.streams.items()
-    ]
-    return lines + [f"note: {note}" for note in dict.fromkeys(understood.notes)]
-
-
 def _make_streams(target: Target, understood: Understood) -> None:
     async def make() -> list[str]:
         async with target.client() as client:
@@ -84,6 +78,19 @@ def _make_streams(target: Target, understood: Understood) -> None:
 
     for name in run(target, make()) or []:
         output.talk(f"stream {name} is made")
+
+
+def _make_delivery_stream(target: Target, name: str, members: dict[str, Any]) -> None:
+    """One that cannot be made here does not hold up the rest: what it was to do may be done in another way."""
+    try:
+        target.aws("firehose").create_delivery_stream(DeliveryStreamName=name, **members)
+    except botocore.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceInUseException":
+            output.talk(f"delivery stream {name} is not made: {error.response['Error']['Message']}")
+    except botocore.exceptions.ParamValidationError as error:
+        output.talk(f"delivery stream {name} is not made: {error}")
+    else:
+        output.talk(f"delivery stream {name} is made")
 
 
 def _make(target: Target, definition: Definition, start: bool) -> None:

@@ -29,6 +29,8 @@ _ARNS = {
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",
     "AWS::IAM::Role": "arn:aws:iam::{account}:role/{name}",
 }
+_MADE = ("AWS::Kinesis::Stream", "AWS::KinesisFirehose::DeliveryStream")
+"""What is made beside applications."""
 _DEPTH_MAX = 64
 """Levels of references to references: a template has few, and a circle has no end."""
 
@@ -56,10 +58,14 @@ def understand(text: str, scope: Scope, parameters: Mapping[str, str]) -> Unders
                 known[reader.name(identity)] = made
         elif kind == "AWS::Kinesis::Stream":
             understood.streams[reader.name(identity)] = int(reader.value(properties).get("ShardCount", 1))
+        elif kind == "AWS::KinesisFirehose::DeliveryStream":
+            members = rehomed(reader.value(properties), scope)
+            members.pop("DeliveryStreamName", None)
+            understood.delivery_streams[reader.name(identity)] = members
     for identity, resource in resources.items():
         kind, properties = resource.get("Type", ""), reader.value(resource.get("Properties", {}))
         if not kind.startswith(("AWS::KinesisAnalytics::", "AWS::KinesisAnalyticsV2::")):
-            if kind not in ("AWS::Kinesis::Stream",) and reader.holds(resource.get("Condition")):
+            if kind not in _MADE and reader.holds(resource.get("Condition")):
                 understood.notes.append(f"{identity} ({kind}) is left out")
             continue
         owner = known.get(str(properties.get("ApplicationName", "")))

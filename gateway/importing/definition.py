@@ -72,11 +72,20 @@ class Definition:
 
 @dataclass(slots=True)
 class Understood:
-    """`streams`: name → shards, of those that the file defines. `notes` say what was left out, or guessed."""
+    """`streams`: name → shards, of those that the file defines, and `delivery_streams`: name → members of
+    CreateDeliveryStream. `notes` say what was left out, or guessed."""
 
     applications: list[Definition] = field(default_factory=list)
     streams: dict[str, int] = field(default_factory=dict)
+    delivery_streams: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """What was understood, for people."""
+        told = [line for definition in self.applications for line in definition.lines()]
+        told += [f"stream {name}: {shards} shard{'s' if shards > 1 else ''}" for name, shards in self.streams.items()]
+        told += [f"delivery stream {name}" for name in self.delivery_streams]
+        return told + [f"note: {note}" for note in dict.fromkeys(self.notes)]
 
 
 def rehomed(value: Any, scope: Scope) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.importing.cloudformation import rehomed_definition
-from gateway.importing.definition import Definition, Understood
+from gateway.importing.definition import Definition, Understood, rehomed
 from streams.core.scope import Scope
 
 APPLICATION = "aws_kinesis_analytics_application"
@@ -25,6 +25,12 @@ ARNS = {
 }
 NAMES = {"aws_lambda_function": "function_name", "aws_s3_bucket": "bucket"}
 """Where it is not ``name``."""
+
+_DESTINATION = {
+    "Prefix": "prefix",
+    "ErrorOutputPrefix": "error_output_prefix",
+    "CompressionFormat": "compression_format",
+}
 
 Resources = Mapping[tuple[str, str], Mapping[str, Any]]
 """(type, name in the configuration) → values."""
@@ -58,6 +64,12 @@ def understand(resources: Resources, scope: Scope) -> Understood:
                     understood.applications.append(made)
             case "aws_kinesis_stream":
                 understood.streams[str(values.get("name", identity))] = int(values.get("shard_count") or 1)
+            case "aws_kinesis_firehose_delivery_stream":
+                made_of = _delivery_stream(values, scope)
+                if made_of is None:
+                    understood.notes.append(f"{kind}.{identity} is left out: it does not deliver to S3")
+                else:
+                    understood.delivery_streams[str(values.get("name", identity))] = rehomed(made_of, scope)
             case _:
                 understood.notes.append(f"{kind}.{identity} is left out")
     return understood
@@ -228,6 +240,29 @@ def _output(
     made = {member: _resource(block, scope) for member, block in targets.items() if block}
     kind = schema.get("record_format_type") or "JSON"
     return {"Name": given.get("name"), "DestinationSchema": {"RecordFormatType": kind}, **made}
+
+
+def _delivery_stream(values: Mapping[str, Any], scope: Scope) -> dict[str, Any] | None:
+    """Members of CreateDeliveryStream; None for another destination than S3."""
+    to = _block(values, "extended_s3_configuration")
+    if not to:
+        return None
+    role = f"arn:aws:iam::{scope.account}:role/headrace"
+    destination = {"BucketARN": to.get("bucket_arn"), "RoleARN": role}
+    for member, name in _DESTINATION.items():
+        if to.get(name):
+            destination[member] = to[name]
+    hints = {"SizeInMBs": to.get("buffering_size"), "IntervalInSeconds": to.get("buffering_interval")}
+    given = {member: int(value) for member, value in hints.items() if value is not None}
+    if given:
+        destination["BufferingHints"] = given
+    members: dict[str, Any] = {"ExtendedS3DestinationConfiguration": destination}
+    source = _block(values, "kinesis_source_configuration")
+    if source:
+        members["DeliveryStreamType"] = "KinesisStreamAsSource"
+        arn = source.get("kinesis_stream_arn")
+        members["KinesisStreamSourceConfiguration"] = {"KinesisStreamARN": arn, "RoleARN": role}
+    return members
 
 
 def _reference(

@@ -81,3 +81,21 @@ resource "aws_kinesis_analytics_application" "stocks" {
     }
   }
 }
+
+resource "aws_kinesis_firehose_delivery_stream" "lake" {
+  name        = "lake-${local.stage}"
+  destination = "extended_s3"
+
+  kinesis_source_configuration {
+    kinesis_stream_arn = aws_kinesis_stream.dear.arn
+    role_arn           = aws_iam_role.role.arn
+  }
+
+  extended_s3_configuration {
+    role_arn           = aws_iam_role.role.arn
+    bucket_arn         = "arn:aws:s3:::lake"
+    prefix             = "dear/"
+    buffering_size     = 5
+    buffering_interval = 60
+  }
+}

@@ -34,12 +34,15 @@ def test_a_template_runs_as_it_is(headrace_server: TestServer) -> None:
         "application stocks-test: 5 lines of SQL",
         "  input SOURCE_SQL_STREAM_001 from stream ticks-test: JSON, 2 columns",
         "  reference table COMPANIES from tables/companies.csv",
+        "  output DESTINATION_SQL_STREAM to delivery stream ticks-test-lake as CSV",
         "  output DESTINATION_SQL_STREAM to stream dear-ticks as JSON",
         "stream ticks-test: 1 shard",
         "stream dear-ticks: 2 shards",
+        "delivery stream ticks-test-lake",
         "note: Alarms (AWS::SNS::Topic) is left out: its condition does not hold",
         "note: Role (AWS::IAM::Role) is left out",
     ]
+    assert "delivery stream ticks-test-lake is made" in done.stderr
     assert "application stocks-test is started" in done.stderr
     kinesis = server.client("kinesis")
     put(kinesis, "ticks-test", [{"ticker": "AMZN", "price": 9}, {"ticker": "AMZN", "price": 11}])
@@ -54,6 +57,9 @@ def test_hcl_runs_as_it_is(headrace_server: TestServer) -> None:
     assert done.exit_code == 0, done.stderr
     assert "note: aws_iam_role.role is left out" in done.stdout
     assert "runs, from TRIM_HORIZON" in done.stdout
+    lake = server.client("firehose").describe_delivery_stream(DeliveryStreamName="lake-hcl")
+    source = lake["DeliveryStreamDescription"]["Source"]["KinesisStreamSourceDescription"]
+    assert source["KinesisStreamARN"] == SCOPE.stream_arn("dear-hcl")
     kinesis, analytics = server.client("kinesis"), server.client("kinesisanalytics")
     code = analytics.describe_application(ApplicationName="stocks-hcl")["ApplicationDetail"]["ApplicationCode"]
     assert code.startswith('-- Ticks that are "dear"\nCREATE STREAM "DEAR"')
