@@ -73,7 +73,7 @@ class ApplicationsDoor(Collector):
             yield gauge
         up = GaugeMetricFamily("headrace_application_up", "1 while its process runs, else 0", labels=_LABELS)
         for scope, name, health in running:
-            up.add_metric((scope.account, scope.region, name), int(health.phase == "running" and health.error is None))
+            up.add_metric((scope.account, scope.region, name), int(health.phase == "running"))
         yield up
 
     @staticmethod

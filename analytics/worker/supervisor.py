@@ -116,8 +116,12 @@ class Supervisor:
             try:
                 await self._run()
             except (HeadraceError, OSError) as error:
-                text = error.message if isinstance(error, HeadraceError) else f"no process: {error}"
+                text = error.message if isinstance(error, HeadraceError) else f"no process can be started: {error}"
                 self.health.error = text
+            except Exception as error:
+                # Whatever it is, it must not leave an application that nobody starts again.
+                log.exception("application %s: the server failed to attend to it", self._name)
+                self.health.error = f"the server failed to attend to it: {error!r}"
             if self._stopping.is_set():
                 return
             if self._renewing.is_set():
