@@ -120,10 +120,27 @@ def _given(field: pa.Array, kind: pa.DataType) -> pa.Array:
 def _converted(field: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_string(kind):
         return field
-    known = typed(field, kind) if pa.types.is_temporal(kind) and len(field) else None
+    known = _plain(field, kind)
     if known is not None:
         return known
     return duck.run(converting(kind), v=pa.table({"t": field})).column(0).combine_chunks().cast(kind)
+
+
+def _plain(field: pa.Array, kind: pa.DataType) -> pa.Array | None:
+    """Where all of a column is plainly of its type, which Arrow sees ten times as fast as DuckDB; else None."""
+    if len(field) == 0 or field.null_count == len(field):
+        return pa.nulls(len(field), kind)
+    if pa.types.is_temporal(kind):
+        return typed(field, kind)
+    try:
+        if pa.types.is_integer(kind) and not any(pc.any(pc.match_substring(field, sign)).as_py() for sign in "xX"):
+            return field.cast(kind)
+        if pa.types.is_floating(kind):
+            numbers = field.cast(kind)
+            return numbers if pc.all(pc.is_finite(numbers)).as_py() else None
+    except pa.ArrowInvalid:
+        pass
+    return None
 
 
 def _complaint(column: Column, value: str) -> str:

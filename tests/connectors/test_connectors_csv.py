@@ -59,6 +59,20 @@ def test_values_convert_or_say_why() -> None:
     assert decoded.faults[0].message == 'column n: "x" cannot become INTEGER'
 
 
+def test_numbers_are_the_same_alone_and_among_others_that_are_none() -> None:
+    texts = ["7", "+7", "-7", "7.0", "0x7", "07", "1e2", "nan", "inf", "", "3000000000", ".5", "1_0", "\uff17"]
+    for kind in (pa.int32(), pa.float64()):
+        alone = [
+            decode_csv(pa.array([f"{text},."]).cast(pa.binary()), [Column("n", kind)], [0], "\n", ",") for text in texts
+        ]
+        both = [
+            decode_csv(pa.array([f"{text},.", "x,."]).cast(pa.binary()), [Column("n", kind)], [0], "\n", ",")
+            for text in texts
+        ]
+        assert [each.rows.to_pylist() for each in alone] == [each.rows.to_pylist() for each in both]
+        assert [len(each.faults) + 1 for each in alone] == [len(each.faults) for each in both]
+
+
 def test_columns_are_taken_by_position() -> None:
     decoded = decode_csv(pa.array([b"a;b;c\nd"]), columns(2), [2, 0], "\n", ";")
     assert [tuple(row.values()) for row in decoded.rows.to_pylist()] == [("c", "a"), (None, "d")]
