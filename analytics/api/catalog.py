@@ -114,7 +114,10 @@ class Catalog:
                     found.begins = event.begins
                 else:
                     # A first start from there has nothing to go on from but what the stream still holds.
-                    found.begins = {each: found.begins.get(each, begin) for each, begin in event.begins.items()}
+                    found.begins = {
+                        each: msgspec.structs.replace(found.begins.get(each, begin), resumed=True)
+                        for each, begin in event.begins.items()
+                    }
             case Stopped():
                 found.running = False
             case Deleting():

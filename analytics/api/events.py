@@ -35,10 +35,17 @@ class Configuration(msgspec.Struct, frozen=True):
 
 
 class Begin(msgspec.Struct, frozen=True):
-    """Where an input begins: AWS's starting position, and for NOW the time of it."""
+    """Where an input begins: AWS's starting position, and for NOW the time of it. `resumed`: it was last started where it
+    had stopped."""
 
     position: str
     at_ms: int
+    resumed: bool = False
+
+    @property
+    def asked(self) -> str:
+        """The starting position of the last start."""
+        return "LAST_STOPPED_POINT" if self.resumed else self.position
 
 
 class _Event(msgspec.Struct, frozen=True, tag_field="event"):

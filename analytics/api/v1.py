@@ -58,7 +58,7 @@ async def describe_application(context: Context, request: Any, scope: Scope) -> 
 def input_descriptions(application: Application) -> list[dict[str, Any]]:
     begins = application.begins
     return [
-        describe_input(given, begins[given["Id"]].position if given["Id"] in begins else None)
+        describe_input(given, begins[given["Id"]].asked if given["Id"] in begins else None)
         for given in application.configuration.inputs
     ]
 

@@ -31,9 +31,7 @@ def detail(context: Context, application: Application, version: Version | None =
     configuration = shown.configuration
     sql = {
         "InputDescriptions": [
-            describe_input(
-                given, application.begins[given["Id"]].position if given["Id"] in application.begins else None
-            )
+            describe_input(given, application.begins[given["Id"]].asked if given["Id"] in application.begins else None)
             for given in configuration.inputs
         ],
         "OutputDescriptions": [describe_output(given) for given in configuration.outputs],

@@ -140,6 +140,8 @@ def test_positions_through_stops_changes_and_new_beginnings(server: TestServer) 
     put(kinesis, "moves", [{"ticker": "C", "price": 13}])
     begin(analytics, "moves", "LAST_STOPPED_POINT")
     assert [row["ticker"] for row in rows(kinesis, "moved", 2)] == ["B", "C"]
+    found = analytics.describe_application(ApplicationName="moves")["ApplicationDetail"]["InputDescriptions"][0]
+    assert found["InputStartingPositionConfiguration"] == {"InputStartingPosition": "LAST_STOPPED_POINT"}
     # Other code, while it runs: nothing twice, nothing left out.
     analytics.update_application(
         ApplicationName="moves",
