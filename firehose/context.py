@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,11 @@ DIRECT_PUT, KINESIS = "DirectPut", "KinesisStreamAsSource"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`started` begins to deliver a stream that was created, `stopped` ends it; `restarted` makes a change while nothing
+    """`functions` are those that exist, by ARN. `started` begins to deliver a stream that was created, `stopped` ends it; `restarted` makes a change while nothing
     of the stream runs, and begins again with what the change made of it."""
 
     book: Book
+    functions: Container[str]
     client_for: Callable[[Scope], Client]
     settings: Settings
     clock: Clock

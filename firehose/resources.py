@@ -19,9 +19,9 @@ def check_resources(
 ) -> tuple[ColumnSpec, ...]:
     """The schema's columns where rows are written. Raises `InvalidArgument` for what delivery could not use."""
     destination = Destination.of(kind, configuration)
-    if destination.function is not None and destination.function.name not in context.settings.functions:
+    if destination.function is not None and destination.function.arn not in context.functions:
         raise InvalidArgument(
-            f"Function {destination.function.name} is not configured: name it in the setting 'functions'."
+            f"Function {destination.function.name} does not exist: create it, or name it in the setting 'functions'."
         )
     if destination.query is not None:
         check_query(destination.query)

@@ -103,7 +103,14 @@ class Firehose:
         self._meters: dict[tuple[int, str], Meter] = {}
         self._changing = asyncio.Lock()
         self._context = Context(
-            self._book, client_for, self._settings, self._clock, self._start, self._stop, self._restart
+            self._book,
+            self._functions,
+            client_for,
+            self._settings,
+            self._clock,
+            self._start,
+            self._stop,
+            self._restart,
         )
         self.glue = Glue(self._book)
 

@@ -56,6 +56,7 @@ FAILED = "ProcessingFailed status set for record"
 _CODES: dict[type[FunctionError], str] = {
     functions.FunctionUnknown: "Lambda.ResourceNotFound",
     functions.FunctionTimedOut: "Lambda.FunctionTimedOut",
+    functions.TooManyCalls: "Lambda.InvokeLimitExceeded",
 }
 
 

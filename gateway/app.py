@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from analytics.api.service import Analytics
+from connectors.functions.api import Lambda
+from connectors.functions.registry import Functions
 from firehose import Firehose
 from gateway.applications import ApplicationsDoor
 from gateway.auth import Auth, check_exposed
@@ -16,6 +18,7 @@ from gateway.desk import Desk, Row
 from gateway.forward import Forward
 from gateway.private import PrivateDoor
 from gateway.renewal import Renewal
+from gateway.rest import RestDoor
 from gateway.server import Server
 from gateway.tls import Tls
 from streams.control.journal import Journal
@@ -53,11 +56,19 @@ class App:
             service = Service(log, clock=clock, settings=settings)
             opening.push_async_callback(service.close)
             await service.open()
+            functions = Functions.of(settings)
+            opening.push_async_callback(functions.close)
+            functions.sweep()
+            lambdas = Lambda(Journal(log, "control/functions"), functions, settings=settings, clock=clock)
+            opening.push_async_callback(lambdas.close)
+            if forward is None:
+                await lambdas.open()
             firehose = Firehose(
                 Journal(log, "control/firehose"),
                 lambda scope: LocalClient(service, scope),
                 settings=settings,
                 clock=clock,
+                functions=functions,
             )
             opening.push_async_callback(firehose.close)
             if forward is None:
@@ -92,6 +103,7 @@ class App:
                 ApplicationsDoor(analytics),
                 forward,
                 Deliveries(firehose, clock),
+                RestDoor("lambda", lambdas, auth),
             )
             server = Server(
                 desk.handle,
@@ -104,6 +116,7 @@ class App:
             opening.push_async_callback(server.stop)
             await server.start()
             opening.push_async_callback(desk.stop)
+            opening.push_async_callback(lambdas.interrupt)
             renewal = Renewal([tls.reload, auth.reload], clock)
             opening.push_async_callback(renewal.stop)
             renewal.start()

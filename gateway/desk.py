@@ -27,6 +27,7 @@ from gateway.http import Request, Response
 from gateway.metrics import CONTENT_TYPE as METRICS_TYPE
 from gateway.metrics import MetricsPage, RequestMetrics
 from gateway.native import NativeDoor, failure, question
+from gateway.rest import RestDoor
 from streams.core.errors import (
     InternalFailure,
     JournalMoved,
@@ -86,10 +87,12 @@ class Desk:
         applications: ApplicationsDoor | None = None,
         forward: Forward | None = None,
         deliveries: Deliveries | None = None,
+        rest: RestDoor | None = None,
     ) -> None:
         self._forward = forward
         self._applications = applications
         self._deliveries = deliveries
+        self._rest = rest
         self._rows = rows
         self._calls = Calls(_Protocols(rows))
         self._auth = auth
@@ -125,6 +128,8 @@ class Desk:
                 return _preflight(request, request_id)
             elif identity.asks(request):
                 response = self._identify(request, request_id)
+            elif self._rest is not None and self._rest.serves(request):
+                response = await self._rest.answer(request, self._requests)
             else:
                 response = await self._call(request, request_id)
         except Exception as error:
@@ -226,6 +231,8 @@ class Desk:
                     extra={"request_id": request_id},
                 )
                 told = InternalFailure(UNKNOWN_ERROR)
+        if self._rest is not None and self._rest.serves(request):
+            return self._rest.failed(told)
         body, headers = encode_error(request.headers.get("content-type", ""), told)
         return Response(told.status, list(headers.items()), body)
 

@@ -1,6 +1,6 @@
 """What another process does, asked there: where several headraces share a log, one is the worker.
 
-Delivery streams, SQL applications, queues and consumer groups have one owner at a time. A process that is not the worker
+Delivery streams, functions, SQL applications, queues and consumer groups have one owner at a time. A process that is not the worker
 sends requests about them on, as they came: the worker checks their signatures, which say for which host they were made.
 """
 
@@ -11,6 +11,7 @@ from yarl import URL
 
 from gateway.applications import PATH as APPLICATIONS
 from gateway.http import Request, Response
+from gateway.rest import is_rest
 from streams.core.errors import InvalidArgument, ServiceUnavailable, SettingsError
 from streams.sdk.connections import Place
 from streams.wire.native import PREFIX
@@ -39,6 +40,8 @@ class Forward:
         """Whether it is the worker's to answer."""
         if request.target.startswith(PREFIX):
             return request.path.startswith(APPLICATIONS) or "/groups" in request.path.removeprefix(PREFIX)
+        if is_rest(request):
+            return True
         target = request.headers.get("x-amz-target", "")
         service, _, operation = target.partition(".")
         return bool(operation) and (service != _STREAMS or "Queue" in operation)

@@ -29,6 +29,7 @@ from connectors.functions.errors import (
     FunctionNotLoaded,
     FunctionRaised,
     FunctionTimedOut,
+    FunctionUnreachable,
 )
 from connectors.functions.function import Function
 from connectors.functions.output import LogFile, Output
@@ -88,13 +89,16 @@ class Environment:
     async def start(cls, function: Function, folder: Path, file: LogFile | None, init_timeout_s: float) -> Self:
         """A process that has imported the function. Raises a `FunctionError`; `folder` is where scratch space is made."""
         scratch = folder / uuid.uuid4().hex
-        scratch.mkdir(parents=True)
-        environment = cls(function, Output(function.name, file), RuntimeApi(), scratch)
         try:
-            await environment._start(init_timeout_s)
-        except BaseException:
-            await environment.kill()
-            raise
+            scratch.mkdir(parents=True)
+            environment = cls(function, Output(function.name, file), RuntimeApi(), scratch)
+            try:
+                await environment._start(init_timeout_s)
+            except BaseException:
+                await environment.kill()
+                raise
+        except OSError as error:  # the disk is full, or there are no descriptors left
+            raise FunctionUnreachable(f"function {function.name}: no environment can be started: {error}") from error
         return environment
 
     async def call(self, request_id: str, event: bytes, timeout_s: float, client_context: str = "") -> Outcome:
@@ -121,6 +125,11 @@ class Environment:
             return Outcome(b"", FunctionRaised(name, answer.body), log)
         return Outcome(answer.body, None, log)
 
+    def interrupt(self) -> None:
+        """The call under way fails."""
+        self.dead = True
+        self._kill_group()
+
     async def kill(self) -> None:
         """The process and all that it started are gone when this returns, and so is its scratch space."""
         self.dead = True
@@ -146,7 +155,7 @@ class Environment:
                 folder=function.root,
                 environment=variables,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a variable or a handler with a NUL in it is a ValueError
             raise FunctionNotLoaded.of(function.name, "Runtime.InvalidEntrypoint", f"{error}") from error
         self._output.watch()
         self._watching = asyncio.create_task(self._watch(), name=f"process of function {function.name}")
@@ -243,7 +252,9 @@ class Environment:
     async def _watch(self) -> None:
         """Until the process ends."""
         assert self._process is not None
-        status = self._exit_status = await self._process.wait()
+        status = await self._process.wait()
+        self._kill_group()  # what it has left behind, before its number is another's
+        self._exit_status = status
         self.dead = True
         self._fail(self._exited(status))
 
@@ -282,7 +293,7 @@ class Environment:
         return self._output.take()
 
     def _kill_group(self) -> None:
-        if self._process is None:
+        if self._process is None or self._exit_status is not None:
             return
         try:
             os.killpg(self._process.pid, signal.SIGKILL)

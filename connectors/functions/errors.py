@@ -4,7 +4,7 @@ FunctionError
 ├── FunctionUnknown         no such function
 ├── PayloadTooLarge         the event is over the limit
 ├── TooManyCalls            so many wait that one more is refused
-├── FunctionUnreachable     a remote function's server does not answer, or not as one
+├── FunctionUnreachable     a remote function's server does not answer, or not as one; or the machine has no room for a process
 └── FunctionFault           the function itself failed: what Lambda answers with X-Amz-Function-Error
     ├── FunctionNotLoaded   its module cannot be imported, has no such handler, or its process ended before it was ready
     ├── FunctionRaised      it raised, or what it returned is not JSON

@@ -57,6 +57,10 @@ class FunctionPool:
         self._idle: list[Environment] = []
         self._reaper: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
+        self._busy: set[Environment] = set()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._retired = False
         self._closed = False
 
     async def call(self, event: bytes, *, request_id: str = "", client_context: str = "") -> Outcome:
@@ -71,11 +75,14 @@ class FunctionPool:
         if self._calls >= WAITING_MAX + self._environments_max:
             raise TooManyCalls(f"function {function.name}: {WAITING_MAX} calls wait already")
         self._calls += 1
+        self._quiet.clear()
         try:
             async with self._slots:
                 return await self._run(event, request_id or str(uuid.uuid4()), client_context)
         finally:
             self._calls -= 1
+            if not self._calls:
+                self._quiet.set()
 
     async def invoke(self, event: bytes) -> bytes:
         """JSON in, JSON out. Raises a `FunctionError`."""
@@ -84,13 +91,23 @@ class FunctionPool:
             raise outcome.fault
         return outcome.answer
 
-    async def close(self) -> None:
-        """Kills the idle environments. One that has a call under way ends with the call."""
-        self._closed = True
+    async def retire(self) -> None:
+        """Kills the idle environments; returns when the calls under way have ended, and their environments with them."""
+        self._retired = True
         if self._reaper is not None:
             self._reaper.cancel()
         idle, self._idle = self._idle, []
         await asyncio.gather(*(environment.kill() for environment in idle), *self._ending)
+        await self._quiet.wait()
+        if self._file is not None:
+            self._file.close()
+
+    async def close(self) -> None:
+        """Kills every environment: calls under way fail."""
+        self._closed = True
+        for environment in self._busy:
+            environment.interrupt()
+        await self.retire()
 
     async def _run(self, event: bytes, request_id: str, client_context: str) -> Outcome:
         timeout_s = self.function.timeout_s
@@ -100,12 +117,17 @@ class FunctionPool:
                 environment, timeout_s = await self._started(timeout_s)
         except FunctionError as error:
             return Outcome(b"", error)
+        self._busy.add(environment)
+        if self._closed:
+            environment.interrupt()
         try:
             outcome = await environment.call(request_id, event, timeout_s, client_context)
         except BaseException:
             await environment.kill()
             raise
-        if environment.dead or self._closed:
+        finally:
+            self._busy.discard(environment)
+        if environment.dead or self._retired:
             await environment.kill()
         else:
             environment.idle_since = time.monotonic()

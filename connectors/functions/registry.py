@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,9 +16,12 @@ from connectors.functions.errors import FunctionUnknown
 from connectors.functions.function import Function, function_arn, referenced
 from connectors.functions.output import LogFile
 from connectors.functions.pool import FunctionPool
+from connectors.functions.remote import Place, RemoteFunction
 from streams.core.errors import SettingsError
 from streams.core.scope import Scope
 from streams.core.settings import FunctionSettings, Settings
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 class Callee(Protocol):
@@ -25,7 +29,13 @@ class Callee(Protocol):
 
     async def call(self, event: bytes, *, request_id: str = "", client_context: str = "") -> Outcome: ...
 
-    async def close(self) -> None: ...
+    async def retire(self) -> None:
+        """It is called no more; returns when what is under way has ended."""
+        ...
+
+    async def close(self) -> None:
+        """What is under way is cut short."""
+        ...
 
 
 class Functions:
@@ -52,9 +62,17 @@ class Functions:
         self._files: dict[str, LogFile] = {}
         self.configured: dict[str, Function] = {}
         for name, given in configured.items():
-            function = self._configured(name, given, timeout_s, scope or Scope())
+            if _NAME.fullmatch(name) is None:
+                raise SettingsError(f"function {name!r}: a name has letters, digits, - and _, 64 at most")
+            place = _place(name, given, timeout_s)
+            if place is None:
+                function = self._configured(name, given, timeout_s, scope or Scope())
+                self._callees[name] = self._pool(function, name)
+            else:
+                arn = function_arn(scope or Scope(), name)
+                function = Function(name=name, arn=arn, root=Path(), handler=place.url, runtime="provided")
+                self._callees[name] = RemoteFunction(place)
             self.configured[name] = function
-            self._callees[name] = self._pool(function, name)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -76,27 +94,26 @@ class Functions:
             raise outcome.fault
         return outcome.answer
 
-    async def put(self, function: Function) -> None:
-        """This is what the function's ARN means from now on; calls under way end as they began."""
+    def put(self, function: Function) -> Callee | None:
+        """This is what the function's ARN means from now on. Gives what it meant before, to be retired."""
         before = self._callees.get(function.arn)
         self._callees[function.arn] = self._pool(function, _log_of(function.arn))
-        if before is not None:
-            await before.close()
+        return before
 
-    async def drop(self, arn: str) -> None:
-        """The function is gone; calls under way end."""
-        callee = self._callees.pop(arn, None)
-        if callee is not None:
-            await callee.close()
-        file = self._files.pop(_log_of(arn), None)
-        if file is not None:
-            file.close()
+    def drop(self, arn: str) -> Callee | None:
+        """The function is gone. Gives what it was, to be retired."""
+        self._files.pop(_log_of(arn), None)
+        return self._callees.pop(arn, None)
+
+    def __contains__(self, function: object) -> bool:
+        """Whether there is a function of this name or ARN."""
+        return isinstance(function, str) and (
+            unqualified(function) in self._callees or name_of(function) in self._callees
+        )
 
     async def close(self) -> None:
         callees, self._callees = self._callees, {}
         await asyncio.gather(*(callee.close() for callee in callees.values()))
-        for file in self._files.values():
-            file.close()
         if self._temporary is not None:
             self._temporary.cleanup()
 
@@ -130,6 +147,21 @@ class Functions:
             scratch_mb=given.scratch_mb,
             environment=given.environment,
         )
+
+
+def _place(name: str, given: str | FunctionSettings, timeout_s: float) -> Place | None:
+    """Where a function of the settings runs, if not here. Raises `SettingsError` for one that is in no place, or in two."""
+    if isinstance(given, str):
+        return None
+    if sum(map(bool, (given.directory, given.zip, given.url, given.arn))) != 1:
+        raise SettingsError(f"function {name}: exactly one of directory, zip, url and arn says what it is")
+    if given.url:
+        return Place(name, given.url, given.timeout_s or timeout_s)
+    if given.arn:
+        return Place.of_lambda(name, given.arn, given.endpoint, given.timeout_s or timeout_s)
+    if not given.handler:
+        raise SettingsError(f"function {name}: handler is missing, module.function in the code")
+    return None
 
 
 def _log_of(arn: str) -> str:

@@ -37,7 +37,7 @@ firehose.add_command(explain)
 @click.option("--gzip", is_flag=True, help="Compress the objects.")
 @click.option("--size-mb", type=click.IntRange(1, 128), help="Deliver when this much is buffered.")
 @click.option("--interval-s", type=click.IntRange(0, 900), help="Deliver when the oldest record is this old.")
-@click.option("--function", help="Function that transforms the records: a name of the setting `functions`.")
+@click.option("--function", help="Function that transforms the records, by its name.")
 @click.option(
     "--request",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

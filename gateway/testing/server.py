@@ -61,6 +61,7 @@ class TestServer:
             "AWS_DEFAULT_REGION": self.settings.region,
             "AWS_ENDPOINT_URL_KINESIS": self.url,
             "AWS_ENDPOINT_URL_FIREHOSE": self.url,
+            "AWS_ENDPOINT_URL_LAMBDA": self.url,
             "AWS_ENDPOINT_URL_KINESIS_ANALYTICS": self.url,
             "AWS_ENDPOINT_URL_KINESIS_ANALYTICS_V2": self.url,
         }

@@ -67,7 +67,8 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class FunctionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A function from a `directory` or a `zip` archive: `handler` is ``module.function`` in it.
+    """A function from a `directory` or a `zip` archive, where `handler` is ``module.function`` in it; or one that runs
+    elsewhere: behind a `url` that takes events by POST, or under an `arn` at AWS or another Lambda `endpoint`.
 
     `timeout_s` 0 is the setting function_timeout_s; `memory_mb` is what it may use, and `scratch_mb` what it may keep in
     its temporary directory. `environment` are its environment variables. `runtime` is ``python``, or ``provided`` for an
@@ -76,6 +77,9 @@ class FunctionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     directory: str = ""
     zip: str = ""
+    url: Annotated[str, Meta(pattern=r"^(https?://.+)?$")] = ""
+    arn: Annotated[str, Meta(pattern=r"^(arn:aws[a-zA-Z-]*:lambda:[a-z0-9-]+:\d{12}:function:.+)?$")] = ""
+    endpoint: Annotated[str, Meta(pattern=r"^(https?://.+)?$")] = ""
     handler: str = ""
     runtime: Annotated[str, Meta(pattern=r"^(python|provided)")] = "python"
     timeout_s: Annotated[float, Meta(ge=0, le=900)] = 0
@@ -223,9 +227,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     functions: Annotated[
         dict[str, str | FunctionSettings],
         Meta(
-            description="Function name → what its ARN runs: 'package.module:function' or 'path/file.py:function', or a table of directory or zip, handler, runtime, timeout_s, memory_mb, scratch_mb, environment."
+            description="Function name → what its ARN runs: 'package.module:function' or 'path/file.py:function', or a table: directory or zip, handler, runtime, timeout_s, memory_mb, scratch_mb, environment; or url; or arn, endpoint."
         ),
     ] = {}
+    function_api: Annotated[
+        bool,
+        Meta(
+            description="Whether callers may create, change and call functions with Lambda's API. Their code has the server's rights."
+        ),
+    ] = True
     firehose_retry_s: Annotated[
         float, Meta(gt=0, description="First pause after a failed delivery, seconds; it doubles.")
     ] = 1.0

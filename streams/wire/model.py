@@ -54,23 +54,44 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
+class RestBinding:
+    """Where the members of a REST operation stand: by member, ``(uri | querystring | header | statusCode, name)``, all
+    others in the JSON body, but the payload, which is the body."""
+
+    method: str
+    uri: str
+    status: int
+    sources: dict[str, tuple[str, str]]
+    payload: str | None
+    targets: dict[str, tuple[str, str]]
+    answer_payload: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
-    """`input` and `output` are structures; an operation that answers nothing has no output."""
+    """`input` and `output` are structures; an operation that answers nothing has no output. `rest` is for protocols whose
+    operations are methods and paths."""
 
     name: str
     input: Shape
     output: Shape | None
+    rest: RestBinding | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """A service: its operations by name, the prefix of X-Amz-Target that it answers to, and the Java package whose class
-    names show in AWS's messages."""
+    names show in AWS's messages. `capital_messages` are the errors that spell their text's member ``Message``."""
 
     service: str
     target_prefix: str
     java_package: str
     operations: dict[str, Operation]
+    capital_messages: frozenset[str] = frozenset()
+
+
+TIGHTER = {"lambda": {"Timeout": 900, "MemorySize": 10_240}}
+"""Most of a value, where the model knows of kinds of resources that have more and that are not offered."""
 
 
 @cache
@@ -78,15 +99,37 @@ def load(service: str) -> Model:
     """The model of `service` with the most operations: botocore's own, or the one in `SHIPPED`. Raises botocore's
     UnknownServiceError for a name that both lack."""
     raw = max(_models(service), key=lambda model: len(model["operations"]))
+    for name, most in TIGHTER.get(service, EMPTY).items():
+        raw["shapes"][name]["max"] = most
     shapes = _Shapes(raw["shapes"])
+    metadata = raw["metadata"]
+    rest = metadata["protocol"].startswith("rest-")
     operations = {}
     for name, operation in raw["operations"].items():
         output = shapes.get(operation["output"]["shape"]) if "output" in operation else None
         source = shapes.get(operation["input"]["shape"]) if "input" in operation else Shape(f"{name}Input", "structure")
-        operations[name] = Operation(name, source, output)
-    metadata = raw["metadata"]
+        operations[name] = Operation(name, source, output, _binding(raw, operation) if rest else None)
     package = f"com.amazonaws.{service}.v{metadata['apiVersion'].replace('-', '')}"
-    return Model(service, metadata.get("targetPrefix", ""), package, operations)
+    capital = frozenset(
+        name for name, shape in raw["shapes"].items() if shape.get("exception") and "Message" in shape["members"]
+    )
+    return Model(service, metadata.get("targetPrefix", ""), package, operations, capital)
+
+
+def _binding(raw: dict[str, Any], operation: dict[str, Any]) -> RestBinding:
+    def places(direction: str) -> tuple[dict[str, tuple[str, str]], str | None]:
+        shape = raw["shapes"][operation[direction]["shape"]] if direction in operation else EMPTY
+        found = {
+            member: (one["location"], one.get("locationName", member))
+            for member, one in shape.get("members", EMPTY).items()
+            if "location" in one
+        }
+        return found, shape.get("payload")
+
+    http = operation["http"]
+    return RestBinding(
+        http["method"], http["requestUri"], http.get("responseCode", 200), *places("input"), *places("output")
+    )
 
 
 def _models(service: str) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import resource
 import stat
 import sys
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from connectors.functions import usage
 from connectors.functions.errors import (
     AnswerTooLarge,
     FunctionError,
@@ -25,6 +25,7 @@ from connectors.functions.errors import (
     FunctionRaised,
     FunctionTimedOut,
     FunctionUnknown,
+    FunctionUnreachable,
     PayloadTooLarge,
     TooManyCalls,
 )
@@ -265,6 +266,7 @@ async def test_a_handler_without_a_dot_and_a_folder_that_is_not_there(module: Pa
         await functions.invoke(b"{}")
     await functions.close()
     assert b"Runtime.InvalidEntrypoint" in (await failing(module, "echo", root=module.parent / "none")).payload
+    assert b"Runtime.InvalidEntrypoint" in (await failing(module, "echo", environment={"a": "\0"})).payload
 
 
 @pytest.mark.parametrize("handler", ["hang", "fork"])
@@ -307,6 +309,23 @@ async def test_scratch_space_is_bounded_and_survives_warm_calls(module: Path) ->
     assert not Path(first[0]).exists()
 
 
+async def test_a_machine_without_descriptors_is_told_and_recovers(module: Path) -> None:
+    functions = pool(module, "echo")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(map(int, os.listdir("/proc/self/fd")))
+    for more in range(1, 12):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + more, hard))
+        try:
+            outcome = await functions.call(b"1")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert outcome.fault is None or isinstance(outcome.fault, FunctionUnreachable | FunctionNotLoaded), more
+        if outcome.fault is None:
+            break
+    assert await functions.invoke(b"2") == b"2"
+    await functions.close()
+
+
 async def test_after_a_crash_the_next_call_has_a_new_environment(module: Path) -> None:
     functions = pool(module, "leave")
     for _ in range(2):
@@ -319,7 +338,8 @@ async def test_an_idle_environment_that_died_is_replaced(module: Path) -> None:
     functions = pool(module, "pid")
     first = json.loads(await functions.invoke(b"{}"))[0]
     os.kill(first, 9)
-    await until(lambda: not usage.memory(first))
+    (idle,) = functions._idle
+    await until(lambda: idle.dead)
     assert json.loads(await functions.invoke(b"{}"))[1] == 1
     await functions.close()
 
@@ -418,3 +438,9 @@ async def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_settings_that_name_nothing(tmp_path: Path, given: FunctionSettings, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         Functions.of(Settings(data=str(tmp_path), functions={"f": given}))
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "a.b", "a" * 65])
+def test_names_that_no_arn_can_have(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match="a name has letters, digits, - and _"):
+        Functions.of(Settings(data=str(tmp_path), functions={name: "a:b"}))

@@ -256,7 +256,7 @@ BAD_DESTINATIONS: list[tuple[dict[str, Any], str]] = [
     (s3(**conversion()), "SizeInMBs must be at least 64 when data format conversion"),
     (s3(size=64, CompressionFormat="GZIP", **conversion()), "CompressionFormat must be UNCOMPRESSED"),
     (s3(size=64, **conversion()), r"Table air\.flights was not found in the data catalog"),
-    (s3(**processing(function("g"))), "Function g is not configured"),
+    (s3(**processing(function("g"))), "Function g does not exist"),
     (s3(**processing(function("f", NumberOfRetries=301))), "NumberOfRetries must be between 0 and 300, not 301"),
     (s3(**processing(function("f"), function("f"))), "Cannot have more than 1 Lambda processor"),
     (s3(**processing()), "A maximum of 5 and a minimum of 1 processor needs to be supplied"),

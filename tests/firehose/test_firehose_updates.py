@@ -155,7 +155,7 @@ REFUSED: list[tuple[dict[str, Any], type[RequestError], str]] = [
         InvalidArgument,
         "can only be enabled when the Firehose is created",
     ),
-    ({"ExtendedS3DestinationUpdate": processing(function("no"))}, InvalidArgument, "Function no is not configured"),
+    ({"ExtendedS3DestinationUpdate": processing(function("no"))}, InvalidArgument, "Function no does not exist"),
 ]
 
 

@@ -50,7 +50,7 @@ def long_winded(event, context):
 
 
 def closing(event, context):
-    """Closes whatever it has open, its way home as well."""
+    """Closes whatever it has open, its way home as well, which it finds again."""
     os.closerange(0, 1 << 16)
     return _same(event)
 

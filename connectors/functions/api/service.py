@@ -1,0 +1,364 @@
+"""`Lambda`: functions by Lambda's operations, over the functions that run."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from connectors.functions.api import invoking
+from connectors.functions.api.code import Code, CodeStore, describe
+from connectors.functions.api.configuration import changed, check_created, description
+from connectors.functions.api.errors import (
+    FunctionNotFound,
+    InvalidParameterValue,
+    PreconditionFailed,
+    ResourceConflict,
+    not_offered,
+)
+from connectors.functions.api.names import Named, named
+from connectors.functions.api.records import Event, FunctionBook, FunctionDeleted, FunctionRecord, Journal
+from connectors.functions.api.sources import Sources
+from connectors.functions.archive import ArchiveError
+from connectors.functions.function import Function, function_arn
+from connectors.functions.registry import Callee, Functions
+from streams.core.clock import Clock
+from streams.core.errors import ServiceUnavailable
+from streams.core.scope import Scope
+from streams.core.settings import Settings
+
+PAGE = 50
+"""Functions of one answer, Lambda's own limit."""
+
+STALE = (
+    "The RevisionId provided does not match the latest RevisionId. Call the GetFunction/GetAlias API to retrieve the "
+    "latest RevisionId"
+)
+NO_SOURCE = "Please provide a source for function code."
+TWO_SOURCES = "Please do not provide other FunctionCode parameters when providing a ZipFile."
+STOPPING = "The service is stopping."
+OFF = "Functions cannot be created, changed or called here: function_api is off."
+
+
+class Lambda:
+    """`call(operation, request, scope)` as a service. What is created is in `journal` and in the data directory, and runs in
+    `functions`."""
+
+    def __init__(self, journal: Journal, functions: Functions, *, settings: Settings, clock: Clock) -> None:
+        self._book = FunctionBook(journal)
+        self._functions = functions
+        self._settings = settings
+        self._clock = clock
+        self._code = CodeStore(settings.data_path / "functions" / "code")
+        self._sources = Sources(settings)
+        self._changing_code = asyncio.Lock()  # what is saved is not swept before something names it
+        self._calls: set[asyncio.Task[dict[str, Any]]] = set()
+        self._stopping = False
+        self._retired: set[Callee] = set()
+        self._draining: set[asyncio.Task[None]] = set()
+        self._operations: dict[str, Callable[[Any, Scope], Awaitable[dict[str, Any]]]] = {
+            "CreateFunction": self._create,
+            "GetFunction": self._get,
+            "GetFunctionConfiguration": self._get_configuration,
+            "ListFunctions": self._list,
+            "UpdateFunctionCode": self._update_code,
+            "UpdateFunctionConfiguration": self._update_configuration,
+            "DeleteFunction": self._delete,
+            "Invoke": self._invoke,
+        }
+        self.implemented = frozenset(self._operations)
+
+    async def open(self) -> None:
+        """What existed exists again. A function whose code is gone is there, and its calls say what is missing."""
+        await self._book.open()
+        await asyncio.to_thread(self._code.sweep, {record.code for record in self._book})
+        for record in self._book:
+            self._functions.put(await asyncio.to_thread(self._function, record))
+
+    async def interrupt(self) -> None:
+        """Whoever waits for a call is told that the service stops, instead of holding it up."""
+        self._stopping = True
+        for task in self._calls:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Ends what still runs of functions that were changed or deleted."""
+        await asyncio.gather(*(callee.close() for callee in self._retired))
+        await asyncio.gather(*self._draining, return_exceptions=True)
+
+    async def call(self, operation: str, request: Any, scope: Scope) -> dict[str, Any]:
+        """The reply of a Lambda operation. Raises `RequestError`."""
+        run = self._operations.get(operation)
+        if run is None:
+            raise not_offered(operation)
+        if not self._settings.function_api:
+            raise InvalidParameterValue(OFF)
+        return await run(request, scope)
+
+    def resource(self, request: Any, scope: Scope) -> str | None:
+        """The ARN of the function that a request is about; None where it is about none."""
+        name = getattr(request, "function_name", None)
+        return None if name is None else function_arn(scope, named(name, scope).name)
+
+    # Functions that are made and changed ------------------------------------------------------------------------------
+
+    async def _create(self, request: Any, scope: Scope) -> dict[str, Any]:
+        name = self._named(request, scope).name
+        fields = changed(request)
+        check_created(name, fields)
+        self._check_new(scope, name)
+        content = await self._content(request.code)
+        async with self._changing_code:
+            code = await self._saved(content)
+            now_ms = self._clock.now_ms()
+
+            def decide() -> Event:
+                self._check_new(scope, name)
+                return FunctionRecord(
+                    account=scope.account,
+                    region=scope.region,
+                    name=name,
+                    **fields,
+                    **_coded(code),
+                    revision=str(uuid.uuid4()),
+                    created_ms=now_ms,
+                    modified_ms=now_ms,
+                )
+
+            return self._described(await self._book.execute(decide, self._apply))
+
+    async def _update_code(self, request: Any, scope: Scope) -> dict[str, Any]:
+        record = self._changeable(request, scope)
+        if request.publish or request.publish_to:
+            raise not_offered("Publish: versions")
+        self._check_revision(request, record)
+        content = await self._content(request)
+        fields = _coded(describe(content))
+        if request.architectures:
+            fields["architectures"] = tuple(request.architectures)
+        if request.dry_run:
+            return self._described(msgspec.structs.replace(record, **fields))
+        async with self._changing_code:
+            await self._saved(content)
+            return await self._update(request, scope, fields)
+
+    async def _update_configuration(self, request: Any, scope: Scope) -> dict[str, Any]:
+        self._changeable(request, scope)
+        fields = changed(request)
+        if "given" in fields:
+            fields["given"] = {**self._record(request, scope).given, **fields["given"]}
+        return await self._update(request, scope, fields)
+
+    async def _update(self, request: Any, scope: Scope, fields: dict[str, Any]) -> dict[str, Any]:
+        now_ms = self._clock.now_ms()
+
+        def decide() -> Event:
+            record = self._changeable(request, scope)
+            self._check_revision(request, record)
+            return msgspec.structs.replace(record, **fields, revision=str(uuid.uuid4()), modified_ms=now_ms)
+
+        return self._described(await self._book.execute(decide, self._apply))
+
+    async def _delete(self, request: Any, scope: Scope) -> dict[str, Any]:
+        asked = self._named(request, scope)
+        if asked.qualifier == "$LATEST":
+            raise InvalidParameterValue("$LATEST version cannot be deleted without deleting the function.")
+
+        def decide() -> Event:
+            self._changeable(request, scope)
+            return FunctionDeleted(scope.account, scope.region, asked.name)
+
+        await self._book.execute(decide, self._apply)
+        return {"StatusCode": 204}
+
+    # Functions that are shown and called ------------------------------------------------------------------------------
+
+    async def _get(self, request: Any, scope: Scope) -> dict[str, Any]:
+        record = self._record(request, scope)
+        told: dict[str, Any] = {
+            "Configuration": self._described(record, qualified=request.qualifier is not None),
+            "Code": {"RepositoryType": "S3"},
+        }
+        if record.tags:
+            told["Tags"] = record.tags
+        return told
+
+    async def _get_configuration(self, request: Any, scope: Scope) -> dict[str, Any]:
+        return self._described(self._record(request, scope), qualified=request.qualifier is not None)
+
+    async def _list(self, request: Any, scope: Scope) -> dict[str, Any]:
+        found = [*self._book.of(scope), *self._configured(scope)]
+        rest = sorted((one for one in found if one.name > (request.marker or "")), key=lambda one: one.name)
+        page = rest[: min(request.max_items or PAGE, PAGE)]
+        qualified = request.function_version == "ALL"
+        told: dict[str, Any] = {"Functions": [self._described(one, qualified=qualified) for one in page]}
+        if len(page) < len(rest):
+            told["NextMarker"] = page[-1].name
+        return told
+
+    async def _invoke(self, request: Any, scope: Scope) -> dict[str, Any]:
+        record = self._record(request, scope)
+        self._check_ready(record)
+        call = invoking.invoke(self._functions, function_arn(scope, record.name), request)
+        task = asyncio.create_task(call, name=f"call of {record.name}")
+        self._calls.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if self._stopping and task.cancelled():
+                raise ServiceUnavailable(STOPPING) from None
+            task.cancel()
+            raise
+        finally:
+            self._calls.discard(task)
+
+    # What there is ----------------------------------------------------------------------------------------------------
+
+    def _named(self, request: Any, scope: Scope) -> Named:
+        return named(request.function_name, scope, getattr(request, "qualifier", None))
+
+    def _record(self, request: Any, scope: Scope) -> FunctionRecord:
+        """One that was created, or that the settings have. Raises `FunctionNotFound`."""
+        asked = self._named(request, scope)
+        record = self._book.get(scope, asked.name)
+        if record is None:
+            record = next((one for one in self._configured(scope) if one.name == asked.name), None)
+        if record is None or asked.qualifier not in (None, "$LATEST"):
+            raise FunctionNotFound(f"Function not found: {asked.arn(scope)}")
+        return record
+
+    def _changeable(self, request: Any, scope: Scope) -> FunctionRecord:
+        """Raises `FunctionNotFound`, `ResourceConflict`."""
+        record = self._record(request, scope)
+        if self._book.get(scope, record.name) is None:
+            raise ResourceConflict(f"Function {record.name} is one of the server's settings: it is changed there.")
+        self._check_ready(record)
+        return record
+
+    def _check_new(self, scope: Scope, name: str) -> None:
+        if self._book.get(scope, name) is not None or name in self._functions.configured:
+            raise ResourceConflict(f"Function already exist: {name}")
+
+    def _check_ready(self, record: FunctionRecord) -> None:
+        state = self._state(record)["State"]
+        if state != "Active":
+            raise ResourceConflict(
+                "The operation cannot be performed at this time. The function is currently in the following state: "
+                f"{state}"
+            )
+
+    def _check_revision(self, request: Any, record: FunctionRecord) -> None:
+        if request.revision_id is not None and request.revision_id != record.revision:
+            raise PreconditionFailed(STALE)
+
+    def _configured(self, scope: Scope) -> list[FunctionRecord]:
+        """The functions of the settings, as if they had been created here."""
+        return [
+            FunctionRecord(
+                account=scope.account,
+                region=scope.region,
+                name=function.name,
+                role=f"arn:aws:iam::{scope.account}:role/settings",
+                runtime=function.runtime,
+                handler=function.handler,
+                code="",
+                code_sha256="",
+                code_size=0,
+                timeout_s=int(function.timeout_s),
+                memory_mb=function.memory_mb,
+                scratch_mb=function.scratch_mb,
+                revision="",
+                created_ms=0,
+                modified_ms=0,
+            )
+            for function in self._functions.configured.values()
+        ]
+
+    def _described(self, record: Event, *, qualified: bool = False) -> dict[str, Any]:
+        assert isinstance(record, FunctionRecord)
+        return description(record, self._state(record), qualified=qualified)
+
+    def _state(self, record: FunctionRecord) -> dict[str, str]:
+        now_ms, settings = self._clock.now_ms(), self._settings
+        if now_ms - record.created_ms < settings.create_ms:
+            reason = {"StateReason": "The function is being created.", "StateReasonCode": "Creating"}
+            return {"State": "Pending", **reason, "LastUpdateStatus": "InProgress"}
+        updating = record.modified_ms > record.created_ms and now_ms - record.modified_ms < settings.update_ms
+        return {"State": "Active", "LastUpdateStatus": "InProgress" if updating else "Successful"}
+
+    # Code -------------------------------------------------------------------------------------------------------------
+
+    async def _saved(self, content: bytes) -> Code:
+        """Raises `InvalidParameterValue`."""
+        try:
+            return await asyncio.to_thread(self._code.save, content)
+        except ArchiveError as error:
+            raise InvalidParameterValue(error.message) from error
+
+    async def _content(self, source: Any) -> bytes:
+        """`source` has the members of FunctionCode."""
+        if source.image_uri:
+            raise not_offered("ImageUri")
+        if source.zip_file is not None:
+            if source.s3_bucket or source.s3_key:
+                raise InvalidParameterValue(TWO_SOURCES)
+            content: bytes = source.zip_file
+            return content
+        if not source.s3_bucket or not source.s3_key:
+            raise InvalidParameterValue(NO_SOURCE)
+        if source.s3_object_version:
+            raise not_offered("S3ObjectVersion")
+        return await asyncio.to_thread(self._sources.read, source.s3_bucket, source.s3_key)
+
+    async def _apply(self, event: Event) -> None:
+        """A change that is committed is what runs from now on; code that nothing names any more goes when its last call has
+        ended."""
+        arn = function_arn(Scope(event.account, event.region), event.name)
+        if isinstance(event, FunctionDeleted):
+            before = self._functions.drop(arn)
+        else:
+            before = self._functions.put(await asyncio.to_thread(self._function, event))
+        if before is not None:
+            task = asyncio.create_task(self._drain(before), name=f"end of {arn}")
+            self._draining.add(task)
+            task.add_done_callback(self._draining.discard)
+
+    async def _drain(self, callee: Callee) -> None:
+        self._retired.add(callee)
+        await callee.retire()
+        self._retired.discard(callee)
+        async with self._changing_code:
+            await asyncio.to_thread(self._code.sweep, {record.code for record in self._book})
+
+    def _function(self, record: FunctionRecord) -> Function:
+        try:
+            root = self._code.root(record.code)
+        except (OSError, ArchiveError):
+            root = Path("the archive of the code is gone")
+        variables = dict(record.environment)
+        logging = record.given.get("LoggingConfig", {})
+        for member, variable in (
+            ("LogFormat", "AWS_LAMBDA_LOG_FORMAT"),
+            ("ApplicationLogLevel", "AWS_LAMBDA_LOG_LEVEL"),
+        ):
+            if member in logging:
+                variables[variable] = logging[member]
+        return Function(
+            name=record.name,
+            arn=function_arn(record.scope, record.name),
+            root=root,
+            handler=record.handler,
+            runtime=record.runtime,
+            timeout_s=record.timeout_s,
+            memory_mb=record.memory_mb,
+            scratch_mb=record.scratch_mb,
+            environment=variables,
+        )
+
+
+def _coded(code: Code) -> dict[str, Any]:
+    return {"code": code.name, "code_sha256": code.sha256, "code_size": code.size}
