@@ -566,3 +566,21 @@ def test_signatures_and_permissions(tmp_path: Path) -> None:
         assert refused(signed("reader").delete_function, FunctionName="f")[1] == "AccessDeniedException"
         assert refused(signed("reader", "wrong").get_function, FunctionName="f")[1] == "InvalidSignatureException"
         assert refused(signed("nobody").list_functions)[1] == "UnrecognizedClientException"
+
+
+def test_logs_as_json(headrace: TestServer) -> None:
+    aws = client(headrace)
+    code = "import logging\ndef handler(event, context): logging.info('told %s', event)"
+    made = create(
+        aws,
+        Code={"ZipFile": zipped(code)},
+        LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "INFO"},
+        TracingConfig={"Mode": "Active"},
+    )
+    shown = {"LogFormat": "JSON", "ApplicationLogLevel": "INFO", "LogGroup": "/aws/lambda/f"}
+    assert (made["LoggingConfig"], made["TracingConfig"]) == (shown, {"Mode": "Active"})
+    log = base64.b64decode(aws.invoke(FunctionName="f", Payload=b"1", LogType="Tail")["LogResult"]).decode()
+    (line,) = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert (line["level"], line["message"]) == ("INFO", "told 1")
+    changed = aws.update_function_configuration(FunctionName="f", TracingConfig={"Mode": "PassThrough"})
+    assert (changed["LoggingConfig"], changed["TracingConfig"]) == (shown, {"Mode": "PassThrough"})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,9 +21,10 @@ from connectors.functions.api.errors import (
 )
 from connectors.functions.api.names import Named, named
 from connectors.functions.api.records import Event, FunctionBook, FunctionDeleted, FunctionRecord, Journal
+from connectors.functions.api.shown import configured, runnable, state
 from connectors.functions.api.sources import Sources
 from connectors.functions.archive import ArchiveError
-from connectors.functions.function import Function, function_arn
+from connectors.functions.function import function_arn
 from connectors.functions.registry import Callee, Functions
 from streams.core.clock import Clock
 from streams.core.errors import ServiceUnavailable
@@ -38,8 +38,6 @@ STALE = (
     "The RevisionId provided does not match the latest RevisionId. Call the GetFunction/GetAlias API to retrieve the "
     "latest RevisionId"
 )
-NO_SOURCE = "Please provide a source for function code."
-TWO_SOURCES = "Please do not provide other FunctionCode parameters when providing a ZipFile."
 STOPPING = "The service is stopping."
 OFF = "Functions cannot be created, changed or called here: function_api is off."
 
@@ -77,7 +75,7 @@ class Lambda:
         await self._book.open()
         await asyncio.to_thread(self._code.sweep, {record.code for record in self._book})
         for record in self._book:
-            self._functions.put(await asyncio.to_thread(self._function, record))
+            self._functions.put(await asyncio.to_thread(runnable, record, self._code))
 
     async def interrupt(self) -> None:
         """Whoever waits for a call is told that the service stops, instead of holding it up."""
@@ -111,7 +109,7 @@ class Lambda:
         fields = changed(request)
         check_created(name, fields)
         self._check_new(scope, name)
-        content = await self._content(request.code)
+        content = await self._sources.content(request.code)
         async with self._changing_code:
             code = await self._saved(content)
             now_ms = self._clock.now_ms()
@@ -136,7 +134,7 @@ class Lambda:
         if request.publish or request.publish_to:
             raise not_offered("Publish: versions")
         self._check_revision(request, record)
-        content = await self._content(request)
+        content = await self._sources.content(request)
         fields = _coded(describe(content))
         if request.architectures:
             fields["architectures"] = tuple(request.architectures)
@@ -191,7 +189,7 @@ class Lambda:
         return self._described(self._record(request, scope), qualified=request.qualifier is not None)
 
     async def _list(self, request: Any, scope: Scope) -> dict[str, Any]:
-        found = [*self._book.of(scope), *self._configured(scope)]
+        found = [*self._book.of(scope), *configured(self._functions.configured.values(), scope)]
         rest = sorted((one for one in found if one.name > (request.marker or "")), key=lambda one: one.name)
         page = rest[: min(request.max_items or PAGE, PAGE)]
         qualified = request.function_version == "ALL"
@@ -226,7 +224,9 @@ class Lambda:
         asked = self._named(request, scope)
         record = self._book.get(scope, asked.name)
         if record is None:
-            record = next((one for one in self._configured(scope) if one.name == asked.name), None)
+            record = next(
+                (one for one in configured(self._functions.configured.values(), scope) if one.name == asked.name), None
+            )
         if record is None or asked.qualifier not in (None, "$LATEST"):
             raise FunctionNotFound(f"Function not found: {asked.arn(scope)}")
         return record
@@ -255,40 +255,12 @@ class Lambda:
         if request.revision_id is not None and request.revision_id != record.revision:
             raise PreconditionFailed(STALE)
 
-    def _configured(self, scope: Scope) -> list[FunctionRecord]:
-        """The functions of the settings, as if they had been created here."""
-        return [
-            FunctionRecord(
-                account=scope.account,
-                region=scope.region,
-                name=function.name,
-                role=f"arn:aws:iam::{scope.account}:role/settings",
-                runtime=function.runtime,
-                handler=function.handler,
-                code="",
-                code_sha256="",
-                code_size=0,
-                timeout_s=int(function.timeout_s),
-                memory_mb=function.memory_mb,
-                scratch_mb=function.scratch_mb,
-                revision="",
-                created_ms=0,
-                modified_ms=0,
-            )
-            for function in self._functions.configured.values()
-        ]
+    def _state(self, record: FunctionRecord) -> dict[str, str]:
+        return state(record, self._clock.now_ms(), self._settings)
 
     def _described(self, record: Event, *, qualified: bool = False) -> dict[str, Any]:
         assert isinstance(record, FunctionRecord)
         return description(record, self._state(record), qualified=qualified)
-
-    def _state(self, record: FunctionRecord) -> dict[str, str]:
-        now_ms, settings = self._clock.now_ms(), self._settings
-        if now_ms - record.created_ms < settings.create_ms:
-            reason = {"StateReason": "The function is being created.", "StateReasonCode": "Creating"}
-            return {"State": "Pending", **reason, "LastUpdateStatus": "InProgress"}
-        updating = record.modified_ms > record.created_ms and now_ms - record.modified_ms < settings.update_ms
-        return {"State": "Active", "LastUpdateStatus": "InProgress" if updating else "Successful"}
 
     # Code -------------------------------------------------------------------------------------------------------------
 
@@ -299,21 +271,6 @@ class Lambda:
         except ArchiveError as error:
             raise InvalidParameterValue(error.message) from error
 
-    async def _content(self, source: Any) -> bytes:
-        """`source` has the members of FunctionCode."""
-        if source.image_uri:
-            raise not_offered("ImageUri")
-        if source.zip_file is not None:
-            if source.s3_bucket or source.s3_key:
-                raise InvalidParameterValue(TWO_SOURCES)
-            content: bytes = source.zip_file
-            return content
-        if not source.s3_bucket or not source.s3_key:
-            raise InvalidParameterValue(NO_SOURCE)
-        if source.s3_object_version:
-            raise not_offered("S3ObjectVersion")
-        return await asyncio.to_thread(self._sources.read, source.s3_bucket, source.s3_key)
-
     async def _apply(self, event: Event) -> None:
         """A change that is committed is what runs from now on; code that nothing names any more goes when its last call has
         ended."""
@@ -321,7 +278,7 @@ class Lambda:
         if isinstance(event, FunctionDeleted):
             before = self._functions.drop(arn)
         else:
-            before = self._functions.put(await asyncio.to_thread(self._function, event))
+            before = self._functions.put(await asyncio.to_thread(runnable, event, self._code))
         if before is not None:
             task = asyncio.create_task(self._drain(before), name=f"end of {arn}")
             self._draining.add(task)
@@ -333,31 +290,6 @@ class Lambda:
         self._retired.discard(callee)
         async with self._changing_code:
             await asyncio.to_thread(self._code.sweep, {record.code for record in self._book})
-
-    def _function(self, record: FunctionRecord) -> Function:
-        try:
-            root = self._code.root(record.code)
-        except (OSError, ArchiveError):
-            root = Path("the archive of the code is gone")
-        variables = dict(record.environment)
-        logging = record.given.get("LoggingConfig", {})
-        for member, variable in (
-            ("LogFormat", "AWS_LAMBDA_LOG_FORMAT"),
-            ("ApplicationLogLevel", "AWS_LAMBDA_LOG_LEVEL"),
-        ):
-            if member in logging:
-                variables[variable] = logging[member]
-        return Function(
-            name=record.name,
-            arn=function_arn(record.scope, record.name),
-            root=root,
-            handler=record.handler,
-            runtime=record.runtime,
-            timeout_s=record.timeout_s,
-            memory_mb=record.memory_mb,
-            scratch_mb=record.scratch_mb,
-            environment=variables,
-        )
 
 
 def _coded(code: Code) -> dict[str, Any]:

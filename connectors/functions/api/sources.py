@@ -1,22 +1,46 @@
-"""Archives of code that lie in a bucket: one of the settings' `buckets`, or a folder of the data directory."""
+"""Where code comes from: the request itself, or a bucket, which is one of the settings' or a folder of the data directory."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import fsspec
 
 from connectors.files import safe_key
-from connectors.functions.api.errors import InvalidParameterValue
+from connectors.functions.api.errors import InvalidParameterValue, not_offered
 from streams.core.settings import Settings
 
 ARCHIVE_SIZE_MAX = 262_144_000
 """Lambda's limit for code from a bucket, bytes."""
 
 
+NO_SOURCE = "Please provide a source for function code."
+TWO_SOURCES = "Please do not provide other FunctionCode parameters when providing a ZipFile."
+
+
 class Sources:
+    """Where code comes from."""
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+
+    async def content(self, source: Any) -> bytes:
+        """The archive that `source`, which has the members of FunctionCode, holds or names. Raises
+        `InvalidParameterValue`."""
+        if source.image_uri:
+            raise not_offered("ImageUri")
+        if source.zip_file is not None:
+            if source.s3_bucket or source.s3_key:
+                raise InvalidParameterValue(TWO_SOURCES)
+            content: bytes = source.zip_file
+            return content
+        if not source.s3_bucket or not source.s3_key:
+            raise InvalidParameterValue(NO_SOURCE)
+        if source.s3_object_version:
+            raise not_offered("S3ObjectVersion")
+        return await asyncio.to_thread(self.read, source.s3_bucket, source.s3_key)
 
     def read(self, bucket: str, key: str) -> bytes:
         """Blocks. Raises `InvalidParameterValue`."""
