@@ -115,6 +115,8 @@ class FaultyDisk(Disk):
         """Of the bytes of each file that were not synced, some first part stays, and it may be garbage; of what was
         written over and not synced, some is as before."""
         for path, pieces in self._overwritten.items():
+            if not path.exists():
+                continue
             with path.open("r+b") as file:
                 for position, old in reversed(pieces):
                     first = randomness.choice([0, randomness.randint(0, len(old))])

@@ -188,9 +188,18 @@ class Snapshots(FailingDisk):
     def _step(self) -> bool:
         if self.begun:
             with self._one:
-                shutil.copytree(self.path, self.into / str(self.count))
+                self._copy(self.into / str(self.count))
                 self.count += 1
         return super()._step()
+
+    def _copy(self, into: Path) -> None:
+        """What another thread renames or removes meanwhile begins the copy anew."""
+        while True:
+            try:
+                shutil.copytree(self.path, into)
+                return
+            except (shutil.Error, FileNotFoundError):
+                shutil.rmtree(into)
 
     def write(self, fd: int, pieces: list[bytes], position: int) -> int:  # type: ignore[override]
         """Also half of it."""

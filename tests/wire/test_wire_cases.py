@@ -108,7 +108,7 @@ def test_transport(where: list[str], case: dict[str, Any]) -> None:
 def test_errors_in_both_encodings(kind: type[RequestError]) -> None:
     error = kind("what went wrong")
     key = "Message" if kind is SerializationError else "message"
-    told = {"__type": error.code, key: "what went wrong"}
+    told = {"__type": error.code, key: "what went wrong", **error.members}
     in_json, json_headers = encode_error(JSON, error)
     in_cbor, cbor_headers = protocol("kinesis").encode_error(CBOR, error)
     assert json.loads(in_json) == cbor2.loads(in_cbor) == told
