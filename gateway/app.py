@@ -75,13 +75,14 @@ class App:
                 await firehose.open()
             else:
                 opening.push_async_callback(forward.close)
-            door = PrivateDoor(service, settings.scope)
+            door = PrivateDoor(service, settings.scope, functions.invoke)
             opening.push_async_callback(door.stop)
             await door.start()
             analytics = Analytics(
                 Journal(log, "control/applications"),
                 lambda scope: LocalClient(service, scope),
                 door.url,
+                functions=functions,
                 delivery_source=firehose.source,
                 settings=settings,
                 clock=clock,

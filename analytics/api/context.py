@@ -16,6 +16,7 @@ from analytics.worker.asking import Questions
 from analytics.worker.child import ProcessEnded
 from analytics.worker.messages import Check, Checked, Discover, Discovered, Event, Failed
 from analytics.worker.supervisor import Supervisor
+from connectors.functions.registry import Functions
 from streams.core.clock import Clock
 from streams.core.errors import ResourceInUse, ResourceNotFound, ServiceUnavailable
 from streams.core.scope import Scope
@@ -36,6 +37,7 @@ class Context:
     clock: Clock
     door: str
     questions: Questions
+    functions: Functions
     supervisors: dict[int, Supervisor]
     started: Callable[[Application], None]
     renewed: Callable[[Application], None]

@@ -130,9 +130,11 @@ async def _check_runnable(context: Context, application: Application) -> None:
             needed += [] if target is None else [target]
         for given in configuration.references:
             reference_url(given["S3ReferenceDataSource"], context.settings)
-        for name in _functions(configuration):
-            if name not in context.settings.functions:
-                raise InvalidArgument(f"Function {name} is not configured: name it in the setting 'functions'.")
+        for arn in _functions(configuration):
+            if arn not in context.functions:
+                raise InvalidArgument(
+                    f"Function {function_of(arn)} does not exist: create it, or name it in the setting 'functions'."
+                )
     except InvalidArgument as error:
         raise InvalidApplicationConfiguration(error.message) from error
     for stream in needed:
@@ -149,7 +151,7 @@ def _functions(configuration: Configuration) -> list[str]:
         if "InputProcessingConfiguration" in given
     ]
     arns += [given["LambdaOutput"]["ResourceARN"] for given in configuration.outputs if "LambdaOutput" in given]
-    return [function_of(arn) for arn in arns]
+    return arns
 
 
 async def stop(context: Context, application: Application) -> None:

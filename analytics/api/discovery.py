@@ -7,13 +7,12 @@ from typing import Any
 
 import fsspec
 
-from analytics.api.configuration import function_of, name_of
+from analytics.api.configuration import name_of
 from analytics.api.context import Context
 from analytics.api.errors import UnableToDetectSchema
 from analytics.api.specification import described, reference_url, source_of
 from analytics.processing import Processor
 from connectors.functions.errors import FunctionError
-from connectors.functions.registry import Functions
 from streams.core.errors import InvalidArgument, ResourceNotFound
 from streams.core.records import Batch
 from streams.core.scope import Scope
@@ -41,7 +40,7 @@ async def discover(context: Context, given: dict[str, Any], scope: Scope) -> Any
         processed = raw
         processing = given.get("InputProcessingConfiguration")
         if processing is not None and raw:
-            function = function_of(processing["InputLambdaProcessor"]["ResourceARN"])
+            function = processing["InputLambdaProcessor"]["ResourceARN"]
             processed = await _processed(context, function, arn, stream, direct, batches, scope)
     shown = [record.decode(errors="replace") for record in raw[:SHOWN_MAX]]
     shown_after = [record.decode(errors="replace") for record in processed[:SHOWN_MAX]]
@@ -92,14 +91,11 @@ async def _processed(
     context: Context, name: str, arn: str, stream: str, direct: bool, batches: list[Batch], scope: Scope
 ) -> list[bytes]:
     shards = {shard.id: shard for shard in (await context.client_for(scope).describe_stream(stream)).shards}
-    functions = Functions(context.settings.functions, timeout_s=context.settings.function_timeout_s)
     processor = Processor(
-        functions.invoke, name, application="", stream=arn, direct=direct, clock=context.clock, retries=0
+        context.functions.invoke, name, application="", stream=arn, direct=direct, clock=context.clock, retries=0
     )
     try:
         made = [await processor.run(batch, shards[batch.shard]) for batch in batches]
     except FunctionError as error:
         raise InvalidArgument(error.message) from error
-    finally:
-        await functions.close()
     return [record for each in made for record in each.data.to_pylist()]

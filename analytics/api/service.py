@@ -17,6 +17,7 @@ from analytics.api.specification import DeliverySource, specify, state_folder
 from analytics.worker.asking import Questions
 from analytics.worker.messages import Run, Seen
 from analytics.worker.supervisor import Health, Supervisor
+from connectors.functions.registry import Functions
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import ResourceInUse, UnsupportedOperation
@@ -100,7 +101,7 @@ class Second:
 
 class Analytics:
     """Applications over the given journal. `client_for` answers the streams of a scope, `door` is the URL at which their
-    processes reach them; `delivery_source` as `Context` has it."""
+    processes reach them and the functions; `delivery_source` as `Context` has it."""
 
     implemented: frozenset[str] = frozenset(V1)
 
@@ -110,6 +111,7 @@ class Analytics:
         client_for: Callable[[Scope], Client],
         door: str,
         *,
+        functions: Functions,
         delivery_source: DeliverySource = lambda _scope, _name: None,
         settings: Settings | None = None,
         clock: Clock | None = None,
@@ -128,6 +130,7 @@ class Analytics:
             self._clock,
             door,
             Questions(self._clock),
+            functions,
             self._supervisors,
             self._start,
             self._renew,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from analytics.api.catalog import Application
-from analytics.api.configuration import function_of, in_application_names, name_of
+from analytics.api.configuration import in_application_names, name_of
 from analytics.worker.messages import ColumnSpec, InputSpec, OutputSpec, ReferenceSpec, Run, SchemaSpec
 from streams.core.errors import InvalidArgument
 from streams.core.scope import Scope
@@ -127,13 +127,13 @@ def specify(application: Application, settings: Settings, door: str, delivery_so
                 begin.at_ms if begin is not None and begin.position == "NOW" else None,
                 arn,
                 direct,
-                None if processing is None else function_of(processing["InputLambdaProcessor"]["ResourceARN"]),
+                None if processing is None else processing["InputLambdaProcessor"]["ResourceARN"],
             )
         )
     outputs = []
     for given in configuration.outputs:
         target = target_of(given, scope, delivery_source)
-        function = function_of(given["LambdaOutput"]["ResourceARN"]) if target is None else None
+        function = given["LambdaOutput"]["ResourceARN"] if target is None else None
         csv = given["DestinationSchema"].get("RecordFormatType") == "CSV"
         outputs.append(OutputSpec(given["Number"], given["Name"], csv, target, function))
     references = [
@@ -158,6 +158,4 @@ def specify(application: Application, settings: Settings, door: str, delivery_so
         generation=application.generation,
         door=door,
         memory_max=settings.application_memory_max,
-        functions=dict(settings.functions),
-        function_timeout_s=settings.function_timeout_s,
     )

@@ -21,8 +21,6 @@ from typing import TypeAlias
 
 import msgspec
 
-from streams.core.settings import FunctionSettings
-
 HEADER = struct.Struct(">I")
 
 FRAME_SIZE_MAX = 64 << 20
@@ -48,7 +46,8 @@ class SchemaSpec(msgspec.Struct, frozen=True):
 
 
 class InputSpec(msgspec.Struct, frozen=True):
-    """The stream and the in-application streams that share its shards. `start_ms` None: from its oldest record."""
+    """The stream and the in-application streams that share its shards. `start_ms` None: from its oldest record.
+    `function` is an ARN, as everywhere here."""
 
     names: tuple[str, ...]
     stream: str
@@ -93,8 +92,6 @@ class Run(_Message, frozen=True):
     generation: int
     door: str
     memory_max: int
-    functions: dict[str, str | FunctionSettings]
-    function_timeout_s: float
 
 
 class Check(_Message, frozen=True):

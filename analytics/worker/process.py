@@ -14,7 +14,6 @@ import resource
 import signal
 import socket
 import sys
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -43,14 +42,16 @@ from analytics.worker.messages import (
     frame,
 )
 from connectors.formats.json import encode_json
-from connectors.functions.registry import Functions
+from connectors.functions.errors import FunctionError
 from streams.core.clock import SystemClock
-from streams.core.errors import HeadraceError
+from streams.core.errors import HeadraceError, RequestError
 from streams.core.scope import Scope
 from streams.sdk.http import HttpClient
 
 _PR_SET_PDEATHSIG = 1
 SWITCH_INTERVAL_S = 0.0005
+CALL_S = 960.0
+"""How long a call of a function may take, waiting for its turn included: Lambda's limit is 900."""
 OOM_SCORE = 800
 """Whom the kernel ends first where memory is scarce: an application comes back, a server is missed."""
 QUESTION_MEMORY_MAX = 1 << 30
@@ -122,13 +123,15 @@ class _Running:
     async def run(self, run: Run) -> None:
         clock = SystemClock()
         client = HttpClient(run.door, scope=Scope(run.account, run.region))
-        # Beside the state, where nobody else is: what a process that was killed left behind goes with the next.
-        functions = Functions(
-            run.functions, timeout_s=run.function_timeout_s, folder=Path(run.path).with_name("functions")
-        )
-        functions.sweep()
+
+        async def invoke(function: str, event: bytes) -> bytes:
+            try:
+                return await client.call(function, event, CALL_S)
+            except RequestError as error:
+                raise FunctionError(error.message) from error
+
         try:
-            application = build(run, client, functions.invoke, clock, self._progress, self._observe)
+            application = build(run, client, invoke, clock, self._progress, self._observe)
             listening = asyncio.create_task(self._listen(application))
             try:
                 await application.open()
@@ -146,7 +149,6 @@ class _Running:
             # What an application needs changes without it: a stream is made, a file is mended.
             self._say(Failed(error.message, program=isinstance(error, SqlError)))
         finally:
-            await functions.close()
             await client.close()
         await self._writer.drain()
 

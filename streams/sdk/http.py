@@ -148,6 +148,13 @@ class HttpClient:
         answer = await self._ask("GET", path, {}, [], self._timeout_s + wait_ms / 1000, question=True)
         return self._read(msgspec.json.decode, answer)
 
+    async def call(self, function: str, event: bytes, timeout_s: float) -> bytes:
+        """What a function of the server answers to an event, both JSON: for what the server itself starts, at its private
+        door. Raises `ServiceUnavailable` where the call fails."""
+        path = f"{native.CALL}?function={quote(function, safe='')}"
+        answer = await self._ask("POST", path, {"content-type": native.JSON}, [event], timeout_s, question=False)
+        return bytes(answer.body)
+
     async def close(self) -> None:
         """Closes the connections. Closing twice does nothing."""
         self._pool.close()

@@ -45,6 +45,8 @@ from streams.wire.arrow import PUT_SCHEMA, read_stream, write_stream
 
 PREFIX = "/native/v1/"
 STREAMS = "/native/v1/streams"
+CALL = "/native/v1/functions/call"
+"""Of a function, at the private door alone."""
 REGION_HEADER = "x-headrace-region"
 ACCOUNT_HEADER = "x-headrace-account"
 """Heard at the private door alone."""

@@ -7,11 +7,12 @@ import stat
 
 import pytest
 
+from connectors.functions.errors import FunctionUnknown
 from gateway.private import PrivateDoor
 from gateway.testing import TestServer
 from streams import HttpClient
 from streams.core.clock import ManualClock
-from streams.core.errors import InvalidArgument, ResourceNotFound, ServiceUnavailable
+from streams.core.errors import InvalidArgument, ResourceNotFound, ServiceUnavailable, UnknownOperation
 from streams.core.records import Records
 from streams.core.scope import Scope
 from streams.log.memory import MemoryLog
@@ -27,7 +28,13 @@ async def test_hidden_streams_of_any_account_are_reached_by_this_user_alone() ->
     log = MemoryLog(ManualClock())
     service = Service(log, clock=ManualClock())
     await service.open()
-    door = PrivateDoor(service, Scope())
+
+    async def invoke(function: str, event: bytes) -> bytes:
+        if function == "absent":
+            raise FunctionUnknown("there is none")
+        return event
+
+    door = PrivateDoor(service, Scope(), invoke)
     await door.start()
     path = door.url.removeprefix("unix:")
     assert stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode) == 0o700
@@ -36,6 +43,9 @@ async def test_hidden_streams_of_any_account_are_reached_by_this_user_alone() ->
     client = HttpClient(door.url, scope=ELSEWHERE)
     receipt = await client.put("firehose/lake", Records.of(["k"], [b"x"]))
     assert len(receipt.offset) == 1
+    assert await client.call("arn:aws:lambda:a:b:function:c", b'{"a": 1}', 5) == b'{"a": 1}'
+    with pytest.raises(ServiceUnavailable, match="there is none"):
+        await client.call("absent", b"{}", 5)
     other = HttpClient(door.url)
     with pytest.raises(ResourceNotFound):
         await other.describe_stream("firehose/lake")
@@ -63,6 +73,8 @@ async def test_the_public_door_hears_no_account(headrace: TestServer) -> None:
     assert await client.list_streams() == ["seen"]
     with pytest.raises(InvalidArgument):
         await client.describe_stream("firehose/any")
+    with pytest.raises(UnknownOperation):
+        await client.call("any", b"{}", 5)
     await client.close()
 
 
