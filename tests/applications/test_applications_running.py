@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -306,3 +308,44 @@ def test_parallel_inputs_through_a_split_and_back_to_one(server: TestServer) -> 
     until(lambda: counted() >= 250, "rows of the one input")
     end(analytics, "parallel")
     assert counted() == 250
+
+
+SHOUT = b"""
+import base64
+
+def shout(event, context):
+    records = [(each, base64.b64decode(each["data"]).upper()) for each in event["records"]]
+    return {"records": [
+        {"recordId": each["recordId"], "result": "Ok", "data": base64.b64encode(data).decode()} for each, data in records
+    ]}
+"""
+
+
+def test_a_function_that_was_created_goes_before_an_input(server: TestServer) -> None:
+    kinesis, analytics = clients(server)
+    for stream in ("shouted", "heard"):
+        kinesis.create_stream(StreamName=stream, ShardCount=1)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("module.py", SHOUT)
+    processing = {"InputLambdaProcessor": {"ResourceARN": function_arn("shout"), "RoleARN": ROLE}}
+    given = source("shouted", schema(("TICKER", "VARCHAR(4)")), InputProcessingConfiguration=processing)
+    code = FILTER.replace('"price" > 10', "\"TICKER\" <> 'B'").replace('"ticker", "price" FROM', '"TICKER", 1 FROM')
+    name = {"ApplicationName": "shouted"}
+    analytics.create_application(
+        **name, ApplicationCode=code, Inputs=[given], Outputs=[output("DESTINATION_SQL_STREAM", "heard")]
+    )
+    start = {"InputConfigurations": [{"Id": "1.1", "InputStartingPositionConfiguration": {}}]}
+    with pytest.raises(analytics.exceptions.InvalidApplicationConfigurationException, match="shout does not exist"):
+        analytics.start_application(**name, **start)
+    server.client("lambda").create_function(
+        FunctionName="shout",
+        Runtime="python3.12",
+        Role=ROLE,
+        Handler="module.shout",
+        Code={"ZipFile": archive.getvalue()},
+    )
+    put(kinesis, "shouted", [{"ticker": "a"}, {"ticker": "b"}])
+    begin(analytics, "shouted")
+    assert [row["ticker"] for row in rows(kinesis, "heard", 1)] == ["A"]
+    end(analytics, "shouted")
