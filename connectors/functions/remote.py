@@ -16,9 +16,6 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-import botocore.auth
-import botocore.awsrequest
-import botocore.session
 from yarl import URL
 
 from connectors.functions.environment import Outcome
@@ -130,13 +127,18 @@ class RemoteFunction:
 
     def _signed(self, headers: dict[str, str], body: bytes) -> dict[str, str]:
         """Blocks: credentials may have to be fetched, and the body is hashed."""
+        # Importing these takes a tenth of a second, which only those pay whose functions are at AWS.
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.session import Session
+
         if not self._asked_for_credentials:
-            self._credentials = botocore.session.Session().get_credentials()
+            self._credentials = Session().get_credentials()
             self._asked_for_credentials = True
         if self._credentials is None:
             return headers
-        request = botocore.awsrequest.AWSRequest("POST", self._place.url, headers=headers, data=body)
-        botocore.auth.SigV4Auth(self._credentials, "lambda", self._place.region).add_auth(request)
+        request = AWSRequest("POST", self._place.url, headers=headers, data=body)
+        SigV4Auth(self._credentials, "lambda", self._place.region).add_auth(request)
         return dict(request.headers.items())
 
 
