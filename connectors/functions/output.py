@@ -137,4 +137,6 @@ class Output:
             stamp = datetime.now(UTC).isoformat(timespec="milliseconds").encode()
             self._file.write(b"%s %s" % (stamp, line))
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", line.decode(errors="replace").rstrip("\n"))
+            # Each under the function's name: a traceback of its own must not look like one of the server's.
+            for one in line.decode(errors="replace").rstrip("\n").split("\n"):
+                self._logger.log(level, "%s", one)
