@@ -13,6 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+JOINED_MAX = 500
+"""Lines in one, as a traceback is, that are logged each by itself; of more, somebody means something else."""
+
 LINE_SIZE_MAX = 64 << 10
 """Bytes of one line that are logged in one piece."""
 
@@ -138,5 +141,6 @@ class Output:
             self._file.write(b"%s %s" % (stamp, line))
         if self._logger.isEnabledFor(level):
             # Each under the function's name: a traceback of its own must not look like one of the server's.
-            for one in line.decode(errors="replace").rstrip("\n").split("\n"):
+            text = line.decode(errors="replace").rstrip("\n")
+            for one in text.split("\n") if text.count("\n") < JOINED_MAX else [text.replace("\n", " ")]:
                 self._logger.log(level, "%s", one)
