@@ -19,7 +19,7 @@ import numpy as np
 from connectors.files import Store
 from firehose.events import MAIN
 from firehose.ledger import Coverage, Ledger
-from firehose.manifests import Base, Dropped, Lost, Object, Rebased, Request, read_manifests
+from firehose.manifests import Base, Dropped, Line, Lost, Object, Rebased, Request, read_manifests
 from firehose.stream import Lane
 
 Kind = Literal["overlap", "gap", "missing", "damaged", "manifest"]
@@ -74,10 +74,12 @@ def verify_lane(lane: Lane, folder: Path, open_store: Callable[[str], Store], *,
             report.add("manifest", str(folder), "there are no manifests, and records have been delivered")
         return report
     report.settled = {shard: ledger.low for shard, ledger in settled.items()}
-    for shard in sorted({*settled, *lane.ledgers}):
-        _compare(shard, settled.get(shard, Ledger(0)), lane.ledgers.get(shard, Ledger(0)), report)
-    for one in _objects(folder):
-        _look(one, open_store(one.bucket), report, contents=contents)
+    held = _held(lane, folder)
+    for shard in sorted({*settled, *held}):
+        _compare(shard, settled.get(shard, Ledger(0)), held.get(shard, Ledger(0)), report)
+    for line in _lines(folder):
+        if isinstance(line, Object) and not isinstance(line, Request):
+            _look(line, open_store(line.bucket), report, contents=contents)
     return report
 
 
@@ -138,6 +140,17 @@ def _replay(lane: Lane, folder: Path, report: Report) -> dict[str, Ledger] | Non
                         report.add("overlap", where, "two plans made an object of this name")
 
 
+def _held(lane: Lane, folder: Path) -> dict[str, Ledger]:
+    """What the journal says is settled, and what it is about to: a process that ended between the manifest's lines of a
+    plan and the journal's word for it left the plan open."""
+    held = {shard: ledger.copy() for shard, ledger in lane.ledgers.items()}
+    for line in _lines(folder):
+        if isinstance(line, Object | Dropped) and line.plan in lane.plans:
+            for cover in line.coverage:
+                held.setdefault(cover.shard, Ledger(0)).settle(cover.coverage())
+    return held
+
+
 def covered_again(ledger: Ledger, coverage: Coverage) -> int:
     """How many records, or parts of records, of `coverage` are settled already."""
     again = 0
@@ -172,13 +185,13 @@ def _compare(shard: str, told: Ledger, held: Ledger, report: Report, where: str 
         report.add("gap", shard, f"parts of records are settled otherwise by {where}")
 
 
-def _objects(folder: Path) -> Iterator[Object]:
+def _lines(folder: Path) -> Iterator[Line]:
+    """As far as they can be read: what cannot was reported before."""
     try:
         for _, line in read_manifests(folder):
-            if isinstance(line, Object) and not isinstance(line, Request):
-                yield line
+            yield line
     except ValueError:
-        return  # reported before
+        return
 
 
 def _look(one: Object, store: Store, report: Report, *, contents: bool) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from firehose.manifests import folder_of
+from firehose.events import Delivered, Plan, Planned
+from firehose.ledger import Coverage
+from firehose.manifests import Manifests, folder_of
 from tests.firehose.harness import NEWLINES, House, function, processing, step
 from tests.firehose.test_firehose_backup import backed_up
 from tests.firehose.test_firehose_conversion import partitioned, query
@@ -126,6 +128,20 @@ async def test_a_line_twice_or_half_a_line_is_what_a_crash_leaves(tmp_path: Path
         await house.until(lambda: house.settled() == 3, step_s=10)
         assert not house.findings()
         assert house.verified()[0].objects == 2
+
+
+async def test_a_plan_that_was_noted_and_not_committed(tmp_path: Path) -> None:
+    """The process ended between the manifest and the journal: the plan is open, and nothing is wrong."""
+    async with House(tmp_path) as house:
+        await house.create(**processing(NEWLINES))
+        await delivered(house)
+        lane = house.streams()[0].main
+        plan = Plan("half", (), (Coverage("shardId-000000000000", 2, 3),))
+        await house.firehose._book.commit(Planned(1, plan))
+        Manifests(folder_of(tmp_path, 1) / "main", lane, house.clock, None).delivered(plan, ())
+        assert not house.findings()
+        await house.firehose._book.commit(Delivered(1, "half"))
+        assert not house.findings()
 
 
 async def test_manifests_that_are_gone_or_spoilt(tmp_path: Path) -> None:
