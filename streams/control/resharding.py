@@ -118,7 +118,7 @@ def scale(
     stream = find_stream(catalog, key, now_ms)
     if stream.status(now_ms) != "ACTIVE":
         raise not_active(stream, now_ms)
-    check_shard_limit(catalog, stream.scope, target - len(stream.open_shards()), shards_max)
+    check_shard_limit(catalog, stream.scope, target - stream.open_count, shards_max)
     return _scaled(stream, now_ms, target, ends, 0)
 
 

@@ -165,6 +165,11 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """In the order of their hash keys: together they cover the key space."""
         return sorted((shard for shard in self.shards if shard.open), key=lambda shard: shard.first_key)
 
+    @property
+    def open_count(self) -> int:
+        """How many shards are open."""
+        return len([None for shard in self.shards if shard.end is None])
+
     def being_created(self, now_ms: int) -> bool:
         return self.busy == "CREATING" and now_ms < self.busy_ms and self.gone_ms is None
 

@@ -14,7 +14,7 @@ async def describe_limits(context: Context, request: Any, scope: Scope) -> dict[
     streams = [stream for stream in context.catalog.of_scope(scope) if not stream.gone(now_ms) and not stream.hidden]
     return {
         "ShardLimit": context.settings.shards_max,
-        "OpenShardCount": sum(len(stream.open_shards()) for stream in streams),
+        "OpenShardCount": sum(stream.open_count for stream in streams),
         "OnDemandStreamCount": sum(stream.on_demand for stream in streams),
         "OnDemandStreamCountLimit": context.settings.on_demand_streams_max,
         "ChannelCount": 0,

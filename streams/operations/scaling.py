@@ -103,7 +103,7 @@ class Scaler:
                 self._seen[stream.id] = _Seen(now_ms, now_ms, counts.incoming_bytes, counts.incoming_records)
                 continue
             seen.note(now_ms, counts.incoming_bytes, counts.incoming_records)
-            shards = len(stream.open_shards())
+            shards = stream.open_count
             target = seen.target(now_ms, shards, stream.warm_mibps or 0)
             if target != shards and stream.status(now_ms) == "ACTIVE":
                 await self._scale(stream, target)

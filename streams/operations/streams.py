@@ -81,7 +81,7 @@ async def describe_stream_summary(context: Context, request: Any, scope: Scope) 
     stream = addressed(context, request, scope)
     now_ms = context.now_ms()
     summary = _description(stream, now_ms) | {
-        "OpenShardCount": sum(shard.open for shard in shown_shards(stream, now_ms)),
+        "OpenShardCount": 0 if stream.being_created(now_ms) else stream.open_count,
         "ConsumerCount": sum(not consumer.gone(now_ms) for consumer in stream.consumers),
         "QueueCount": sum(1 for _ in queues_of(context.catalog, stream.id, now_ms)),
         "ChannelCount": 0,
