@@ -62,7 +62,8 @@ def _flink(quick: bool) -> tuple[list[Figure], list[str]]:
                     skipped.append(f"Flink did not run {found.name}: {found.error}.")
                     continue
                 metrics = {
-                    "events/s": found.rate,
+                    # On a machine with other work, the long job may take no longer than the short one.
+                    **({"events/s": found.rate} if found.rate > 0 else {}),
                     "events/s per core": 1e6 / found.cpu_s_per_million,
                     "CPU s per million": found.cpu_s_per_million,
                 }
@@ -89,7 +90,7 @@ def _against(figures: list[Figure], beside: list[Figure]) -> list[Verdict]:
         found.append(
             verdict("Nexmark from JSON: CPU per event at least 3 × less than Flink's, in the median", ratios, 3)
         )
-        ratios = [ours[rate] / theirs[rate] for ours, theirs, json in both if json]
+        ratios = [ours[rate] / theirs[rate] for ours, theirs, json in both if json and rate in theirs]
         found.append(verdict("Nexmark from JSON: at least 1.5 × Flink's rate, in the median", ratios, 1.5))
     if any(not json for _, _, json in both):
         ratios = [theirs[cpu] / ours[cpu] for ours, theirs, json in both if not json]

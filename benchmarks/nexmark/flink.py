@@ -80,12 +80,21 @@ def measure(python: Path, folder: Path, source: str, queries: Sequence[Query], u
         "long": LONG,
         "queries": [{"name": query.name, "sql": query.flink} for query in queries],
     }
-    done = subprocess.run(
+    with subprocess.Popen(
         [str(python), str(Path(__file__).with_name("flink_job.py"))],
-        input=msgspec.json.encode(order),
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         env=os.environ | {"JVM_ARGS": HEAP},
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"Flink failed:\n{done.stderr.decode()[-2000:]}")
-    return [msgspec.json.decode(line, type=Measured) for line in done.stdout.splitlines()]
+    ) as job:
+        assert job.stdin is not None
+        assert job.stdout is not None
+        job.stdin.write(msgspec.json.encode(order))
+        job.stdin.close()
+        found = []
+        for line in job.stdout:
+            found.append(msgspec.json.decode(line, type=Measured))
+            progress(f"Flink, {source}: {found[-1].name} {found[-1].error}")
+    if job.returncode != 0:
+        raise RuntimeError(f"Flink ended with exit code {job.returncode}")
+    return found
