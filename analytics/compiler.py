@@ -14,11 +14,12 @@ from analytics.errors import SqlError, closest
 from analytics.expressions import Expressions, Types
 from analytics.functions import prepare
 from analytics.guards import failing
-from analytics.lowering import Final, Lowering, sides_of
+from analytics.lowering import Lowering, sides_of
 from analytics.plan import Plan, Pump, StreamPlan
 from analytics.program import Declared, Program, PumpDeclaration
 from analytics.relation import HIDDEN, ROWTIME, Field, Relation
 from analytics.sources import Relations
+from analytics.stages.base import Final
 from analytics.types import assigned, family, of_duck
 from connectors.formats.json_plan import sql_type
 from connectors.formats.schema import Column

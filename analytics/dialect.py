@@ -88,8 +88,7 @@ class Kda(Dialect):
                 columns.append(self._kda_column())
             self._kda_expect(TokenType.R_PAREN, ", or )", "in the columns of a stream")
             self._kda_description()
-            if self._curr and self._curr.text.upper() == "OPTIONS":
-                raise SqlError("OPTIONS of a stream are not supported", _place(self._curr))
+            self._kda_options()
             return CreateStream(this=name, expressions=columns, replace=replace)
 
         def _kda_column(self) -> exp.Expr:
@@ -170,6 +169,18 @@ class Kda(Dialect):
 
         def _kda_columns_ahead(self) -> bool:
             return bool(self._next) and self._next.token_type not in (TokenType.SELECT, TokenType.L_PAREN)
+
+        def _kda_options(self) -> None:
+            """OPTIONS (…) say how the product keeps a stream, which has no meaning here."""
+            if not self._match_text_seq("OPTIONS"):
+                return
+            self._kda_expect(TokenType.L_PAREN, "(", "the options of a stream")
+            depth = 1
+            while depth:
+                if not self._curr:
+                    raise self._kda_unexpected("in the options of a stream", ")")
+                depth += {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}.get(self._curr.token_type, 0)
+                self._advance()
 
         def _kda_description(self) -> None:
             if self._match_text_seq("DESCRIPTION"):

@@ -17,15 +17,16 @@ from collections.abc import Callable, Sequence
 import duckdb
 from sqlglot import exp
 
+from analytics import texts
 from analytics.calls import CALLS, milliseconds, variable
 from analytics.casting import cast, exactly
 from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
-from analytics.functions import STARTED, patterns
+from analytics.functions import STARTED
 from analytics.guards import failing, guarded, text
 from analytics.intervals import UNITS, interval
 from analytics.nodes import Elapsed, Step, SubstringSimilar
-from analytics.types import declared, family, is_integer
+from analytics.types import declared, family, is_exact, is_integer, quotient_of
 
 
 class Types:
@@ -110,15 +111,6 @@ def _literal(self: Expressions, node: exp.Expr) -> str:
     return text(node.name) if node.args.get("is_string") else node.name
 
 
-def _unicode(self: Expressions, node: exp.Expr) -> str:
-    """``u&'\\0009'``: four hexadecimal digits behind the escape character are a character, and it twice is itself."""
-    escape = node.args.get("escape")
-    sign = escape.name if isinstance(escape, exp.Literal) else "\\"
-    given = node.this.name if isinstance(node.this, exp.Expr) else str(node.this)
-    pattern = re.compile(re.escape(sign) + r"([0-9A-Fa-f]{4}|" + re.escape(sign) + ")")
-    return text(pattern.sub(lambda found: sign if found[1] == sign else chr(int(found[1], 16)), given))
-
-
 def _column(self: Expressions, node: exp.Expr) -> str:
     if self._known:
         if node.meta.get("bare"):
@@ -135,9 +127,12 @@ def _divide(self: Expressions, node: exp.Expr) -> str:
     (left, left_type), (right, right_type) = self.typed(node.this), self.typed(node.expression)
     if is_integer(left_type) and is_integer(right_type):
         return f"({left} // {right})"  # fails by itself on zero
+    quotient = f"({left} / {right})"
+    if is_exact(left_type) and is_exact(right_type):
+        quotient = f"CAST({quotient} AS {quotient_of(left_type, right_type)})"
     if isinstance(node.expression, exp.Literal) and float(node.expression.name or 0) != 0:
-        return f"({left} / {right})"
-    return f"CASE WHEN {right} = 0 THEN {failing('division by zero', left)} ELSE {left} / {right} END"
+        return quotient
+    return f"CASE WHEN {right} = 0 THEN {failing('division by zero', left)} ELSE {quotient} END"
 
 
 def _modulo(self: Expressions, node: exp.Expr) -> str:
@@ -220,57 +215,6 @@ def _in(self: Expressions, node: exp.Expr) -> str:
     return f"({self.write(node.this)} IN ({', '.join(self.write(item) for item in node.expressions)}))"
 
 
-def _substring(self: Expressions, node: exp.Expr) -> str:
-    value, start, length = self.write(node.this), node.args.get("start"), node.args.get("length")
-    if start is not None and family(self.typed(start)[1]) == "text":
-        return f"kda_regex_first({value}, {self.write(start)})"
-    first = "1" if start is None else self.write(start)
-    if length is None:
-        found = f"substring({value}, greatest({first}, 1))"
-    else:
-        count = self.write(length)
-        found = f"substring({value}, greatest({first}, 1), greatest({count} + least({first}, 1) - 1, 0))"
-    # Past the end SUBSTRING(s FROM n) is empty and SUBSTRING(s, n) is NULL.
-    return f"CASE WHEN {first} > length({value}) THEN NULL ELSE {found} END" if node.meta.get("comma") else found
-
-
-def _substring_similar(self: Expressions, node: exp.Expr) -> str:
-    return f"kda_substring_similar({self.write(node.this)}, {self.write(node.expression)}, {self.write(node.args['escape'])})"
-
-
-def _overlay(self: Expressions, node: exp.Expr) -> str:
-    value, placed, start = self.write(node.this), self.write(node.expression), self.write(node.args["from_"])
-    size = node.args.get("for_")
-    count = f"length({placed})" if size is None else self.write(size)
-    return (
-        f"(left({value}, greatest({start} - 1, 0)) || {placed} || "
-        f"substring({value}, greatest(greatest({start}, 1) + {count} + least({start} - 1, 0), 1)))"
-    )
-
-
-def _similar(self: Expressions, node: exp.Expr, escape: exp.Expr | None = None) -> str:
-    sign = "" if escape is None else escape.name
-    value, pattern = self.write(node.this), node.expression
-    if not isinstance(pattern, exp.Literal):
-        return f"kda_similar({value}, {self.write(pattern)}, {text(sign)})"
-    try:
-        translated = patterns.translate(pattern.name, sign)
-        re.compile(translated)
-    except (ValueError, re.error) as error:
-        raise SqlError(str(error), place_of(pattern) or place_of(node)) from error
-    if "(?!" in translated:
-        return f"kda_similar({value}, {self.write(pattern)}, {text(sign)})"
-    return f"regexp_full_match({value}, {text(translated)}, 's')"
-
-
-def _escape(self: Expressions, node: exp.Expr) -> str:
-    if isinstance(node.this, exp.SimilarTo):
-        return _similar(self, node.this, node.expression)
-    return (
-        f"({self.write(node.this.this)} LIKE {self.write(node.this.expression)} ESCAPE {self.write(node.expression)})"
-    )
-
-
 def _interval(self: Expressions, node: exp.Expr) -> str:
     amount, unit = interval(node)
     return f"INTERVAL '{amount} {unit}'"
@@ -327,14 +271,6 @@ def _finite(name: str, *more: str, above: float | None = None) -> Callable[[Expr
     return write
 
 
-def _trim(self: Expressions, node: exp.Expr) -> str:
-    given = node.args.get("expression")
-    if isinstance(given, exp.Literal) and len(given.name) != 1:
-        raise SqlError("TRIM takes one character", place_of(node), found=f"'{given.name}'")
-    name = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(str(node.args.get("position") or "BOTH").upper(), "trim")
-    return _function(name, "expression")(self, node)
-
-
 _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.Column: _column,
     exp.Literal: _literal,
@@ -361,8 +297,8 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.NullSafeEQ: _binary("IS NOT DISTINCT FROM"),
     exp.NullSafeNEQ: _binary("IS DISTINCT FROM"),
     exp.Like: _binary("LIKE"),
-    exp.Escape: _escape,
-    exp.SimilarTo: _similar,
+    exp.Escape: texts.escape,
+    exp.SimilarTo: texts.similar,
     exp.Between: lambda self, node: (
         f"({self.write(node.this)} BETWEEN {self.write(node.args['low'])} AND {self.write(node.args['high'])})"
     ),
@@ -375,8 +311,8 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.Upper: _function("upper"),
     exp.Lower: _function("lower"),
     exp.Length: _function("length"),
-    exp.Trim: _trim,
-    exp.Substring: _substring,
+    exp.Trim: texts.trim,
+    exp.Substring: texts.substring,
     exp.StrPosition: _function("strpos", "substr"),
     exp.Abs: _function("abs"),
     exp.Exp: _finite("exp"),
@@ -386,15 +322,15 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.Floor: _rounded("floor"),
     exp.Ceil: _rounded("ceil"),
     exp.Extract: _extract,
-    exp.UnicodeString: _unicode,
+    exp.UnicodeString: texts.unicode,
     exp.HexString: lambda self, node: f"unhex({text(str(node.this))})",
-    exp.Overlay: _overlay,
+    exp.Overlay: texts.overlay,
     exp.Dot: _field,
     exp.Anonymous: _call,
     exp.CurrentTimestamp: lambda self, node: variable(STARTED),
     exp.CurrentDate: lambda self, node: f"CAST({variable(STARTED)} AS DATE)",
     exp.CurrentTime: lambda self, node: f"CAST({variable(STARTED)} AS TIME)",
-    SubstringSimilar: _substring_similar,
+    SubstringSimilar: texts.substring_similar,
     Elapsed: _elapsed,
     Step: _step,
 }

@@ -13,7 +13,7 @@ from analytics.errors import SqlError
 from analytics.expressions import Expressions, Types
 from analytics.monotonic import is_rowtime, time_window
 from analytics.plan import RowQuery
-from analytics.sources import Query
+from analytics.query import Query
 from analytics.types import family, of_duck
 
 EXPECTED = "STEP(ROWTIME BY INTERVAL 'n' unit) or FLOOR(ROWTIME TO unit) in GROUP BY"

@@ -28,7 +28,7 @@ from analytics.errors import SqlError
 from analytics.frontier import InputTime, ShardTime
 from analytics.functions import prepare
 
-VERSION = 1
+VERSION = 2
 
 _LAYOUT = """
 CREATE TABLE about (version INTEGER, program VARCHAR, id VARCHAR);

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from sqlglot import exp
 
@@ -18,24 +17,7 @@ from analytics.operators.learning import Learning
 from analytics.operators.ranking import Ranking
 from analytics.operators.work import Operator
 from analytics.relation import Field, Relation, physical
-
-
-class Stages(Protocol):
-    """Makes hidden streams and the operators between them (`analytics.lowering`)."""
-
-    def subquery(self, tree: exp.Expr) -> Relation: ...
-
-    def stream(self, columns: Sequence[tuple[str, str]], extra: Sequence[tuple[str, str]] = ()) -> Relation: ...
-
-    def buffer(self, columns: Sequence[tuple[str, str]]) -> Buffer: ...
-
-    def table(self) -> str: ...
-
-    def grouped(
-        self, stream: Relation, keys: Sequence[exp.Expr], items: Sequence[tuple[str, exp.Expr]]
-    ) -> Relation: ...
-
-    def operate(self, operator: Operator, target: Relation, *sources: Relation) -> None: ...
+from analytics.stages.base import Stages
 
 
 @dataclass(slots=True)

@@ -86,7 +86,8 @@ class Ordered:
         if fresh is not None:
             every, tables = f"{every} UNION ALL SELECT * FROM fresh", {"fresh": fresh}
         made = work.table(f"SELECT * FROM ({every}) WHERE {due} ORDER BY {self.order}", **tables)
-        work.delete(self.buffer.table, due)
+        if len(made):
+            work.delete(self.buffer.table, due)
         if fresh is not None:
             work.insert(self.buffer.table, work.table(f"SELECT * FROM fresh WHERE NOT ({due})", fresh=fresh))
         self._held = work.value_of(

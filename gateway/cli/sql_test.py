@@ -14,6 +14,7 @@ import pyarrow as pa
 import uvloop
 
 from analytics import Application, Input, Output, Reference, SqlError, parse
+from analytics.errors import closest
 from analytics.program import ERROR_STREAM, Program, folded
 from analytics.schemas import columns_of
 from analytics.trial import Difference, Line, compare, inputs_of, parse_lines, records_of
@@ -128,7 +129,8 @@ async def _run(
         async with application:
             for line in wanted:
                 if line.stream not in application.streams:
-                    raise SqlError(f"there is no in-application stream {line.stream} to expect rows of")
+                    what = f"there is no in-application stream {line.stream} to expect rows of"
+                    raise SqlError(what, suggestion=closest(line.stream, application.streams))
             await application.run(until_end=True)
     return found
 

@@ -86,7 +86,7 @@ def test_a_schema_declares_what_is_not_found(tmp_path: Path) -> None:
     ("program", "given", "expected", "message"),
     [
         (PROGRAM.replace("ticker,", "tickr,"), INPUT, EXPECTED, 'has no column TICKR; did you mean "ticker"?'),
-        (PROGRAM, INPUT, [("COUNT", EXPECTED[0][1], {})], "there is no in-application stream COUNT to expect rows of"),
+        (PROGRAM, INPUT, [("COUNT", EXPECTED[0][1], {})], "there is no in-application stream COUNT to expect rows of; did you mean COUNTS?"),
         (PROGRAM, [("SOURCE", INPUT[0][1], {"a": 1})], EXPECTED, "no row of the input is of a stream SOURCE_SQL_STREAM_001"),
         (PROGRAM, [(INPUT[0][0], "yesterday", {"a": 1})], EXPECTED, "rowtime is a time like"),
         (PROGRAM, [(INPUT[0][0], None, {"a": 1})], EXPECTED, "has no rowtime"),

@@ -1,5 +1,5 @@
 -- UNION ALL, several pumps into one stream, DISTINCT, ORDER BY, subqueries, views and functions.
-CREATE STREAM both (k VARCHAR(4), v DOUBLE);
+CREATE STREAM both (k VARCHAR(4), v DOUBLE) DESCRIPTION 'of two' OPTIONS (a 'b', c (d));
 CREATE PUMP b AS INSERT INTO both SELECT STREAM k, v FROM l UNION ALL SELECT STREAM k, w FROM r;
 CREATE PUMP b2 AS INSERT INTO both (k) SELECT STREAM 'none' FROM l WHERE k IS NULL;
 CREATE STREAM counted (k VARCHAR(4), n INTEGER);

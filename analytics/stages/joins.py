@@ -1,0 +1,158 @@
+"""Joins: reference tables are joined where rows are computed; two streams meet in an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlglot import exp
+
+from analytics.dialect import place_of
+from analytics.errors import SqlError
+from analytics.expressions import Expressions
+from analytics.operators.joining import Joining, Side
+from analytics.plan import Pump, RowQuery
+from analytics.query import Join, Query
+from analytics.relation import Relation
+from analytics.stages.base import TIME, Stages, columns_in, columns_of, kept, placed, renamed, shown, used
+
+
+def join(stages: Stages, query: Query) -> None:
+    """Puts one stream in the place of all sources."""
+    inner = all(not each.side for each in query.joined)
+    until: str | None = None
+    included = ["t0"]
+    for each in query.joined:
+        if not each.relation.timed:
+            _reference(stages, query, each)
+            included.append(each.alias)
+            continue
+        until = _stream_join(stages, query, each, included, until, inner)
+        included = ["t0"]
+    if query.before is not None:
+        query.where = query.before if query.where is None else exp.And(this=query.before, expression=query.where)
+        query.before = None
+    query.joined = []
+
+
+def _reference(stages: Stages, query: Query, join: Join) -> None:
+    if join.side not in ("", "LEFT"):
+        what = f"{join.side} JOIN with a reference table is not supported"
+        raise SqlError(what, place_of(join.node), expected="INNER JOIN or LEFT JOIN")
+    relation, alias = join.relation, join.alias
+    if join.on is None:
+        query.joins += f" CROSS JOIN {relation.physical} AS {alias}"
+        return
+    condition = Expressions(stages.types, f"{query.source} CROSS JOIN {relation.physical} AS {alias}").write(join.on)
+    query.joins += f" {join.side or 'INNER'} JOIN {relation.physical} AS {alias} ON {condition}"
+
+
+def _stream_join(
+    stages: Stages, query: Query, join: Join, included: Sequence[str], until: str | None, inner: bool
+) -> str:
+    """Puts a hidden stream of the pairs in the place of all sources up to this one. Gives the column of the pairs in which
+    the end of their windows is."""
+    on = join.on
+    if inner:
+        left_only, on, right_only = _pushed(query, join, included)
+    else:
+        left_only, right_only = None, None
+    if query.before is not None:
+        left_only = query.before if left_only is None else exp.And(this=query.before, expression=left_only)
+        query.before = None
+    join.on = on
+    named = used(query)
+    left = [key for key in named if key[0] in included]
+    right = [key for key in named if key[0] == join.alias]
+    left_end = until or f"CAST(t0.rt + to_milliseconds({query.reach_ms}) AS {TIME})"
+    right_end = f"CAST(t0.rt + to_milliseconds({join.reach_ms}) AS {TIME})"
+    source = f"FROM {join.relation.physical} AS t0"
+    sides = []
+    for keys, stream, joins, writing, condition, end, outer in (
+        (left, query.stream, query.joins, query.source, left_only, left_end, join.side in ("LEFT", "FULL")),
+        (right, join.relation, "", source, right_only, right_end, join.side in ("RIGHT", "FULL")),
+    ):
+        sides.append(_side(stages, named, keys, stream, joins, writing, condition, end, outer, join.alias))
+    (left_side, left_relation), (right_side, right_relation) = sides
+    names = {key: f"l.c{i}" for i, key in enumerate(left)} | {key: f"r.c{i}" for i, key in enumerate(right)}
+    meeting = "TRUE"
+    if on is not None:
+        writer = Expressions(
+            stages.types, f"FROM {left_relation.physical} AS l CROSS JOIN {right_relation.physical} AS r"
+        )
+        meeting = writer.write(placed(on, names))
+        if on.find(exp.Div, exp.Mod, exp.Cast, exp.Anonymous):
+            meeting = f"coalesce(TRY({meeting}), FALSE)"
+    operator = Joining(left_side, right_side, meeting)
+    columns = [*shown(left_relation), *shown(right_relation)]
+    joined = stages.stream(columns, [("u", TIME)])
+    stages.operate(operator, joined, left_relation, right_relation)
+    query.stream, query.joins, join.on = joined, "", None
+    query.change(renamed({key: f"c{i}" for i, key in enumerate([*left, *right])}))
+    return "t0.u"
+
+
+def _side(
+    stages: Stages,
+    named: Mapping[tuple[str, str], exp.Column],
+    keys: Sequence[tuple[str, str]],
+    stream: Relation,
+    joins: str,
+    source: str,
+    where: exp.Expr | None,
+    end: str,
+    outer: bool,
+    alias: str,
+) -> tuple[Side, Relation]:
+    """A hidden stream of what one side of a join gives, with the end of each row's window in ``u``."""
+    writer = Expressions(stages.types, source)
+    values, columns = [], []
+    for number, key in enumerate(keys):
+        sql = f"t0.{key[1]}" if key[0] == alias else f"{key[0]}.{key[1]}"
+        duck = TIME if key[1] == "rt" else stages.types.of(sql, source, named[key])
+        columns.append((str(named[key].meta.get("name", key[1])), kept(duck)))
+        values.append((f"c{number}", sql))
+    relation = stages.stream(columns, [("u", TIME)])
+    condition = (
+        None
+        if where is None
+        else writer.write(
+            placed(where, {(alias, key[1]): f"t0.{key[1]}" for key in columns_in(where) if key[0] == alias})
+        )
+    )
+    rows = RowQuery((("rt", "t0.rt"), *values, ("u", end)), joins, condition)
+    stages.pumps.append(Pump(stages.pump, stream.physical, relation.physical, rows))
+    buffer = stages.buffer([*columns_of(relation), ("u", TIME)])
+    return Side(buffer, "u", outer), relation
+
+
+def _pushed(
+    query: Query, join: Join, included: Sequence[str]
+) -> tuple[exp.Expr | None, exp.Expr | None, exp.Expr | None]:
+    """What of WHERE and ON concerns the left side only, both sides, and the right side only; it leaves WHERE."""
+    parts: list[list[exp.Expr]] = [[], [], []]
+    rest = []
+    for tree, stays in [(query.where, True), (join.on, False)]:
+        for part in [] if tree is None else list(tree.flatten()) if isinstance(tree, exp.And) else [tree]:
+            part = part.unnest()
+            aliases = {alias for alias, _ in columns_in(part)}
+            bare = any(column.meta.get("bare") for column in part.find_all(exp.Column))
+            if bare and stays:
+                rest.append(part)
+            elif aliases and aliases <= set(included):
+                parts[0].append(part)
+            elif aliases == {join.alias}:
+                parts[2].append(part)
+            elif aliases <= {*included, join.alias}:
+                parts[1].append(part)
+            else:
+                rest.append(part)
+    query.where = _all(rest)
+    return _all(parts[0]), _all(parts[1]), _all(parts[2])
+
+
+def _all(conditions: Sequence[exp.Expr]) -> exp.Expr | None:
+    result: exp.Expr | None = None
+    for condition in conditions:
+        wrapped = exp.Paren(this=condition.copy())
+        result = wrapped if result is None else exp.And(this=result, expression=wrapped)
+    return result
