@@ -68,6 +68,13 @@ class Relations:
     lenient: bool = False
     views: Mapping[str, exp.Expr] = field(default_factory=dict)
 
+    def is_table(self, source: exp.Expr) -> bool:
+        """Whether a source is the name of a reference table."""
+        if not isinstance(source, exp.Table) or not isinstance(source.this, exp.Identifier):
+            return False
+        found = self.named.get(folded(source.this))
+        return found is not None and not found.timed
+
     def find(self, table: exp.Table) -> Relation:
         if not isinstance(table.this, exp.Identifier) or table.args.get("db") is not None:
             raise SqlError("this is not supported in FROM", place_of(table), expected="a stream or a reference table")
@@ -94,9 +101,11 @@ def read(tree: exp.Expr, relations: Relations, builder: Builder) -> Query:
     if from_ is None:
         raise SqlError("a query reads from a stream", place_of(select) or None, expected="FROM")
     listed = [from_.this, *(from_.this.args.get("joins") or []), *(select.args.get("joins") or [])]
+    listed = _stream_first(listed, relations, select)
     stream, before, reach = reading.first(listed[0])
-    joined = [reading.join(join) for join in listed[1:]]
-    stream, joined = _stream_first(stream, joined, reading.scope, listed[0])
+    if not stream.timed:
+        raise SqlError(f"{stream.name} is a reference table", place_of(listed[0]), expected="the stream first in FROM")
+    joined = [reading.join(join) for join in listed[1:] if isinstance(join, exp.Join)]
     joined += reading.lookups(select)
     condition = select.args.get("where")
     where = None
@@ -290,15 +299,20 @@ class _Reading:
         return relation
 
 
-def _stream_first(first: Relation, joined: list[Join], scope: Scope, source: exp.Expr) -> tuple[Relation, list[Join]]:
-    """FROM begins with a stream. A reference table before it changes places with the first stream, if the join is an inner
-    one."""
-    if first.timed:
-        return first, joined
-    for number, join in enumerate(joined):
-        if join.relation.timed and not any(each.side for each in joined[: number + 1]):
-            raise SqlError(f"{first.name} is a reference table", place_of(source), expected="the stream first in FROM")
-    raise SqlError(f"{first.name} is a reference table", place_of(source), expected="the stream first in FROM")
+def _stream_first(listed: list[exp.Expr], relations: Relations, select: exp.Select) -> list[exp.Expr]:
+    """The sources of FROM, beginning with a stream: a reference table in front of one changes places with it, where that
+    means the same."""
+    first, *rest = listed
+    starred = any(isinstance(item, exp.Star) for item in select.expressions)
+    if not relations.is_table(first) or not rest or not isinstance(rest[0], exp.Join) or starred:
+        return listed
+    side = (rest[0].side or "").upper()
+    if side not in ("", "RIGHT") or relations.is_table(rest[0].this):
+        return listed
+    swapped = rest[0].copy()
+    swapped.set("this", first.copy())
+    swapped.set("side", "LEFT" if side == "RIGHT" else None)
+    return [rest[0].this, swapped, *rest[1:]]
 
 
 def _is_time(node: exp.Expr) -> bool:

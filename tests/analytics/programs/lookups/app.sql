@@ -12,3 +12,7 @@ FROM s LEFT JOIN (VALUES ('UA', 'united', 1), ('AA', 'american', 2)) AS v (code,
 CREATE STREAM counted (listed BOOLEAN, n INTEGER);
 CREATE PUMP e AS INSERT INTO counted SELECT STREAM s.code IN (SELECT "carrier" FROM airlines) AS listed, COUNT(*) FROM s
 GROUP BY listed, FLOOR(s.ROWTIME TO MINUTE);
+CREATE STREAM turned (code VARCHAR(4), name VARCHAR(16));
+CREATE PUMP f AS INSERT INTO turned SELECT STREAM s.code, a."name" FROM airlines AS a RIGHT JOIN s ON s.code = a."carrier";
+CREATE STREAM listed (code VARCHAR(4), name VARCHAR(16));
+CREATE PUMP g AS INSERT INTO listed SELECT STREAM s.code, a."name" FROM airlines AS a, s WHERE s.code = a."carrier";
