@@ -26,7 +26,7 @@ from analytics.functions import STARTED
 from analytics.guards import failing, guarded, text
 from analytics.intervals import UNITS, interval
 from analytics.nodes import Elapsed, Step, SubstringSimilar
-from analytics.types import declared, family, is_exact, is_integer, quotient_of
+from analytics.types import declared, family, is_integer
 
 
 class Types:
@@ -128,8 +128,6 @@ def _divide(self: Expressions, node: exp.Expr) -> str:
     if is_integer(left_type) and is_integer(right_type):
         return f"({left} // {right})"  # fails by itself on zero
     quotient = f"({left} / {right})"
-    if is_exact(left_type) and is_exact(right_type):
-        quotient = f"CAST({quotient} AS {quotient_of(left_type, right_type)})"
     if isinstance(node.expression, exp.Literal) and float(node.expression.name or 0) != 0:
         return quotient
     return f"CASE WHEN {right} = 0 THEN {failing('division by zero', left)} ELSE {quotient} END"

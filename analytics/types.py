@@ -125,25 +125,5 @@ def is_integer(duck: str) -> bool:
     return duck in INTEGERS
 
 
-_DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 19, "HUGEINT": 19}
-"""Decimal digits of the integers."""
-
-
-def quotient_of(left: str, right: str) -> str:
-    """The type of a division of exact numbers: the scale is the dividend's and one more than the divisor's digits, at least
-    6, as far as the digits before the point leave room."""
-    (precision, scale), (other, other_scale) = _digits(left), _digits(right)
-    whole = precision - scale + other_scale
-    scale = max(0, min(max(6, scale + other + 1), DECIMAL_PRECISION_MAX - whole))
-    return f"DECIMAL({min(whole + scale, DECIMAL_PRECISION_MAX)},{scale})"
-
-
-def _digits(duck: str) -> tuple[int, int]:
-    if not duck.startswith("DECIMAL"):
-        return _DIGITS.get(duck, 19), 0
-    precision, scale = (int(part) for part in duck[8:-1].split(","))
-    return precision, scale
-
-
 def is_exact(duck: str) -> bool:
     return duck in INTEGERS or duck.startswith("DECIMAL")
