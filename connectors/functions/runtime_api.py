@@ -12,7 +12,9 @@ whatever language it is written in.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -69,6 +71,9 @@ class RuntimeApi:
         """``127.0.0.1:PORT``. Raises OSError."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=CONNECTIONS_MAX)
+        if not self._server.sockets:
+            # What uvloop answers where there is no descriptor left for one.
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def call(self, call: Call) -> asyncio.Future[Answer]:
