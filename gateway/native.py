@@ -24,7 +24,7 @@ from streams.core.errors import (
     RequestError,
     UnknownOperation,
 )
-from streams.core.scope import Scope
+from streams.core.scope import Scope, delivery_of
 from streams.sdk.local import LocalClient, NativeService
 from streams.wire import arrow, native
 
@@ -172,6 +172,9 @@ _READ = "kinesis:GetRecords"
 def question(request: Request, scope: Scope) -> tuple[str, str | None]:
     """The action that a request is, and the ARN of its stream. Raises `RequestError` for what is no request."""
     method, stream, _ = _route(request)
+    delivery = delivery_of(stream)
+    if delivery is not None:
+        return "firehose:PutRecordBatch", scope.delivery_stream_arn(delivery)
     return _ACTIONS.get(method, _READ), scope.stream_arn(stream) if stream else None
 
 
@@ -189,7 +192,9 @@ def _route(request: Request, private: bool = False) -> tuple[Method, str, str]:
         method = _METHODS.get((request.method, "/".join(pattern)))
         if method is not None and all(parts):
             stream, consumer, *_ = (*parts[:1], *parts[2:], "", "")
-            if "/" in stream and not private:
+            # Records may be put into a delivery stream: with their marks, which is how a program's rows get there once.
+            putting = method is NativeDoor.put and delivery_of(stream) is not None
+            if "/" in stream and not private and not putting:
                 raise InvalidArgument(
                     f"{stream[:200]!r} is no name of a stream that can be reached from outside: a slash marks those that"
                     " Headrace keeps for itself."

@@ -28,10 +28,19 @@ class Scope:
         return f"arn:aws:kinesisanalytics:{self.region}:{self.account}:application/{name}"
 
 
+_DELIVERY = "firehose/"
+
+
 def delivery_source(delivery_stream: str) -> str:
     """The hidden stream that keeps a direct-put delivery stream's records.
 
     The slash keeps it out of the reach of the Kinesis API, whose stream names match ``[a-zA-Z0-9_.-]+``; native clients
-    may write to it, which is how an application's output enters a delivery stream exactly once.
+    may put into it, which is how an application's output enters a delivery stream exactly once.
     """
-    return f"firehose/{delivery_stream}"
+    return f"{_DELIVERY}{delivery_stream}"
+
+
+def delivery_of(stream: str) -> str | None:
+    """The delivery stream whose records this one keeps; None for a stream that is none of these."""
+    name = stream.removeprefix(_DELIVERY)
+    return name if name != stream and name and "/" not in name else None

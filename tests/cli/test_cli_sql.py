@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,17 @@ def test_a_reference_file_that_does_not_exist(headrace: Headrace, orders: str) -
     )  # fmt: skip
     assert shown.exit_code == 1
     assert "there is no file /nowhere/names.csv" in shown.stderr
+
+
+def test_a_programs_rows_go_to_a_delivery_stream(headrace: Headrace, server: Server, orders: str) -> None:
+    name = f"d-{orders}"
+    assert headrace("firehose", "create", name, "--bucket", name, "--interval-s", "0").exit_code == 0
+    done = headrace("sql", WINDOWS, *program(orders), "--to", f"HOURLY=firehose:{name}", "--no-follow")
+    assert done.exit_code == 0, done.output
+    deadline = time.monotonic() + 30
+    lines: list[str] = []
+    while len(lines) < len(EXPECTED):
+        assert time.monotonic() < deadline, lines
+        files = [path for path in (server.data / "buckets" / name).rglob("*") if path.is_file()]
+        lines = [line for path in files for line in path.read_text().replace("}{", "}\n{").splitlines()]
+    assert windows("\n".join(lines)) == EXPECTED

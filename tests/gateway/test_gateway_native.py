@@ -12,7 +12,7 @@ import pytest
 
 from gateway.app import App
 from gateway.http import Request
-from gateway.native import NativeDoor
+from gateway.native import NativeDoor, question
 from streams.core.errors import (
     InvalidArgument,
     InvalidSignature,
@@ -148,7 +148,7 @@ async def test_hidden_streams_are_out_of_reach_from_outside(client: HttpClient) 
     hidden = delivery_source("to-lake")
     for attempt in (
         client.create_stream(hidden),
-        client.put(hidden, records(2)),
+        client.put("groups/orders", records(2)),
         client.describe_stream(hidden),
         client.fetch(hidden, {SHARD: 0}),
         client.save_checkpoint(hidden, "c", {SHARD: 1}),
@@ -156,6 +156,22 @@ async def test_hidden_streams_are_out_of_reach_from_outside(client: HttpClient) 
     ):
         with pytest.raises(InvalidArgument, match="a slash marks those that Headrace keeps for itself"):
             await attempt
+    with pytest.raises(ResourceNotFound, match="firehose/to-lake"):
+        await client.put(hidden, records(2))  # may be put into, where there is one
+
+
+def test_what_is_put_into_a_delivery_stream_needs_its_permission() -> None:
+    def asked(method: str, path: str) -> tuple[str, str | None]:
+        return question(Request(method, path, {}, b""), Scope())
+
+    assert asked("POST", "/native/v1/streams/firehose%2Flake/records") == (
+        "firehose:PutRecordBatch",
+        "arn:aws:firehose:us-east-1:000000000000:deliverystream/lake",
+    )
+    assert asked("POST", "/native/v1/streams/lake/records") == (
+        "kinesis:PutRecords",
+        "arn:aws:kinesis:us-east-1:000000000000:stream/lake",
+    )
 
 
 async def test_refusals_arrive_as_the_errors_that_they_are(client: HttpClient) -> None:
