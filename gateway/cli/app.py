@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import botocore.exceptions
 import click
 
-from gateway.cli import app_members, output
+from gateway.cli import app_members, aws_call, output
 from gateway.cli.app_watch import watch
 from gateway.cli.connection import Target, connected
-from gateway.cli.failure import Failure
 from gateway.cli.running import run
 from streams.core.scope import Scope
 
@@ -246,23 +243,11 @@ def _wait(target: Target, name: str, passing: str) -> Any:
 
 
 def _call(target: Target, operation: str, **members: Any) -> Any:
-    """One call. Raises `Failure` in the server's words, with a hint where there is one."""
-    try:
-        return getattr(target.aws("kinesisanalytics"), operation)(**members)
-    except botocore.exceptions.EndpointConnectionError as error:
-        raise target.down from error
-    except botocore.exceptions.ClientError as error:
-        raise Failure(error.response["Error"]["Message"], hint=_hint(target, error, members)) from error
-    except (botocore.exceptions.ParamValidationError, botocore.exceptions.HTTPClientError) as error:
-        raise Failure(str(error)) from error
-
-
-def _hint(target: Target, error: Any, members: dict[str, Any]) -> str | None:
-    name = members.get("ApplicationName")
-    if name is None or error.response["Error"]["Code"] != "ResourceNotFoundException":
-        return None
-    alike = difflib.get_close_matches(name, [each for each, _ in _summaries(target)])
-    return f"did you mean {' or '.join(alike)}?" if alike else None
+    """See `aws_call.call`."""
+    return aws_call.call(
+        *(target, "kinesisanalytics", operation, members, "ApplicationName"),
+        lambda: [name for name, _ in _summaries(target)],
+    )
 
 
 def _summaries(target: Target) -> list[tuple[str, str]]:

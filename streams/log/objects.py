@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import fsspec
-
 from streams.core.errors import ExtraMissing, LogUnreachable
 from streams.log.disk import Disk
 
@@ -58,6 +56,8 @@ def open_objects(url: str) -> Objects:
     protocol, _, path = url.rpartition("://")
     if protocol in ("", "file", "local"):
         return Folder(Path(path))
+    import fsspec  # only for who has a tier there: nobody else should wait for it at a start
+
     try:
         filesystem, root = fsspec.url_to_fs(url)
     except ImportError as error:

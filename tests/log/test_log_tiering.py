@@ -12,6 +12,7 @@ from pathlib import Path
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 
 from streams.core.clock import ManualClock
 from streams.core.errors import LogCorrupt, LogError, LogUnreachable
@@ -350,6 +351,7 @@ async def test_s3_holds_the_cold_ones(tmp_path: Path, bucket: str, monkeypatch: 
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()  # one that another test has made would go to that test's server
     store = open_objects("s3://cold/logs")
     clock = ManualClock()
     log = await start(
