@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import fsspec
 
+from streams.core.durable import sync_folder
 from streams.core.errors import ExtraMissing
 
 _EXTRAS = {"s3": "s3", "s3a": "s3"}
@@ -91,7 +92,7 @@ class LocalStore:
             if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
                 raise
             self._copy(staged, target)
-        _sync_directory(target.parent)
+        sync_folder(target.parent)
 
     def has(self, key: str, size: int) -> bool:
         return self.size(key) == size
@@ -129,7 +130,7 @@ class LocalStore:
             directory = directory.parent
         for new in reversed(missing):
             new.mkdir(exist_ok=True)
-            _sync_directory(new.parent)
+            sync_folder(new.parent)
 
 
 class RemoteStore:
@@ -209,11 +210,3 @@ class RemoteStore:
 def _is_object(path: Path) -> bool:
     """Not a folder, and not a copy that is being made."""
     return path.is_file() and not path.name.startswith(".")
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

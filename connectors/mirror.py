@@ -21,6 +21,7 @@ import msgspec
 from connectors.kinesis import KinesisSource, SourceBatch, SourceRecord, SourceShard
 from connectors.streams import StreamSink
 from streams.core.clock import Clock, SystemClock
+from streams.core.durable import sync_folder
 from streams.core.errors import HeadraceError
 from streams.core.hashing import hash_key
 from streams.core.records import Records
@@ -241,11 +242,7 @@ def _replace(file: Path, content: bytes) -> None:
         out.flush()
         os.fsync(out.fileno())
     fresh.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(file.parent)
 
 
 @contextmanager

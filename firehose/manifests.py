@@ -26,6 +26,7 @@ from firehose.events import Plan
 from firehose.ledger import Coverage, Parts
 from firehose.stream import Lane
 from streams.core.clock import Clock
+from streams.core.durable import sync_folder
 
 KEPT_MAX = 400
 """Files of one lane, days: a year and some, so that a year can be looked at as a whole."""
@@ -175,7 +176,7 @@ class Manifests:
             file.flush()
             os.fsync(file.fileno())
         if fresh:
-            self._sync_folder()
+            sync_folder(self._folder)
             self._forget(day - timedelta(days=KEPT_MAX))
 
     def _base(self) -> Base:
@@ -187,13 +188,6 @@ class Manifests:
         for path in self._folder.glob("*.ndjson"):
             if path.stem < f"{before:%Y-%m-%d}":
                 path.unlink()
-
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def read_manifests(folder: Path) -> Iterator[tuple[Path, Line]]:

@@ -28,6 +28,7 @@ from firehose.names import moment, object_id, object_suffix, random_string, rand
 from firehose.partitions import keys_of
 from firehose.stream import Lane
 from streams.core.clock import Clock
+from streams.core.durable import sync_folder
 
 
 class Staging:
@@ -58,7 +59,7 @@ class Staging:
                 objects += [self._stage_request(part) for part in requests.cut(chunk)]
             else:
                 objects.append(self._stage_object(chunk))
-        self._sync()
+        sync_folder(self.folder)
         identity = object_id(self._lane, chunks[0], _coverage(chunks[0]))
         return Plan(str(identity), tuple(objects), tuple(dropped), self._lane.stream.splits)
 
@@ -66,7 +67,7 @@ class Staging:
         """The error output that takes the place of a request which was given up."""
         identity, partition = uuid.UUID(one.key), Partition(ENDPOINT)
         name, size, digest = self._seal(identity, lambda file: write_lines(file, [lines]))
-        self._sync()
+        sync_folder(self.folder)
         key = self.key(identity, partition, oldest_ms)
         bucket = self._destination.output.bucket
         changed = {"bucket": bucket, "key": key, "staged": name, "size": size, "sha256": digest, "request": False}
@@ -124,13 +125,6 @@ class Staging:
             size = file.tell()
         with path.open("rb") as sealed:
             return path.name, size, hashlib.file_digest(sealed, "sha256").hexdigest()
-
-    def _sync(self) -> None:
-        directory = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
 
     def _write(self, file: BinaryIO, chunk: Chunk, entry: str) -> None:
         payloads = [piece.payload for piece in chunk.pieces]

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from streams.core import durable
+
 
 class Disk:
     """The machine's own disk. All methods raise `OSError`. `fd` is what `open` answered."""
@@ -79,11 +81,7 @@ class Disk:
 
     def sync_folder(self, path: Path) -> None:
         """Names made, changed or removed in the folder are on the disk when it returns."""
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        durable.sync_folder(path)
 
     def rename(self, path: Path, other: Path) -> None:
         path.rename(other)

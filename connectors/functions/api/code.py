@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.functions.archive import digest, unpack
+from streams.core.durable import sync_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,7 @@ class CodeStore:
                 file.flush()
                 os.fsync(file.fileno())
             hidden.rename(target)
-            descriptor = os.open(self._folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_folder(self._folder)
         finally:
             hidden.unlink(missing_ok=True)
         return code
