@@ -22,8 +22,9 @@ from analytics.operators.work import Operator
 from analytics.plan import Pump, RowQuery, Window
 from analytics.program import folded
 from analytics.query import Query, resolve
+from analytics.reading import read
 from analytics.relation import Field, Relation, Scope
-from analytics.sources import Relations, read
+from analytics.sources import Relations
 from analytics.stages.arranging import arrange
 from analytics.stages.base import TIME, Final, kept
 from analytics.stages.groups import group

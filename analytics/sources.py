@@ -1,4 +1,4 @@
-"""Reading a query: its sources, and its clauses resolved over them.
+"""The sources of a query: what stands in FROM, in joins, and in IN and EXISTS.
 
 The sources of FROM have the aliases t0, t1, … in their order. A subquery that only filters and projects is written into the
 query around it; any other becomes a stream of its own, which `Builder` makes.
@@ -7,43 +7,21 @@ query around it; any other becomes a stream of its own, which `Builder` makes.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sqlglot import exp
 
 from analytics.dialect import place_of
-from analytics.errors import Place, SqlError, closest
+from analytics.errors import SqlError, closest
 from analytics.intervals import milliseconds
 from analytics.program import ERROR_STREAM, folded
 from analytics.query import Join, Query, aggregates_of, resolve
-from analytics.relation import ROWTIME, Field, Relation, Scope, physical
+from analytics.relation import Field, Relation, Scope, physical
 
 JOINS_MAX = 16
 """Sources of one query: far above what people write, far below what makes planning slow."""
-
-_REFUSED = {
-    "with_": "WITH",
-    "limit": "LIMIT",
-    "offset": "OFFSET",
-    "qualify": "QUALIFY",
-    "laterals": "LATERAL",
-    "into": "SELECT INTO",
-}
-_SUPPORTED = {
-    "hint",
-    "expressions",
-    "from_",
-    "joins",
-    "where",
-    "group",
-    "having",
-    "kind",
-    "windows",
-    "order",
-    "distinct",
-}
 
 
 class Builder(Protocol):
@@ -93,92 +71,20 @@ class Relations:
         return found
 
 
-def read(tree: exp.Expr, relations: Relations, builder: Builder) -> Query:
-    """Raises `SqlError` for what does not resolve and for clauses that are not supported."""
-    select = _select(tree.copy())
-    reading = _Reading(relations, builder, Scope(relations.lenient))
-    from_ = select.args.get("from_")
-    if from_ is None:
-        raise SqlError("a query reads from a stream", place_of(select) or None, expected="FROM")
-    listed = [from_.this, *(from_.this.args.get("joins") or []), *(select.args.get("joins") or [])]
-    listed = _stream_first(listed, relations, select)
-    stream, before, reach = reading.first(listed[0])
-    if not stream.timed:
-        raise SqlError(f"{stream.name} is a reference table", place_of(listed[0]), expected="the stream first in FROM")
-    joined = [reading.join(join) for join in listed[1:] if isinstance(join, exp.Join)]
-    joined += reading.lookups(select)
-    condition = select.args.get("where")
-    where = None
-    if condition is not None:
-        where = resolve(condition.this, reading.scope)
-        _no_aggregates(where, "WHERE")
-        _no_windows(where, "WHERE")
-    items = list(_items(select, reading.scope))
-    rowtime = _promoted(select, reading.scope, bool(joined))
-    clause = select.args.get("group")
-    for kind in ("grouping_sets", "cube", "rollup", "all", "totals"):
-        if clause is not None and clause.args.get(kind):
-            raise SqlError(f"GROUP BY {kind.replace('_', ' ').upper()} is not supported", place_of(clause))
-    keys: list[exp.Expr] = []
-    for tree in [] if clause is None else clause.expressions:
-        key = _key(tree, items, reading.scope)
-        if any(aggregates_of(key)):
-            raise SqlError("an aggregate cannot stand in GROUP BY", place_of(key) or place_of(tree))
-        if key not in keys:
-            keys.append(key)
-    having = select.args.get("having")
-    order = select.args.get("order")
-    stagger = None if clause is None else clause.meta.get("stagger")
-    return Query(
-        stream,
-        reach,
-        joined,
-        reading.scope,
-        before,
-        where,
-        items,
-        rowtime,
-        keys,
-        None if stagger is None else milliseconds(stagger),
-        None if having is None else _key(having.this, items, reading.scope),
-        [
-            (_key(each.this, items, reading.scope), bool(each.args.get("desc")))
-            for each in ([] if order is None else order.expressions)
-        ],
-        select,
-    )
-
-
-def _key(tree: exp.Expr, items: list[tuple[str | None, exp.Expr]], scope: Scope) -> exp.Expr:
-    """A key may be an expression, the alias of a selected one, or its number."""
-    if isinstance(tree, exp.Literal) and not tree.is_string:
-        number = int(tree.name) if tree.name.isdigit() else 0
-        if not 1 <= number <= len(items):
-            raise SqlError(f"the select list has no item {tree.name}", place_of(tree))
-        return items[number - 1][1].copy()
-    if isinstance(tree, exp.Column) and tree.args.get("table") is None:
-        try:
-            return resolve(tree, scope)
-        except SqlError:
-            name = folded(tree.this)
-            for alias, item in items:
-                if alias == name:
-                    return item.copy()
-            raise
-    return resolve(tree, scope)
-
-
 @dataclass(slots=True)
-class _Reading:
+class Sources:
+    """The sources of one query, as they are found. `read` resolves a subquery."""
+
     relations: Relations
     builder: Builder
     scope: Scope
+    read: Callable[[exp.Expr, Relations, Builder], Query]
     _aliases: Iterator[int] = field(default_factory=itertools.count)
 
     def first(self, source: exp.Expr) -> tuple[Relation, exp.Expr | None, int]:
         """The first source of FROM; a simple subquery gives its own source and its condition."""
         if isinstance(source, exp.Subquery) and _plain(source.this):
-            inner = read(source.this, self.relations, self.builder)
+            inner = self.read(source.this, self.relations, self.builder)
             if not inner.joined and inner.rowtime is None and inner.stream.timed and not inner.scope.using:
                 next(self._aliases)
                 names = _column_names(source, len(inner.items))
@@ -217,8 +123,8 @@ class _Reading:
             condition = same if condition is None else exp.And(this=condition, expression=same)
             self.scope.using.add(name)
         if condition is not None:
-            _no_aggregates(condition, "ON")
-            _no_windows(condition, "ON")
+            no_aggregates(condition, "ON")
+            no_windows(condition, "ON")
         elif side:
             raise SqlError(f"{side} JOIN needs a condition", place_of(join), expected="ON")
         return Join(alias, relation, side, condition, _reach(join.this), join)
@@ -299,57 +205,6 @@ class _Reading:
         return relation
 
 
-def _stream_first(listed: list[exp.Expr], relations: Relations, select: exp.Select) -> list[exp.Expr]:
-    """The sources of FROM, beginning with a stream: a reference table in front of one changes places with it, where that
-    means the same."""
-    first, *rest = listed
-    starred = any(isinstance(item, exp.Star) for item in select.expressions)
-    if not relations.is_table(first) or not rest or not isinstance(rest[0], exp.Join) or starred:
-        return listed
-    side = (rest[0].side or "").upper()
-    if side not in ("", "RIGHT") or relations.is_table(rest[0].this):
-        return listed
-    swapped = rest[0].copy()
-    swapped.set("this", first.copy())
-    swapped.set("side", "LEFT" if side == "RIGHT" else None)
-    return [rest[0].this, swapped, *rest[1:]]
-
-
-def _is_time(node: exp.Expr) -> bool:
-    """Whether it is the time that the row has anyway."""
-    return isinstance(node, exp.Column) and node.name == "rt" and bool(node.meta.get("bare"))
-
-
-def _promoted(select: exp.Select, scope: Scope, joined: bool) -> exp.Expr | None:
-    """The expression AS ROWTIME, unless it is the time that the row has anyway."""
-    found = [item for item in select.expressions if _is_promotion(item)]
-    if len(found) > 1:
-        raise SqlError("two columns are ROWTIME", place_of(found[1].args["alias"]))
-    if not found:
-        return None
-    tree = resolve(found[0].this, scope)
-    if _is_time(tree) or (isinstance(tree, exp.Column) and tree.name == "rt" and not joined):
-        return None
-    return tree
-
-
-def _is_promotion(item: exp.Expr) -> bool:
-    return isinstance(item, exp.Alias) and folded(item.args["alias"]) == ROWTIME
-
-
-def _select(tree: exp.Expr) -> exp.Select:
-    while isinstance(tree, exp.Subquery) and not tree.args.get("alias"):
-        tree = tree.this
-    if not isinstance(tree, exp.Select):
-        raise SqlError("this is not a query", place_of(tree), expected="SELECT")
-    for key, value in tree.args.items():
-        if value and key not in _SUPPORTED:
-            raise SqlError(f"{_REFUSED.get(key, key.upper())} is not supported", _place_of_any(value) or place_of(tree))
-    if not tree.expressions:
-        raise SqlError("the query selects nothing", place_of(tree), expected="columns after SELECT")
-    return tree
-
-
 def _plain(tree: exp.Expr) -> bool:
     """Whether a subquery only filters and projects one source."""
     while isinstance(tree, exp.Subquery) and not tree.args.get("alias"):
@@ -362,10 +217,6 @@ def _plain(tree: exp.Expr) -> bool:
     if source is None or source.this.args.get("joins"):
         return False
     return not any(item.find(exp.AggFunc, exp.Window, exp.Anonymous) for item in tree.expressions)
-
-
-def _place_of_any(value: object) -> Place | None:
-    return place_of(value) if isinstance(value, exp.Expr) else None
 
 
 def _alias(source: exp.Expr) -> str | None:
@@ -413,48 +264,28 @@ def _reach(source: exp.Expr) -> int:
     return milliseconds(start)
 
 
-def _no_aggregates(tree: exp.Expr, where: str) -> None:
+def stream_first(listed: list[exp.Expr], relations: Relations, select: exp.Select) -> list[exp.Expr]:
+    """The sources of FROM, beginning with a stream: a reference table in front of one changes places with it, where that
+    means the same."""
+    first, *rest = listed
+    starred = any(isinstance(item, exp.Star) for item in select.expressions)
+    if not relations.is_table(first) or not rest or not isinstance(rest[0], exp.Join) or starred:
+        return listed
+    side = (rest[0].side or "").upper()
+    if side not in ("", "RIGHT") or relations.is_table(rest[0].this):
+        return listed
+    swapped = rest[0].copy()
+    swapped.set("this", first.copy())
+    swapped.set("side", "LEFT" if side == "RIGHT" else None)
+    return [rest[0].this, swapped, *rest[1:]]
+
+
+def no_aggregates(tree: exp.Expr, where: str) -> None:
     for found in aggregates_of(tree):
         raise SqlError(f"an aggregate cannot stand in {where}", place_of(found) or place_of(tree))
 
 
-def _no_windows(tree: exp.Expr, where: str) -> None:
+def no_windows(tree: exp.Expr, where: str) -> None:
     found = tree.find(exp.Window)
     if found is not None:
         raise SqlError(f"a window (OVER) cannot stand in {where}", place_of(found) or place_of(tree))
-
-
-def _items(select: exp.Select, scope: Scope) -> Iterator[tuple[str | None, exp.Expr]]:
-    for item in select.expressions:
-        if isinstance(item, exp.Star):
-            yield from scope.star(None)
-        elif isinstance(item, exp.Column) and isinstance(item.this, exp.Star):
-            yield from scope.star(item.args["table"])
-        elif _is_promotion(item):
-            continue
-        elif isinstance(item, exp.Alias):
-            yield folded(item.args["alias"]), resolve(_named_windows(item.this, select), scope)
-        else:
-            name = folded(item.this) if isinstance(item, exp.Column) else None
-            yield name, resolve(_named_windows(item, select), scope)
-
-
-def _named_windows(tree: exp.Expr, select: exp.Select) -> exp.Expr:
-    """A copy in which ``OVER name`` is the window that the clause WINDOW gives that name."""
-    known = {folded(window.this): window for window in select.args.get("windows") or []}
-
-    def named(node: exp.Expr) -> exp.Expr:
-        alias = node.args.get("alias") if isinstance(node, exp.Window) else None
-        if alias is None:
-            return node
-        window = known.get(folded(alias))
-        if window is None:
-            near = closest(folded(alias), known)
-            raise SqlError(f"there is no window {folded(alias)}", place_of(alias), suggestion=near)
-        for key in ("partition_by", "order", "spec"):
-            value = window.args.get(key)
-            node.set(key, [each.copy() for each in value] if isinstance(value, list) else value and value.copy())
-        node.set("alias", None)
-        return node
-
-    return tree.copy().transform(named, copy=False) if tree.find(exp.Window) else tree
