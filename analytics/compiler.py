@@ -15,12 +15,15 @@ from analytics.expressions import Expressions, Types
 from analytics.functions import prepare
 from analytics.guards import failing
 from analytics.lowering import Lowering, sides_of
+from analytics.operators.watermark import WATERMARKED
 from analytics.plan import Plan, Pump, StreamPlan
 from analytics.program import Declared, Program, PumpDeclaration
 from analytics.relation import HIDDEN, ROWTIME, Field, Relation
 from analytics.sources import Relations
-from analytics.stages.base import Final
+from analytics.stages import watermark
+from analytics.stages.base import TIME, Final
 from analytics.types import assigned, family, of_duck
+from analytics.watermarks import Bound
 from connectors.formats.json_plan import sql_type
 from connectors.formats.schema import Column
 
@@ -46,6 +49,14 @@ def compile_program(
         return compiler.compile(program)
 
 
+@dataclass(frozen=True, slots=True)
+class _Watermarked:
+    """A stream with a WATERMARK: what pumps fill in its place."""
+
+    given: Relation
+    bound: Bound
+
+
 @dataclass(slots=True)
 class _Compiler:
     connection: duckdb.DuckDBPyConnection
@@ -54,6 +65,8 @@ class _Compiler:
     inputs: dict[str, Relation] = field(default_factory=dict)
     references: dict[str, Relation] = field(default_factory=dict)
     relations: dict[str, Relation] = field(default_factory=dict)
+    watermarked: dict[str, _Watermarked] = field(default_factory=dict)
+    late: dict[str, str] = field(default_factory=dict)
     lowering: Lowering = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,10 +89,16 @@ class _Compiler:
             if declaration.name in self.relations:
                 raise SqlError(f"{declaration.name} is an input or a reference table already", declaration.place)
             self._stream(declaration.name, declaration.columns)
+        for declaration in program.streams.values():
+            if declaration.bound is not None and declaration.late is not None:
+                stream, late = self.relations[declaration.name], self.relations[declaration.late]
+                given = watermark.lowered(self.lowering, stream, late, declaration.bound)
+                self.watermarked[declaration.name] = _Watermarked(given, declaration.bound)
         for view in program.views:
             if view in self.relations:
                 raise SqlError(f"{view} is a stream or a reference table already", place_of(program.views[view]))
         self.lowering.relations.views = program.views
+        self.late = {each.name: each.late_of for each in program.streams.values() if each.late_of is not None}
         for pump in program.pumps.values():
             self.lowering.pump = pump.name
             self._pump(pump)
@@ -127,6 +146,10 @@ class _Compiler:
             if pump.target in self.relations:
                 what = f"{pump.target} comes from outside; a pump inserts into a stream that the program declares"
             raise SqlError(what, pump.target_place, suggestion=closest(pump.target, self.streams))
+        late_of = self.late.get(target.name)
+        if late_of is not None:
+            what = f"{target.name} holds the late rows of {late_of}, and nothing else"
+            raise SqlError(what, pump.target_place, suggestion=late_of)
         names = [column.name for column in target.columns]
         given = [(name, place) for name, place in pump.columns if name != ROWTIME]
         places = list(range(len(names)))
@@ -138,8 +161,10 @@ class _Compiler:
                 if names.index(name) in places:
                     raise SqlError(f"column {name} is there twice", place)
                 places.append(names.index(name))
+        promoted = target.name in self.watermarked
         for side in sides_of(pump.query):
-            self._fill(pump.name, self.lowering.lower(side), target, places, len(given) < len(pump.columns))
+            final = self.lowering.lower(side, promoted=promoted)
+            self._fill(pump.name, final, target, places, len(given) < len(pump.columns))
 
     def _fill(self, name: str, final: Final, target: StreamPlan, places: list[int], timed: bool = False) -> None:
         """`timed`: the pump's list names ROWTIME, so that a selected ROWTIME is no column."""
@@ -163,7 +188,22 @@ class _Compiler:
             if number not in values and not column.nullable:
                 raise SqlError(f"pump {name} leaves out {column.name}, which is NOT NULL", place_of(final.query.tree))
             columns.append((f"c{number}", values.get(number, f"CAST(NULL AS {column.type.duck})")))
-        self.lowering.fill(final, target.physical, columns)
+        into = self.watermarked.get(target.name)
+        if into is None:
+            self.lowering.fill(final, target.physical, columns)
+            return
+        time = watermark.time_of(into.bound, target.name, self._promoted(final), values, place_of(final.query.tree))
+        self.lowering.fill(final, into.given.physical, [*columns, (WATERMARKED, time)])
+
+    def _promoted(self, final: Final) -> str | None:
+        """The SQL of AS ROWTIME, where the target's WATERMARK sees to the order."""
+        tree = final.query.rowtime
+        if tree is None:
+            return None
+        sql, duck = final.expressions.typed(tree)
+        if family(duck) not in ("timestamp", "null"):
+            raise SqlError("ROWTIME is a TIMESTAMP", place_of(tree), expected="a TIMESTAMP AS ROWTIME")
+        return f"CAST({sql} AS {TIME})"
 
     def _assign(self, tree: exp.Expr, column: Declared, expressions: Expressions) -> str:
         sql, duck = expressions.typed(tree)

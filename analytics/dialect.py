@@ -15,8 +15,8 @@ from sqlglot.errors import ParseError, TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from analytics.errors import Place, SqlError, closest
-from analytics.grammar import Clauses, rearranged
-from analytics.nodes import CreateFunction, CreatePump, CreateStream, CreateView
+from analytics.grammar import Clauses, is_word, rearranged
+from analytics.nodes import CreateFunction, CreatePump, CreateStream, CreateView, Watermark
 
 PROGRAM_SIZE_MAX = 102_400
 """Characters of a program: the limit of the API."""
@@ -30,6 +30,8 @@ _FUNCTION_WORDS = (
     ("NO", "SQL"),
     ("CALLED", "ON", "NULL", "INPUT"),
 )
+
+WATERMARK = "WATERMARK FOR name AS name - INTERVAL 'n' unit"
 
 TOO_DEEP = "the program is nested too deeply"
 
@@ -83,13 +85,25 @@ class Kda(Dialect):
         def _kda_stream(self, replace: bool) -> exp.Expr:
             name = self._kda_name("the name of a stream")
             self._kda_expect(TokenType.L_PAREN, "(", "a stream is declared with its columns")
-            columns = [self._kda_column()]
+            columns, watermark = [self._kda_column()], None
             while self._match(TokenType.COMMA):
+                if is_word(self._curr, "WATERMARK") and self._next and self._next.text.upper() == "FOR":
+                    watermark = self._kda_watermark()
+                    break
                 columns.append(self._kda_column())
-            self._kda_expect(TokenType.R_PAREN, ", or )", "in the columns of a stream")
+            self._kda_expect(TokenType.R_PAREN, ", or )" if watermark is None else ")", "in the columns of a stream")
             self._kda_description()
             self._kda_options()
-            return CreateStream(this=name, expressions=columns, replace=replace)
+            return CreateStream(this=name, expressions=columns, replace=replace, watermark=watermark)
+
+        def _kda_watermark(self) -> exp.Expr:
+            self._advance(2)
+            name = self._kda_name("ROWTIME or the name of a column")
+            self._kda_expect(TokenType.ALIAS, "AS", WATERMARK)
+            value = self._parse_bitwise()
+            if value is None:
+                raise self._kda_unexpected(WATERMARK, "an expression")
+            return Watermark(this=name, expression=value)
 
         def _kda_column(self) -> exp.Expr:
             name = self._kda_name("the name of a column")

@@ -28,9 +28,6 @@ COMPACT_ROWS_MIN = 200_000
 """Partial rows of a window's state before they are merged in place: below that, merging at the close is cheaper."""
 
 
-LATE = "the row's ROWTIME lies behind that of a row before it"
-
-
 @dataclass(slots=True)
 class Changes:
     """What a micro-batch does to the state: partial rows of windows to add, up to which time windows are closed, and what
@@ -165,11 +162,11 @@ class Engine:
             return None, operator.frontier(work)
         made = operator.step(work)
         step.changes.operators += work.changes
-        for late in work.late:
-            times = late.column("rt").cast(pa.timestamp("ms")).cast(pa.int64()).to_pylist()
-            data = encode_json(self._readable(late, pump)).to_pylist()
-            count = len(late)
-            step.faulty.append(faults.rows(now_ms, ["LateRow"] * count, [LATE] * count, times, data, pump.name))
+        for each in work.refused:
+            times = each.rows.column("rt").cast(pa.timestamp("ms")).cast(pa.int64()).to_pylist()
+            data = encode_json(self._readable(each.rows, pump)).to_pylist()
+            count = len(data)
+            step.faulty.append(faults.rows(now_ms, [each.name] * count, [each.message] * count, times, data, pump.name))
         return made, operator.frontier(work)
 
     def _run(self, pump: Pump, step: Step, at: int | None, now_ms: int) -> pa.Table | None:

@@ -15,6 +15,7 @@ from analytics.operators.runs import Runs
 from analytics.operators.sliding import Sliding
 from analytics.operators.stagger import Stagger
 from analytics.operators.timing import Ordered, Retimed
+from analytics.operators.watermark import Watermarked
 from analytics.operators.work import Operator, Shape
 from analytics.plan import Plan, Pump
 
@@ -27,6 +28,7 @@ _DOES: dict[type, tuple[str, str]] = {
     Sliding: ("computes over the frame of rows behind each row", "rows that a later frame reaches"),
     Stagger: ("counts windows from the first row of each key", "rows of open windows"),
     Retimed: ("gives rows another time", "how far that time has come"),
+    Watermarked: ("parts late rows from those in time", "how far time has come, and rows of the last instant"),
     Ordered: ("puts rows in order once their time is over", "rows whose time is not over"),
 }
 _WINDOW = "counts windows that begin at fixed times"

@@ -67,14 +67,20 @@ class Lowering:
         first, *more = (source.physical for source in sources)
         self.pumps.append(Pump(self.pump, first, target.physical, None, None, operator, tuple(more)))
 
-    def lower(self, tree: exp.Expr) -> Final:
-        """The stages of a query; the pump that computes its select list is left to `fill`."""
+    def lower(self, tree: exp.Expr, *, promoted: bool = False) -> Final:
+        """The stages of a query; the pump that computes its select list is left to `fill`, and, with `promoted`, AS ROWTIME
+        too."""
         query = read(tree, self.relations, self)
         join(self, query)
         slide(self, query)
         groups = group(self, query)
         expressions = Expressions(self.types, query.source) if groups is None else groups.finals
         final = Final(query, expressions, groups)
+        if promoted and query.rowtime is not None:
+            if query.distinct or query.order:
+                what = "AS ROWTIME into a stream with a WATERMARK goes with neither DISTINCT nor ORDER BY"
+                raise SqlError(what, place_of(query.rowtime) or place_of(query.tree), expected="a subquery in FROM")
+            return final
         return arrange(self, final) if query.rowtime is not None or query.distinct or query.order else final
 
     def fill(self, final: Final, target: str, columns: Sequence[tuple[str, str]]) -> None:

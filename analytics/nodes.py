@@ -8,9 +8,15 @@ from sqlglot import exp
 
 
 class CreateStream(exp.Expression):
-    """``CREATE [OR REPLACE] STREAM this (expressions)``; an expression is an `exp.ColumnDef`."""
+    """``CREATE [OR REPLACE] STREAM this (expressions, watermark)``; an expression is an `exp.ColumnDef`."""
 
-    arg_types: ClassVar[dict[str, bool]] = {"this": True, "expressions": True, "replace": False}
+    arg_types: ClassVar[dict[str, bool]] = {"this": True, "expressions": True, "replace": False, "watermark": False}
+
+
+class Watermark(exp.Expression):
+    """``WATERMARK FOR this AS expression``."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"this": True, "expression": True}
 
 
 class CreatePump(exp.Expression):

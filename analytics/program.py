@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+import pyarrow as pa
 from sqlglot import exp
 
 from analytics.dialect import parse_statements, place_of
@@ -15,6 +16,7 @@ from analytics.errors import Place, SqlError
 from analytics.inlining import inlined
 from analytics.nodes import CreateFunction, CreatePump, CreateStream, CreateView
 from analytics.types import SqlType, declared
+from analytics.watermarks import LATE_ROWTIME, LATE_SUFFIX, Bound, bound_of
 
 NAME_SIZE_MAX = 128
 """Characters of a name: the language's limit."""
@@ -32,9 +34,15 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class StreamDeclaration:
+    """`bound` is that of its WATERMARK; the stream of rows that come too late for it is `late`, and that one is `late_of`
+    this one."""
+
     name: str
     columns: tuple[Declared, ...]
     place: Place | None = None
+    bound: Bound | None = None
+    late: str | None = None
+    late_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,9 @@ def _add_stream(program: Program, statement: CreateStream) -> None:
         raise SqlError(f"{ERROR_STREAM} exists in every application and cannot be declared", place)
     if any(pump.target == name for pump in program.pumps.values()):
         raise SqlError(f"stream {name} is already used by a pump and cannot be declared again", place)
+    before = program.streams.get(name)
+    if before is not None and before.late_of is not None:
+        raise SqlError(f"stream {name} is the one for the late rows of {before.late_of}", place)
     if name in program.streams and not statement.args.get("replace"):
         raise SqlError(f"stream {name} is declared twice", place, expected="CREATE OR REPLACE STREAM")
     columns: dict[str, Declared] = {}
@@ -138,7 +149,24 @@ def _add_stream(program: Program, statement: CreateStream) -> None:
         columns[column_name] = Declared(
             column_name, declared(column.args["kind"], column.this), not column.args.get("constraints")
         )
-    program.streams[name] = StreamDeclaration(name, tuple(columns.values()), place)
+    if before is not None and before.late is not None:
+        del program.streams[before.late]
+    watermark = statement.args.get("watermark")
+    if watermark is None:
+        program.streams[name] = StreamDeclaration(name, tuple(columns.values()), place)
+        return
+    late = f"{name}{LATE_SUFFIX}"
+    if late in program.streams:
+        what = f"the late rows of {name} go to {late}, and there is a stream of that name"
+        raise SqlError(what, place, expected="another name for one of them")
+    if LATE_ROWTIME in columns:
+        raise SqlError(f"column {LATE_ROWTIME} is what {late} has beside those of {name}", place_of(statement.this))
+    known = {each.name: each.type.duck for each in columns.values()}
+    bound = bound_of(watermark, watermark.this, folded(watermark.this), known)
+    beside = Declared(LATE_ROWTIME, SqlType("TIMESTAMP_MS", pa.timestamp("ms")))
+    program.streams[name] = StreamDeclaration(name, tuple(columns.values()), place, bound, late)
+    nullable = (replace(column, nullable=True) for column in columns.values())
+    program.streams[late] = StreamDeclaration(late, (*nullable, beside), place, late_of=name)
 
 
 def _add_pump(program: Program, statement: CreatePump) -> None:

@@ -11,6 +11,8 @@ import pyarrow as pa
 from analytics.operators.buffer import Buffer
 from analytics.operators.work import END, Shape, Work, before
 
+LATE = "the row's ROWTIME lies behind that of a row before it"
+
 
 @dataclass(slots=True)
 class Retimed:
@@ -43,8 +45,7 @@ class Retimed:
         )
         names = ", ".join(name for name, _ in self.buffer.columns)
         late = work.table(f"SELECT rt, {names} FROM judged WHERE late", judged=judged)
-        if len(late):
-            work.late.append(late)
+        work.refuse(late, "LateRow", LATE)
         high = work.value_of("SELECT max(ms) FROM judged WHERE NOT late", judged=judged)
         if high is not None:
             self._at = high

@@ -31,17 +31,26 @@ class Change:
             connection.unregister("added")
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Rows (``rt``, ``c0``…) with the name of their error and the sentence."""
+
+    rows: pa.Table
+    name: str
+    message: str
+
+
 @dataclass(slots=True)
 class Work:
     """`fresh` are the new rows of each source (None: none), `at` the frontier of each (None: none yet). `changes` collects
-    what happens to the state, `late` rows that are refused, with the reason."""
+    what happens to the state, `refused` rows that become rows of the error stream."""
 
     connection: duckdb.DuckDBPyConnection
     fresh: Sequence[pa.Table | None]
     at: Sequence[int | None]
     now_ms: int
     changes: list[Change] = field(default_factory=list)
-    late: list[pa.Table] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
 
     @property
     def joint(self) -> int | None:
@@ -67,6 +76,10 @@ class Work:
     def value_of(self, sql: str, **tables: pa.Table) -> int | None:
         """The one number that a query over Arrow tables gives."""
         return self.table(sql, **tables).column(0)[0].as_py()
+
+    def refuse(self, rows: pa.Table, name: str, message: str) -> None:
+        if len(rows):
+            self.refused.append(Refused(rows, name, message))
 
     def delete(self, table: str, condition: str) -> None:
         self.changes.append(Change(f"DELETE FROM {table} WHERE {condition}"))
