@@ -22,6 +22,7 @@ A record that is no JSON object, or holds a value that does not convert, becomes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache, reduce
 
 import duckdb
@@ -32,6 +33,7 @@ import pyarrow.compute as pc
 from connectors.formats import duck
 from connectors.formats.discovery import infer_columns
 from connectors.formats.json_plan import KINDS, Place, Plan, converting
+from connectors.formats.json_scan import scan
 from connectors.formats.json_values import ambiguous, typed
 from connectors.formats.schema import Column, Decoded, RowFault
 
@@ -104,6 +106,23 @@ def _texts(data: pa.Array) -> tuple[pa.Array, list[int]]:
 
 def _rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault]) -> pa.RecordBatch:
     """A row for each text; `faults` are added to."""
+    scanned = scan(plan.scan, texts)
+    if scanned is None:
+        return _asked_rows(plan, texts, faults)
+    arrays, left = scanned
+    if len(left):
+        known = {place: faults[index] for place, index in enumerate(left.tolist()) if index in faults}
+        asked = _asked_rows(plan, texts.take(pa.array(left)), known)
+        faults |= {int(left[place]): replace(fault, index=int(left[place])) for place, fault in known.items()}
+        places = np.arange(len(texts))
+        places[left] = len(texts) + np.arange(len(left))
+        order = pa.array(places)
+        arrays = [pa.concat_arrays([own, other]).take(order) for own, other in zip(arrays, asked.columns, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=plan.schema)
+
+
+def _asked_rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault]) -> pa.RecordBatch:
+    """The same, all of it read by DuckDB."""
     raws = _at(_read(plan, texts), plan.places)
     nothing = _indices(reduce(pc.and_, [raw.is_null() for raw in raws]))
     if nothing:
@@ -136,7 +155,8 @@ def _read(plan: Plan, texts: pa.Array) -> pa.Table:
     if plan.trusted:
         try:
             return duck.run(plan.trusting, v=_table(texts))
-        except duckdb.Error:
+        except (duckdb.Error, UnicodeDecodeError):
+            # The message repeats the text up to some byte, in the middle of a character if need be.
             pass
     return duck.run(plan.sql, v=_table(texts))
 

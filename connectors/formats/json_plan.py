@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from connectors.formats.duck import literal
+from connectors.formats.json_scan import planned
 from connectors.formats.schema import Column
 from streams.core.errors import ValidationError
 
@@ -154,7 +155,8 @@ class Plan:
 
     `sql` gives structs s0, s1, … in which the value of each column stands at its place, of the type `read_as`. Where
     the text is no JSON object, all of them are NULL. `trusting` does the same for half the price, and fails where a
-    text is no JSON; `trusted` says whether it is worth trying, which the last batch has shown.
+    text is no JSON; `trusted` says whether it is worth trying, which the last batch has shown. `scan` reads plain records
+    without DuckDB; None for columns of which it cannot read one.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
@@ -165,6 +167,7 @@ class Plan:
             tuple(self._paths), tuple(read_as(column.type) for column in columns)
         )
         self.trusted = True
+        self.scan = planned(columns, self._paths)
 
     def look(self, numbers: Sequence[int]) -> tuple[str, Sequence[Place]]:
         """The same for the columns of these numbers, as texts."""
