@@ -72,7 +72,7 @@ class NativeDoor:
 
     async def create_stream(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:
         asked = _decode(request.body or b"{}", native.NewStreamQuestion)
-        await client.create_stream(stream, asked.shards, retention_hours=asked.retention_hours)
+        await client.create_stream(stream, asked.shards, retention_hours=asked.retention_hours, packed=asked.packed)
         return _json({})
 
     async def delete_stream(self, client: LocalClient, request: Request, stream: str, consumer: str) -> Response:

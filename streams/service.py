@@ -216,8 +216,12 @@ class Service:
         """The policy of a stream, a consumer or a queue, as JSON text."""
         return self._controller.catalog.policies.get(arn)
 
-    async def create_stream(self, scope: Scope, stream: str, shards: int = 1, *, retention_hours: int = 24) -> None:
-        await self._answered(lambda: native.create_stream(self._context, scope, stream, shards, retention_hours))
+    async def create_stream(
+        self, scope: Scope, stream: str, shards: int = 1, *, retention_hours: int = 24, packed: bool = False
+    ) -> None:
+        await self._answered(
+            lambda: native.create_stream(self._context, scope, stream, shards, retention_hours, packed)
+        )
 
     async def delete_stream(self, scope: Scope, stream: str) -> None:
         async def delete() -> None:

@@ -46,13 +46,18 @@ def stream() -> None:
     show_default=True,
     help="How long records are kept.",
 )
+@click.option(
+    "--packed",
+    is_flag=True,
+    help="Keep many records in one where the log is on Kafka: for small records. The same as the tag headrace:packed=true.",
+)
 @connected
-def create(target: Target, name: str, shards: int, retention_hours: int) -> None:
+def create(target: Target, name: str, shards: int, retention_hours: int, packed: bool) -> None:
     """Make the stream NAME; returns when it takes records."""
 
     async def work() -> StreamDescription:
         async with target.client() as client:
-            await client.create_stream(name, shards, retention_hours=retention_hours)
+            await client.create_stream(name, shards, retention_hours=retention_hours, packed=packed)
             return await client.describe_stream(name)
 
     made = run(target, work())

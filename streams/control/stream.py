@@ -15,6 +15,10 @@ ORIGIN = "streams/"
 """Where the log keeps the shards of streams: ``streams/<stream id>/<shard id>``. Everything below it is the catalog's."""
 
 
+PACKED_TAG = "headrace:packed"
+"""Of a stream whose records a shared log keeps many in one (see docs/kafka.md), where its value is ``true``."""
+
+
 class Key(NamedTuple):
     """What names a stream."""
 
@@ -118,6 +122,11 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def arn(self) -> str:
         return self.scope.stream_arn(self.name)
+
+    @property
+    def packed(self) -> bool:
+        """What is put together is kept together, where the log knows how to."""
+        return self.tags.get(PACKED_TAG, "").lower() == "true"
 
     @property
     def hidden(self) -> bool:

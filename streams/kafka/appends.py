@@ -1,6 +1,6 @@
 """Appends to one shard: what waits goes into one record batch, one batch at a time, in order.
 
-    append ──▶ waiting ──▶ [ marks caught up ] ──▶ a batch ──▶ acks=all ──▶ first offsets
+    append ──▶ waiting ──▶ [ marks caught up ] ──▶ a batch, packed or plain ──▶ acks=all ──▶ first offsets
 
 One batch under way keeps the order whatever fails, and what arrives meanwhile shares the next one: the slower the brokers,
 the larger the batches. aiokafka repeats a batch with its sequence until a broker has taken it once.
@@ -13,15 +13,16 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from aiokafka.errors import KafkaError
 
 from streams.core.clock import Clock
 from streams.core.errors import HeadraceError, LogUnreachable
 from streams.core.records import ProducerMark, Records
+from streams.kafka.batches import Outgoing
 from streams.kafka.cluster import PATIENCE_S
-from streams.kafka.codec import encode
+from streams.kafka.codec import plain
+from streams.kafka.packing import packed
 from streams.kafka.past import Past
 from streams.kafka.places import Place
 from streams.kafka.producers import Producers
@@ -29,7 +30,10 @@ from streams.kafka.producers import Producers
 _logger = logging.getLogger(__name__)
 
 GATHER_SIZE_MAX = 4 << 20
-"""Bytes of appends that share a batch: it is compressed on the event loop, which this holds up for some 10 ms."""
+"""Bytes of appends that share a batch."""
+
+BUILD_INLINE_MAX = 64 << 10
+"""Bytes up to which a batch is made on the event loop: handing it to a thread costs as much."""
 
 Taken = Callable[[int, Records], None]
 """Told of records that are in the log: their first offset, and they with their arrival."""
@@ -39,6 +43,7 @@ Taken = Callable[[int, Records], None]
 class _Append:
     records: Records
     mark: ProducerMark | None
+    packed: bool
     first: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -55,9 +60,9 @@ class Appends:
         self._waiting: deque[_Append] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def append(self, records: Records, mark: ProducerMark | None) -> int:
+    async def append(self, records: Records, mark: ProducerMark | None, packed: bool = False) -> int:
         """The first offset. Raises `LogUnreachable` after `PATIENCE_S`."""
-        one = _Append(records, mark)
+        one = _Append(records, mark, packed)
         self._waiting.append(one)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
@@ -97,8 +102,11 @@ class Appends:
     def _take(self) -> list[_Append]:
         taken: list[_Append] = []
         size = 0
-        while self._waiting and (not taken or size + self._waiting[0].records.size <= GATHER_SIZE_MAX):
-            one = self._waiting.popleft()
+        while self._waiting:
+            one = self._waiting[0]
+            if taken and (size + one.records.size > GATHER_SIZE_MAX or one.packed != taken[0].packed):
+                break
+            self._waiting.popleft()
             size += one.records.size
             taken.append(one)
         return taken
@@ -110,7 +118,6 @@ class Appends:
         fresh: list[tuple[_Append, int]] = []
         again: list[tuple[_Append, int]] = []
         inside: dict[str, tuple[int, int]] = {}
-        producer, builder = await self._producers.batch()
         count = 0
         for one in batch:
             mark = one.mark
@@ -124,25 +131,31 @@ class Appends:
                     again.append((one, before[1]))
                     continue
                 inside[mark.producer] = (mark.sequence, count)
-            encode(builder, one.records, arrival_ms, mark)
             fresh.append((one, count))
             count += len(one.records)
         if not fresh:
             return
-        first = await self._send(producer, builder)
-        self._past.extend(first, count, arrival_ms, [(one.mark, first + at) for one, at in fresh if one.mark])
-        self._taken(first, Records.concat([one.records for one, _ in fresh]).with_arrival(arrival_ms))
+        records = Records.concat([one.records for one, _ in fresh])
+        marks = [(one.mark, at) for one, at in fresh if one.mark is not None]
+        first = await self._send(await self._built(records, arrival_ms, marks, batch[0].packed))
+        self._past.extend(first, count, arrival_ms, [(mark, first + at) for mark, at in marks])
+        self._taken(first, records.with_arrival(arrival_ms))
         for one, at in [*fresh, *again]:
             _settle(one, first + at)
 
-    async def _send(self, producer: Any, builder: Any) -> int:
-        await self._producers.know(producer, self._place)
+    async def _built(
+        self, records: Records, arrival_ms: int, marks: list[tuple[ProducerMark, int]], pack: bool
+    ) -> Outgoing:
+        compression = self._producers.compression
+        make = packed if pack else plain
+        if records.size <= BUILD_INLINE_MAX:
+            return make(records, arrival_ms, marks, compression)
+        return await asyncio.to_thread(make, records, arrival_ms, marks, compression)
+
+    async def _send(self, batch: Outgoing) -> int:
         try:
-            future = await producer.send_batch(builder, self._place.topic, partition=self._place.partition)
-            return (await future).offset
+            return await self._producers.send(batch, self._place)
         except KafkaError as error:
-            # What it has numbered is not what the brokers have: it must not number on.
-            self._producers.spoiled(producer)
             raise LogUnreachable(f"{self._shard}: Kafka has not taken records: {error!r}") from error
 
 

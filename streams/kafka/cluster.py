@@ -30,6 +30,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.core.errors import LogClosed, LogError, LogUnreachable, ShardUnknown
 from streams.kafka.address import Address
+from streams.kafka.batches import BATCH_SIZE_MAX
 from streams.kafka.places import Place
 
 PATIENCE_S = 20.0
@@ -44,9 +45,6 @@ PAUSE_S_MAX = 1.0
 
 UNKNOWN_S = 1.0
 """How long a partition may be unknown to one broker after another has made it."""
-
-BATCH_SIZE_MAX = 96 << 20
-"""Bytes of one record batch: a broker takes requests of 100 MiB (socket.request.max.bytes)."""
 
 LATEST, EARLIEST = -1, -2
 READS = "reads"

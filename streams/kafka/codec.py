@@ -1,4 +1,5 @@
-"""Records ↔ Kafka's record batches: one Kafka record each, so that every Kafka tool reads them.
+"""Records ↔ Kafka's record batches: one Kafka record each, so that every Kafka tool reads them. For those of packed streams
+see `packing`.
 
     key         the partition key, UTF-8
     value       the data
@@ -13,28 +14,22 @@ or not at all; it holds one append or several.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
-from streams.core.errors import LogCorrupt
 from streams.core.records import ARRIVAL, HASH_KEY, ProducerMark, Records
+from streams.kafka.batches import BATCH_SIZE_MAX, HEADER_SIZE, Incoming, Outgoing, split
+from streams.kafka.packing import unpacked
 
 HASH_KEY_HEADER = "headrace-hash-key"
 PRODUCER_HEADER = "headrace-producer"
 SEQUENCE_HEADER = "headrace-sequence"
 
 Header = tuple[str, bytes | None]
-
-
-class Builder(Protocol):
-    """aiokafka's BatchBuilder."""
-
-    def append(self, *, timestamp: int, key: bytes, value: bytes, headers: list[Header]) -> object: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,50 +46,54 @@ class Part:
         return self.first + len(self.records)
 
 
-def encode(builder: Builder, records: Records, arrival_ms: int, mark: ProducerMark | None) -> None:
-    """Appends them to a batch."""
+def plain(
+    records: Records, times: int | np.ndarray, marks: Sequence[tuple[ProducerMark, int]], compression: str | None
+) -> Outgoing:
+    """A batch of a Kafka record for each. `times` is their arrival in ms, of all or of each. Each mark with the place of its
+    append's first record."""
     keys = records.partition_key.cast(pa.binary()).to_pylist()
     data = records.data.to_pylist()
+    count = len(keys)
+    arrivals = [times] * count if isinstance(times, int) else times.tolist()
     hash_keys = None if records.hash_key is None else records.hash_key.to_pylist()
-    marked: list[Header] = []
-    if mark is not None:
-        marked = [(PRODUCER_HEADER, mark.producer.encode()), (SEQUENCE_HEADER, b"%d" % mark.sequence)]
-    for index, (key, value) in enumerate(zip(keys, data, strict=True)):
-        headers = marked if index == 0 else []
-        if hash_keys is not None and hash_keys[index] is not None:
-            headers = [*headers, (HASH_KEY_HEADER, hash_keys[index])]
-        added = builder.append(timestamp=arrival_ms, key=key, value=value, headers=headers)
+    marked: dict[int, list[Header]] = {}
+    for mark, place in marks:
+        headers = marked.setdefault(place, [])
+        headers += [(PRODUCER_HEADER, mark.producer.encode()), (SEQUENCE_HEADER, b"%d" % mark.sequence)]
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, BATCH_SIZE_MAX)
+    for place, (key, value, arrival_ms) in enumerate(zip(keys, data, arrivals, strict=True)):
+        headers = marked.get(place, [])
+        if hash_keys is not None and hash_keys[place] is not None:
+            headers = [*headers, (HASH_KEY_HEADER, hash_keys[place])]
+        added = builder.append(place, arrival_ms, key, value, headers)
         assert added is not None, "a batch has room for what an append may have"
+    body = bytes(memoryview(builder.build())[HEADER_SIZE:])
+    return Outgoing(body, count, arrivals[0], max(arrivals), compression)
 
 
 def decode(data: bytes, shard: str) -> Iterator[Part]:
     """The batches of a fetch; a last one that is not whole is left out. Raises `LogCorrupt`."""
-    batches = MemoryRecords(data)
-    while batches.has_next():
-        batch = batches.next_batch()
-        assert batch is not None, "there is a next one"
-        if not batch.validate_crc():
-            raise LogCorrupt(f"{shard}: the batch of records at {batch.base_offset} is not what was written")
-        if batch.is_control_batch:
-            raise LogCorrupt(f"{shard}: offset {batch.base_offset} is a transaction's end, which no log of ours has")
-        yield _part(batch)
+    for batch in split(data, shard):
+        found = unpacked(batch, shard)
+        yield _part(batch) if found is None else Part(batch.first, *found)
 
 
-def _part(batch: object) -> Part:
+def _part(batch: Incoming) -> Part:
     keys: list[bytes] = []
     data: list[bytes] = []
     times: list[int] = []
     hash_keys: dict[int, bytes] = {}
     marks = []
-    first = batch.base_offset  # type: ignore[attr-defined]  # aiokafka's classes for a batch have no common name
-    for record in batch:  # type: ignore[attr-defined]
+    for record in DefaultRecordBatch(bytearray(batch.plain())):
         if record.headers:
-            headers = dict(record.headers)
-            if HASH_KEY_HEADER in headers:
-                hash_keys[len(keys)] = headers[HASH_KEY_HEADER]
-            if PRODUCER_HEADER in headers:
-                producer, sequence = headers[PRODUCER_HEADER].decode(), int(headers[SEQUENCE_HEADER])
-                marks.append((ProducerMark(producer, sequence), record.offset))
+            producer = None
+            for name, value in record.headers:
+                if name == HASH_KEY_HEADER:
+                    hash_keys[len(keys)] = value
+                elif name == PRODUCER_HEADER:
+                    producer = value.decode()
+                elif name == SEQUENCE_HEADER and producer is not None:
+                    marks.append((ProducerMark(producer, int(value)), record.offset))
         keys.append(record.key or b"")
         data.append(record.value or b"")
         times.append(record.timestamp)
@@ -104,7 +103,7 @@ def _part(batch: object) -> Part:
         pa.array([hash_keys.get(index) for index in range(len(keys))], HASH_KEY) if hash_keys else None,
         pa.array(np.array(times, np.int64)).cast(ARRIVAL),
     )
-    return Part(first, records, marks)
+    return Part(batch.first, records, marks)
 
 
 def _text(keys: list[bytes]) -> pa.Array:

@@ -17,7 +17,8 @@ from streams.core.errors import LogClosed, LogUnreachable, OffsetOutOfRange, Sha
 from streams.core.records import Batch, ProducerMark, Records
 from streams.kafka.address import Address
 from streams.kafka.appends import Appends
-from streams.kafka.cluster import BATCH_SIZE_MAX, EARLIEST, LATEST, Cluster
+from streams.kafka.batches import BATCH_SIZE_MAX
+from streams.kafka.cluster import EARLIEST, LATEST, Cluster
 from streams.kafka.codec import decode
 from streams.kafka.past import Past
 from streams.kafka.places import Place, place_of, shards_of
@@ -90,7 +91,9 @@ class KafkaLog:
                 await self._producers.refresh()
             self._dropped.discard(shard)
 
-    async def append(self, shard: str, records: Records, mark: ProducerMark | None = None) -> int:
+    async def append(
+        self, shard: str, records: Records, mark: ProducerMark | None = None, *, packed: bool = False
+    ) -> int:
         at = await self._shard(shard)
         if not len(records):
             return await self._cluster.offset(at.place, LATEST)
@@ -104,7 +107,7 @@ class KafkaLog:
         self._check(at)
         self._pending += size
         try:
-            return await at.appends.append(records, mark)
+            return await at.appends.append(records, mark, packed)
         except LogUnreachable:
             self._check(at)
             raise

@@ -73,3 +73,14 @@ class Log(Protocol):
     async def close(self) -> None:
         """Finishes what was accepted, syncs, and releases the files. Closing twice does nothing."""
         ...
+
+
+class SharedLog(Log, Protocol):
+    """A log that several processes work on, over a network."""
+
+    async def append(
+        self, shard: str, records: Records, mark: ProducerMark | None = None, *, packed: bool = False
+    ) -> int:
+        """As `Log.append`. If `packed`, what is appended together may be kept as one: cheaper where records are small, and
+        the same to whoever reads the log."""
+        ...

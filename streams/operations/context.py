@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from random import Random
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from streams.control import decisions
 from streams.control.catalog import Catalog
@@ -19,7 +19,7 @@ from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.core.waits import first
 from streams.groups.coordinator import Coordinator
-from streams.log.log import Log
+from streams.log.log import Log, SharedLog
 from streams.operations.arrivals import Arrivals
 from streams.operations.fanout import Fanout
 from streams.operations.faults import Faults
@@ -52,7 +52,7 @@ class Context:
         if following is not None:
             by = random(8).hex()
             self.holding = Holding(controller, following, clock, by)
-            log = FencedLog(log, controller, following, by)
+            log = FencedLog(cast(SharedLog, log), controller, following, by)
             following.changed = self._others_changed
         self.log = log
         self.clock = clock

@@ -15,18 +15,18 @@ from __future__ import annotations
 
 from streams.control.controller import Controller
 from streams.control.following import Following
-from streams.control.stream import ORIGIN, StreamShard
+from streams.control.stream import ORIGIN, Stream, StreamShard
 from streams.core.errors import ShardClosed
 from streams.core.records import Batch, ProducerMark, Records
-from streams.log.log import Log
+from streams.log.log import SharedLog
 
 
 class FencedLog:
-    """See `streams.log.log.Log`; `log` is shared. `by` names this process."""
+    """See `streams.log.log.Log`; `by` names this process."""
 
     shared = True
 
-    def __init__(self, log: Log, controller: Controller, following: Following, by: str) -> None:
+    def __init__(self, log: SharedLog, controller: Controller, following: Following, by: str) -> None:
         self._log = log
         self._controller = controller
         self._following = following
@@ -39,7 +39,7 @@ class FencedLog:
 
     async def append(self, shard: str, records: Records, mark: ProducerMark | None = None) -> int:
         """Raises `ShardClosed`, beside what the log raises."""
-        offset = await self._log.append(shard, records, mark)
+        offset = await self._log.append(shard, records, mark, packed=self._packed(shard))
         await self._settled(shard)
         end = self._end(shard)
         if end is not None and offset >= end:
@@ -107,9 +107,16 @@ class FencedLog:
         found = self._shard(shard)
         return None if found is None else found.end
 
-    def _shard(self, shard: str) -> StreamShard | None:
+    def _packed(self, shard: str) -> bool:
+        stream = self._stream(shard)
+        return stream is not None and stream.packed
+
+    def _stream(self, shard: str) -> Stream | None:
         stream_id = _stream_of(shard)
-        stream = None if stream_id is None else self._controller.catalog.by_id(stream_id)
+        return None if stream_id is None else self._controller.catalog.by_id(stream_id)
+
+    def _shard(self, shard: str) -> StreamShard | None:
+        stream = self._stream(shard)
         if stream is None:
             return None
         index = int(shard.rpartition("-")[2])

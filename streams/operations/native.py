@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from streams.control import decisions
 from streams.control.decisions import NewStream
-from streams.control.stream import Stream, StreamShard
+from streams.control.stream import PACKED_TAG, Stream, StreamShard
 from streams.core.errors import InvalidArgument
 from streams.core.exchange import Receipt, Start, StreamDescription
 from streams.core.records import ProducerMark, Records
@@ -30,7 +30,9 @@ PARTITION_KEY_MAX = 256
 _NAME = re.compile(r"[a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*")
 
 
-async def create_stream(context: Context, scope: Scope, stream: str, shards: int, retention_hours: int) -> None:
+async def create_stream(
+    context: Context, scope: Scope, stream: str, shards: int, retention_hours: int, packed: bool
+) -> None:
     if len(stream) > NAME_MAX or not _NAME.fullmatch(stream):
         raise InvalidArgument(
             f"A stream's name has 1 to {NAME_MAX} letters, digits, _ . and -, and a slash where it is hidden: {stream[:200]!r}."
@@ -39,7 +41,14 @@ async def create_stream(context: Context, scope: Scope, stream: str, shards: int
         raise InvalidArgument(f"A stream needs at least one shard, not {shards}.")
     if not 24 <= retention_hours <= 8760:
         raise InvalidArgument(f"Retention is between 24 and 8760 hours, not {retention_hours}.")
-    new = NewStream(scope=scope, name=stream, id=new_id(context.random), shards=shards, retention_hours=retention_hours)
+    new = NewStream(
+        scope=scope,
+        name=stream,
+        id=new_id(context.random),
+        shards=shards,
+        retention_hours=retention_hours,
+        tags={PACKED_TAG: "true"} if packed else None,
+    )
     shards_max = context.settings.shards_max
     await context.controller.execute(
         lambda catalog, now_ms: decisions.create_stream(catalog, now_ms, new, create_ms=0, shards_max=shards_max)

@@ -44,9 +44,12 @@ __all__ = [
 class Client(Protocol):
     """Shards are named by their AWS ids (``shardId-000000000000``); positions are offsets, the next to read."""
 
-    async def create_stream(self, stream: str, shards: int = 1, *, retention_hours: int = 24) -> None:
+    async def create_stream(
+        self, stream: str, shards: int = 1, *, retention_hours: int = 24, packed: bool = False
+    ) -> None:
         """Returns when the stream is ACTIVE. `ResourceInUse` where it exists. A name with a slash (see
-        `streams.core.scope.delivery_source`) makes a hidden stream, which the Kinesis API neither lists nor reaches."""
+        `streams.core.scope.delivery_source`) makes a hidden stream, which the Kinesis API neither lists nor reaches. If
+        `packed`, a log on Kafka keeps together what is put together: for small records in large puts."""
         ...
 
     async def delete_stream(self, stream: str) -> None:

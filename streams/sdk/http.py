@@ -69,8 +69,10 @@ class HttpClient:
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
 
-    async def create_stream(self, stream: str, shards: int = 1, *, retention_hours: int = 24) -> None:
-        body = msgspec.json.encode({"shards": shards, "retention_hours": retention_hours})
+    async def create_stream(
+        self, stream: str, shards: int = 1, *, retention_hours: int = 24, packed: bool = False
+    ) -> None:
+        body = msgspec.json.encode({"shards": shards, "retention_hours": retention_hours, "packed": packed})
         await self._json("PUT", native.stream_path(stream), body, Any)
 
     async def delete_stream(self, stream: str) -> None:

@@ -23,7 +23,9 @@ from streams.sdk.client import (
 class NativeService(Protocol):
     """What a `LocalClient` needs of the stream service: the methods of `Client`, the caller's scope first."""
 
-    async def create_stream(self, scope: Scope, stream: str, shards: int = 1, *, retention_hours: int = 24) -> None: ...
+    async def create_stream(
+        self, scope: Scope, stream: str, shards: int = 1, *, retention_hours: int = 24, packed: bool = False
+    ) -> None: ...
 
     async def delete_stream(self, scope: Scope, stream: str) -> None: ...
 
@@ -82,8 +84,10 @@ class LocalClient:
         self._service = service
         self._scope = scope or Scope()
 
-    async def create_stream(self, stream: str, shards: int = 1, *, retention_hours: int = 24) -> None:
-        await self._service.create_stream(self._scope, stream, shards, retention_hours=retention_hours)
+    async def create_stream(
+        self, stream: str, shards: int = 1, *, retention_hours: int = 24, packed: bool = False
+    ) -> None:
+        await self._service.create_stream(self._scope, stream, shards, retention_hours=retention_hours, packed=packed)
 
     async def delete_stream(self, stream: str) -> None:
         await self._service.delete_stream(self._scope, stream)

@@ -80,6 +80,7 @@ class Listing(msgspec.Struct):
 class NewStreamQuestion(msgspec.Struct, forbid_unknown_fields=True):
     shards: Position = 1
     retention_hours: Position = 24
+    packed: bool = False
 
 
 class FindQuestion(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

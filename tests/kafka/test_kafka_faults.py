@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -13,7 +14,7 @@ from streams.core.records import ProducerMark
 from streams.kafka.address import parse
 from streams.kafka.log import KafkaLog
 from tests.kafka.kafka_broker import Broker
-from tests.log.engines import read_all, records
+from tests.log.engines import PackedKafkaLog, read_all, records
 
 SHARDS = [f"streams/8c1f/shardId-{index:012d}" for index in range(3)]
 
@@ -26,10 +27,10 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker.kill()
 
 
-@pytest.fixture
+@pytest.fixture(params=[KafkaLog, PackedKafkaLog])
 async def log(broker: Broker, request: pytest.FixtureRequest) -> AsyncIterator[KafkaLog]:
-    prefix = request.node.name.replace("_", "-")[:40].rstrip("-")
-    log = await KafkaLog.open(parse(f"kafka://{broker.address}/{prefix}"))
+    prefix = re.sub("[^a-zA-Z0-9]+", "-", request.node.name)[-60:].strip("-")
+    log = await request.param.open(parse(f"kafka://{broker.address}/{prefix}"))
     for shard in SHARDS:
         await log.create(shard)
     yield log

@@ -9,17 +9,19 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
+from streams.control.stream import PACKED_TAG
 from tests.system.process import ServerProcess
 from tests.system.test_system_kill import load_and_kill
 
 KILLS = 2
 
 
+@pytest.mark.parametrize("packed", ["false", "true"])
 async def test_nothing_acknowledged_is_lost_or_doubled_or_delivered_twice_through_kills(
-    tmp_path: Path, kafka_url: str, seed: int
+    tmp_path: Path, kafka_url: str, seed: int, packed: str
 ) -> None:
     with ServerProcess(tmp_path / "data", environment={"HEADRACE_LOG": kafka_url}) as server:
-        await load_and_kill(server.start(), random.Random(seed), KILLS)
+        await load_and_kill(server.start(), random.Random(seed), KILLS, {PACKED_TAG: packed})
 
 
 def test_the_demo_agrees(kafka_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

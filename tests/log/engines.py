@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from streams.core.clock import Clock
-from streams.core.records import Records
+from streams.core.records import ProducerMark, Records
+from streams.kafka.log import KafkaLog
 from streams.log.disk import Disk
 from streams.log.embedded import EmbeddedLog
 from streams.log.log import Log
@@ -33,6 +34,15 @@ async def open_engine(name: str, path: Path, clock: Clock) -> Log:
     if name == "tiered":
         return await EmbeddedLog.open(path, clock=clock, segment_size_max=256, compress=True, tier=tier(path))
     return await EmbeddedLog.open(path, clock=clock, segment_size_max=4096)
+
+
+class PackedKafkaLog(KafkaLog):
+    """One whose shards are all those of packed streams."""
+
+    async def append(
+        self, shard: str, records: Records, mark: ProducerMark | None = None, *, packed: bool = True
+    ) -> int:
+        return await super().append(shard, records, mark, packed=packed)
 
 
 def tier(path: Path, after_ms: int = 0, cache_size_max: int = 1 << 20) -> TierOptions:

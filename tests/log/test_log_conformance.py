@@ -14,7 +14,7 @@ from streams.core.records import ProducerMark, Records
 from streams.kafka.address import parse
 from streams.kafka.log import KafkaLog
 from streams.log.log import Log
-from tests.log.engines import open_engine, read_all, records, rows
+from tests.log.engines import PackedKafkaLog, open_engine, read_all, records, rows
 
 SHARD = "stream-1/shardId-000000000000"
 
@@ -24,10 +24,11 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["memory", "embedded", "packed", "sealed", "tiered", "kafka"])
+@pytest.fixture(params=["memory", "embedded", "packed", "sealed", "tiered", "kafka", "kafka-packed"])
 async def log(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Log]:
-    if request.param == "kafka":
-        log: Log = await KafkaLog.open(parse(request.getfixturevalue("kafka_url")), clock=clock)
+    if request.param.startswith("kafka"):
+        kind = PackedKafkaLog if request.param == "kafka-packed" else KafkaLog
+        log: Log = await kind.open(parse(request.getfixturevalue("kafka_url")), clock=clock)
     else:
         log = await open_engine(request.param, tmp_path / "log", clock)
     await log.create(SHARD)

@@ -36,7 +36,9 @@ class SharedLog(MemoryLog):
         super().__init__(clock)
         self._randomness = randomness
 
-    async def append(self, shard: str, records: Records, mark: ProducerMark | None = None) -> int:
+    async def append(
+        self, shard: str, records: Records, mark: ProducerMark | None = None, *, packed: bool = False
+    ) -> int:
         await self._travel()
         first = await super().append(shard, records, mark)
         await self._travel()

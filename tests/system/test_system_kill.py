@@ -159,9 +159,11 @@ async def kill_again_and_again(tmp_path: Path, seed: int, kills: int) -> None:
         await load_and_kill(server.start(), random.Random(seed), kills)
 
 
-async def load_and_kill(server: ServerProcess, moments: random.Random, kills: int) -> None:
+async def load_and_kill(
+    server: ServerProcess, moments: random.Random, kills: int, tags: dict[str, str] | None = None
+) -> None:
     port = server.port
-    server.client("kinesis").create_stream(StreamName=STREAM, ShardCount=SHARDS)
+    server.client("kinesis").create_stream(StreamName=STREAM, ShardCount=SHARDS, Tags=tags or {})
     for name, source in ((DELIVERY, {"DeliveryStreamType": "DirectPut"}), ("copy", _from_stream())):
         server.client("firehose").create_delivery_stream(
             DeliveryStreamName=name,
