@@ -38,12 +38,12 @@ class FaultyLog:
         self.full: set[str] = set()
         self.held: asyncio.Event | None = None
 
-    async def append(self, shard: str, records: Records, mark: ProducerMark | None = None) -> int:
+    async def append(self, shard: str, records: Records, mark: ProducerMark | None = None, **how: bool) -> int:
         if any(part in shard for part in self.full):
             raise LogFull("no space left")
         if self.held is not None and shard.startswith("streams/"):
             await self.held.wait()
-        return await self.log.append(shard, records, mark)
+        return await self.log.append(shard, records, mark, **how)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.log, name)
