@@ -8,12 +8,13 @@ import random
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from benchmarks import webhooks
 from benchmarks.harness import Benchmark, Ceiling, Figure, Outcome, Verdict, progress
 from connectors.formats.compression import LEVEL
 from firehose import Firehose
@@ -73,10 +74,13 @@ def delivery(quick: bool) -> Outcome:
     size_mb = QUICK_MB if quick else FULL_MB
     tune()  # as a server does at its start
     records = sample(20 * RECORDS)
+    events = webhooks.webhooks(4 * RECORDS)
     figures, rates = [], {}
     for case, members in CASES.items():
-        progress(f"{size_mb} MB of records of {SIZE} B to {case}")
-        wall_s, cpu_s, delivered = asyncio.run(_run(records, size_mb, members))
+        nested = case == NESTED
+        progress(f"{size_mb} MB of {'webhooks' if nested else f'records of {SIZE} B'} to {case}")
+        columns = webhooks.COLUMNS if nested else COLUMNS
+        wall_s, cpu_s, delivered = asyncio.run(_run(events if nested else records, size_mb, members, columns))
         rates[case] = delivered / 1e6 / cpu_s
         metrics = {"MB/s per core": rates[case], "MB/s": delivered / 1e6 / wall_s, "CPU s": cpu_s}
         figures.append(Figure(case=case, subject="headrace", metrics=metrics))
@@ -119,20 +123,26 @@ def _destination(**members: Any) -> Callable[[], dict[str, Any]]:
     }
 
 
+NESTED = "Parquet, nested"
+"""Webhooks of 2 to 6 KB, of which nine columns of structs, arrays and a map are read."""
+
+_CONVERSION = {
+    "SchemaConfiguration": {"RoleARN": ROLE, "DatabaseName": "bench", "TableName": "rows"},
+    "InputFormatConfiguration": {"Deserializer": {"OpenXJsonSerDe": {}}},
+    "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
+}
+
 CASES: dict[str, Callable[[], dict[str, Any]]] = {
     "NDJSON": _destination(),
     "NDJSON, gzip": _destination(CompressionFormat="GZIP"),
-    "Parquet": _destination(
-        DataFormatConversionConfiguration={
-            "SchemaConfiguration": {"RoleARN": ROLE, "DatabaseName": "bench", "TableName": "rows"},
-            "InputFormatConfiguration": {"Deserializer": {"OpenXJsonSerDe": {}}},
-            "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
-        }
-    ),
+    "Parquet": _destination(DataFormatConversionConfiguration=_CONVERSION),
+    NESTED: _destination(DataFormatConversionConfiguration=_CONVERSION),
 }
 
 
-async def _run(records: list[bytes], size_mb: int, members: Callable[[], dict[str, Any]]) -> tuple[float, float, int]:
+async def _run(
+    records: list[bytes], size_mb: int, members: Callable[[], dict[str, Any]], columns: Mapping[str, str]
+) -> tuple[float, float, int]:
     """Seconds, CPU seconds and bytes of a delivery that finds its whole backlog in the log."""
     with tempfile.TemporaryDirectory(prefix="headrace-bench-", dir=os.environ.get("HEADRACE_BENCH_DIR")) as folder:
         # Packing sealed segments is work of the log, whoever reads it.
@@ -145,7 +155,7 @@ async def _run(records: list[bytes], size_mb: int, members: Callable[[], dict[st
         )
         await firehose.open()
         await _call(firehose.glue, "glue", "CreateDatabase", DatabaseInput={"Name": "bench"})
-        storage = {"Columns": [{"Name": name, "Type": kind} for name, kind in COLUMNS.items()]}
+        storage = {"Columns": [{"Name": name, "Type": kind} for name, kind in columns.items()]}
         table = {"Name": "rows", "StorageDescriptor": storage}
         await _call(firehose.glue, "glue", "CreateTable", DatabaseName="bench", TableInput=table)
         request = {"DeliveryStreamName": "bench", "ExtendedS3DestinationConfiguration": members()}
@@ -153,16 +163,16 @@ async def _run(records: list[bytes], size_mb: int, members: Callable[[], dict[st
         await firehose.close()
         client = LocalClient(service, SCOPE)
         keys = ["k"] * len(records)
-        sent = 0
+        sent = wanted = 0
         while sent < size_mb * 1_000_000:
             await client.put("firehose/bench", Records.of(keys, records))
+            wanted += len(records)
             sent += sum(map(len, records))
         firehose = Firehose(
             Journal(log, "control/firehose"), lambda scope: LocalClient(service, scope), settings=settings, clock=clock
         )
         began, cpu = time.perf_counter(), time.process_time()
         await firehose.open()
-        wanted = sent // SIZE
         while sum(firehose.positions(SCOPE, "bench").values()) < wanted:  # noqa: ASYNC110 - files appear in silence
             await asyncio.sleep(0.01)
         spent = time.perf_counter() - began, time.process_time() - cpu

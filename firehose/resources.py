@@ -8,8 +8,8 @@ from typing import Any
 from firehose.configuration import Destination
 from firehose.context import Context
 from firehose.events import ColumnSpec
+from firehose.hive import arrow_type
 from firehose.query import check_query
-from firehose.schemas import arrow_type
 from streams.core.errors import InvalidArgument
 from streams.core.scope import Scope
 

@@ -1,4 +1,5 @@
 """Rows out of JSON records as the OpenX deserializer reads them: keys that ignore case, dots that become underscores.
+So are the keys of structs; those of maps are data, and stay as they are.
 
 Most producers write keys as the columns are called, and reading them as they stand is what the decoder is fast at. So only
 records of which a column came out NULL are looked at again, and those with other keys are read with their keys rewritten.
@@ -8,6 +9,7 @@ Where many records are so, all are rewritten at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,6 +23,7 @@ EAGER_SHARE = 0.1
 """From this share of records with other keys on, reading them first as they stand costs more than it saves."""
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -32,6 +35,7 @@ class RowReader:
         self._ignore_case = ignore_case
         self._dots = dots
         self._rewritten = [Column(one.name, one.type, self._path(one)) for one in columns]
+        self._nested = {self._source(one): one.type for one in columns if _has_structs(one.type)}
         other = ("A-Z" if ignore_case else "") + ("." if dots else "")
         # A key that may have to be rewritten: a letter, a dot or an escape between quotes, before a colon.
         self._other = rf'"[^"]*[{other}\\\x80-\x{{10FFFF}}][^"]*"\s*:' if other else None
@@ -55,10 +59,10 @@ class RowReader:
 
     def _candidates(self, data: pa.Array, decoded: Decoded) -> np.ndarray:
         """Indices of the rows that have a NULL and a key to rewrite."""
-        nulls = [column.is_null() for column in decoded.rows.columns if column.null_count]
+        nulls = [mask for column in decoded.rows.columns if (mask := _with_null(column)) is not None]
         if not nulls:
             return np.zeros(0, np.int64)
-        some = np.logical_or.reduce([mask.to_numpy(zero_copy_only=False) for mask in nulls])
+        some = np.logical_or.reduce(nulls)
         indices = decoded.source.to_numpy()[some]
         texts = data.take(pa.array(indices)).cast(pa.string())
         hits = pc.match_substring_regex(texts, self._other).to_numpy(zero_copy_only=False)
@@ -74,13 +78,42 @@ class RowReader:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 rewritten.append(record)
                 continue
-            after = {self._key(key): value for key, value in members.items()}
-            if after.keys() == members.keys():
+            after: dict[str, Any] = {self._key(key): value for key, value in members.items()}
+            same = after.keys() == members.keys()
+            for key, kind in self._nested.items():
+                if key in after:
+                    inner = self._renamed(after[key], kind)
+                    same &= inner is after[key]
+                    after[key] = inner
+            if same:
                 rewritten.append(record)
             else:
                 rewritten.append(_encode(after))
                 changed += 1
         return rewritten, changed
+
+    def _renamed(self, value: msgspec.Raw, kind: pa.DataType) -> Any:
+        """A value with the keys of its structs as `kind` spells them; the same object where nothing changes."""
+        try:
+            if pa.types.is_list(kind):
+                elements: list[Any] = _array(value)
+                inner: Any = [self._renamed(element, kind.value_type) for element in elements]
+                return value if all(a is b for a, b in zip(elements, inner, strict=True)) else inner
+            members = _object(value)
+        except msgspec.DecodeError:
+            return value
+        if pa.types.is_map(kind):
+            inner = {key: self._renamed(part, kind.item_type) for key, part in members.items()}
+        elif pa.types.is_struct(kind):
+            inner = {}
+            named = {self._key(part.name): part for part in kind}
+            for key, one in members.items():
+                part = named.get(self._key(key))
+                inner[key if part is None else part.name] = one if part is None else self._renamed(one, part.type)
+        else:
+            return value
+        same = inner.keys() == members.keys() and all(inner[key] is part for key, part in members.items())
+        return value if same else inner
 
     def _key(self, key: str) -> str:
         if self._dots:
@@ -89,8 +122,40 @@ class RowReader:
 
     def _path(self, column: Column) -> str:
         """Where the value of `column` stands once keys are rewritten."""
-        key = column.name if column.path is None else column.path.removeprefix('$."').removesuffix('"')
-        return f'$."{self._key(key)}"'
+        return f'$."{self._source(column)}"'
+
+    def _source(self, column: Column) -> str:
+        """The key of `column` once keys are rewritten."""
+        return self._key(column.name if column.path is None else column.path.removeprefix('$."').removesuffix('"'))
+
+
+def _has_structs(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind):
+        return _has_structs(kind.value_type)
+    if pa.types.is_map(kind):
+        return _has_structs(kind.item_type)
+    return bool(pa.types.is_struct(kind))
+
+
+def _with_null(values: pa.Array) -> np.ndarray | None:
+    """Which of the values have a NULL that a key of another spelling may stand for; None: not one."""
+    found: np.ndarray | None = values.is_null().to_numpy(zero_copy_only=False) if values.null_count else None
+    if not _has_structs(values.type):
+        return found
+    if pa.types.is_struct(values.type):
+        masks = [_with_null(part) for part in values.flatten()]
+    else:
+        parts = values.flatten() if pa.types.is_list(values.type) else values.items
+        inner = _with_null(parts)
+        if inner is None:
+            return found
+        counts = np.diff(values.offsets.to_numpy())
+        owners = np.repeat(np.arange(len(values)), counts)
+        masks = [np.bincount(owners[inner], minlength=len(values)) > 0]
+    for mask in masks:
+        if mask is not None:
+            found = mask if found is None else found | mask
+    return found
 
 
 def _merged(first: Decoded, second: Decoded, again: np.ndarray) -> Decoded:

@@ -11,6 +11,9 @@ Decoding reads only the columns that are asked for. Where a value is not of its 
     true, false        1, 0 as numbers; 'true', 'false' as text; a fault as a time
     array, object      their JSON text in a text column, else a fault
 
+An array or an object in a column of arrays, maps or structs is read value by value by the same rules; a struct takes the
+keys that it names. What is no array there, or no object, is a fault.
+
 A record that is no JSON object, or holds a value that does not convert, becomes a `RowFault`; the batch goes on:
 
     InvalidEncoding    not UTF-8
@@ -32,7 +35,9 @@ import pyarrow.compute as pc
 
 from connectors.formats import duck
 from connectors.formats.discovery import infer_columns
-from connectors.formats.json_plan import KINDS, Place, Plan, converting
+from connectors.formats.json_lookup import Keys, asked, at, bools, spread, table
+from connectors.formats.json_nested import Node, nested
+from connectors.formats.json_plan import KINDS, Plan, is_nested
 from connectors.formats.json_scan import scan
 from connectors.formats.json_values import ambiguous, typed
 from connectors.formats.schema import Column, Decoded, RowFault
@@ -112,24 +117,27 @@ def _rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault]) -> pa.Record
     arrays, left = scanned
     if len(left):
         known = {place: faults[index] for place, index in enumerate(left.tolist()) if index in faults}
-        asked = _asked_rows(plan, texts.take(pa.array(left)), known)
+        others = _asked_rows(plan, texts.take(pa.array(left)), known)
         faults |= {int(left[place]): replace(fault, index=int(left[place])) for place, fault in known.items()}
         places = np.arange(len(texts))
         places[left] = len(texts) + np.arange(len(left))
         order = pa.array(places)
-        arrays = [pa.concat_arrays([own, other]).take(order) for own, other in zip(arrays, asked.columns, strict=True)]
+        arrays = [pa.concat_arrays([own, other]).take(order) for own, other in zip(arrays, others.columns, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=plan.schema)
 
 
 def _asked_rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault]) -> pa.RecordBatch:
     """The same, all of it read by DuckDB."""
-    raws = _at(_read(plan, texts), plan.places)
+    raws = at(_read(plan, texts), plan.places)
     nothing = _indices(reduce(pc.and_, [raw.is_null() for raw in raws]))
     if nothing:
         _no_objects(texts, nothing, faults)
     plan.trusted = not any(index in faults and faults[index].code == "InvalidJson" for index in nothing)
     left_out = sum(index in faults for index in nothing)
-    values = [typed(raw, column.type) for raw, column in zip(raws, plan.columns, strict=True)]
+    values = [
+        raw if is_nested(column.type) else typed(raw, column.type)
+        for raw, column in zip(raws, plan.columns, strict=True)
+    ]
     unread = [
         number
         for number, (value, column) in enumerate(zip(values, plan.columns, strict=True))
@@ -137,43 +145,40 @@ def _asked_rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault]) -> pa.
     ]
     looked = _look(plan, texts, values, unread) if unread else {}
     for number, column in enumerate(plan.columns):
+        if is_nested(column.type):
+            continue
         value, raw = values[number], looked.get(number, raws[number])
         if value is None:
-            value = _asked(raw, column.type)
+            value = asked(raw, column.type)
         elif number in looked and raw.null_count < len(raw):
-            value = pc.coalesce(value, _asked(raw, column.type))
+            value = pc.coalesce(value, asked(raw, column.type))
         values[number] = value
         if value.null_count and (number in looked or not ambiguous(column.type)):
             for index in _indices(pc.and_(raw.is_valid(), value.is_null())):
                 if index not in faults:
                     faults[index] = RowFault(index, "CoercionError", plan.complaint(number, raw[index].as_py()))
+    _nest(plan, texts, values, faults)
     return pa.RecordBatch.from_arrays(values, schema=plan.schema)
+
+
+def _nest(plan: Plan, texts: pa.Array, values: list[pa.Array], faults: dict[int, RowFault]) -> None:
+    """Gives the nested columns among `values` their types."""
+    numbers = [number for number, column in enumerate(plan.columns) if is_nested(column.type)]
+    rows = np.arange(len(texts))
+    trees = [Node(plan.columns[n].type, plan.path(n), plan.columns[n].name, values[n], rows) for n in numbers]
+    for number, value in zip(numbers, nested(trees, texts, faults), strict=True):
+        values[number] = value
 
 
 def _read(plan: Plan, texts: pa.Array) -> pa.Table:
     """The structs of some texts."""
     if plan.trusted:
         try:
-            return duck.run(plan.trusting, v=_table(texts))
+            return duck.run(plan.trusting, v=table(texts))
         except (duckdb.Error, UnicodeDecodeError):
             # The message repeats the text up to some byte, in the middle of a character if need be.
             pass
-    return duck.run(plan.sql, v=_table(texts))
-
-
-def _at(structs: pa.Table, places: Sequence[Place]) -> list[pa.Array]:
-    """The values at some places."""
-    opened: dict[Place, dict[str, pa.Array]] = {}
-
-    def open_(place: Place) -> dict[str, pa.Array]:
-        if place not in opened:
-            number, path = place
-            above = open_((number, path[:-1]))[path[-1]] if path else structs.column(number).combine_chunks()
-            names = [field.name for field in above.type]
-            opened[place] = dict(zip(names, above.flatten(), strict=True))
-        return opened[place]
-
-    return [open_((number, path[:-1]))[path[-1]] for number, path in places]
+    return duck.run(plan.sql, v=table(texts))
 
 
 def _look(plan: Plan, texts: pa.Array, values: Sequence[pa.Array], numbers: Sequence[int]) -> dict[int, pa.Array]:
@@ -185,40 +190,18 @@ def _look(plan: Plan, texts: pa.Array, values: Sequence[pa.Array], numbers: Sequ
     nulls = [values[number].is_null() for number in numbers]
     wanted = np.logical_or.reduce([mask.to_numpy(zero_copy_only=False) for mask in nulls])
     sql, places = plan.look(numbers)
-    found = _at(duck.run(sql, v=_table(texts.filter(pa.array(wanted)))), places)
+    found = at(duck.run(sql, v=table(texts.filter(pa.array(wanted)))), places)
     nothing = pa.scalar(None, pa.string())
     return {
-        number: pc.if_else(mask, _spread(text, wanted), nothing)
+        number: pc.if_else(mask, spread(text, wanted), nothing)
         for number, mask, text in zip(numbers, nulls, found, strict=True)
     }
 
 
 def _keyed(plan: Plan, texts: pa.Array, values: Sequence[pa.Array], numbers: Sequence[int]) -> list[int]:
     """Those of some columns that have a NULL in a text which may have their key; a backslash may hide it."""
-    found: list[int] = []
-    of_mask: list[tuple[pa.Array, bytes]] = []
-    for number in numbers:
-        mask = values[number].is_null()
-        data = next((known for other, known in of_mask if other.equals(mask)), None)
-        if data is None:
-            # Searching the bytes of all texts at once is several times faster than asking text by text.
-            buffer = texts.filter(mask).buffers()[2]
-            data = b"" if buffer is None else buffer.to_pybytes()
-            of_mask.append((mask, data))
-        if plan.key(number).encode() in data or b"\\" in data:
-            found.append(number)
-    return found
-
-
-def _asked(raw: pa.Array, kind: pa.DataType) -> pa.Array:
-    """What texts are as `kind`, NULL where one does not convert."""
-    found = duck.run(converting(kind), v=_table(raw.drop_null())).column(0).combine_chunks()
-    return _spread(found, raw.is_valid().to_numpy(zero_copy_only=False)) if raw.null_count else found
-
-
-def _spread(values: pa.Array, places: np.ndarray) -> pa.Array:
-    """`values` where `places` (bool) says so, NULL elsewhere."""
-    return values.take(pa.array(np.cumsum(places) - 1, mask=~places))
+    keys = Keys(texts)
+    return [number for number in numbers if keys.any(plan.key(number), bools(values[number].is_null()))]
 
 
 def _indices(mask: pa.Array) -> list[int]:
@@ -226,13 +209,9 @@ def _indices(mask: pa.Array) -> list[int]:
     return found
 
 
-def _table(texts: pa.Array) -> pa.Table:
-    return pa.table({"t": texts})
-
-
 def _no_objects(texts: pa.Array, indices: Sequence[int], faults: dict[int, RowFault]) -> None:
     """Adds the faults of those of some texts that are no JSON objects."""
-    found = duck.run(KINDS, v=_table(texts.take(pa.array(indices, pa.int64())))).column(0).to_pylist()
+    found = duck.run(KINDS, v=table(texts.take(pa.array(indices, pa.int64())))).column(0).to_pylist()
     for index, kind in zip(indices, found, strict=True):
         if kind == "OBJECT" or index in faults:
             continue

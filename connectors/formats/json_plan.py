@@ -32,6 +32,9 @@ KINDS = "SELECT CASE WHEN json_valid(t) THEN json_type(t) END AS kind FROM v"
 Place = tuple[int, tuple[str, ...]]
 """The number of a struct and the keys down to the value in it."""
 
+ELEMENTS = "\0"
+"""The step of a path from an array to each of its elements; no key is called so."""
+
 _PATH = re.compile(r"""\$(?:\.(?:[^.\[\]"'$*]+|"[^"]+"))+""")
 _STEP = re.compile(r"""\.(?:([^.\[\]"'$*]+)|"([^"]+)")""")
 _EPOCH_MS_FROM = 100_000_000_000
@@ -50,6 +53,11 @@ def parse_path(column: Column) -> tuple[str, ...]:
             "paths into arrays are not supported"
         )
     return tuple(plain or quoted for plain, quoted in _STEP.findall(column.path))
+
+
+def is_nested(kind: pa.DataType) -> bool:
+    """Whether values of `kind` hold others."""
+    return bool(pa.types.is_nested(kind))
 
 
 def sql_type(kind: pa.DataType) -> str:
@@ -79,7 +87,14 @@ _SQL_TYPES = {
 
 def read_as(kind: pa.DataType) -> str:
     """The type that `json_transform` is asked for. It rounds 123.4 to an INTEGER, so integers come as doubles and are
-    checked; it forgets the zone of a timestamp, so times come as text."""
+    checked; it forgets the zone of a timestamp, so times come as text. Arrays and structs are a shape in JSON. A map
+    comes as JSON text: `json_transform` makes NULL of one with a value that does not fit."""
+    if pa.types.is_map(kind):
+        return "JSON"
+    if pa.types.is_list(kind):
+        return json.dumps([_shape(read_as(kind.value_type))])
+    if pa.types.is_struct(kind):
+        return json.dumps({part.name: _shape(read_as(part.type)) for part in kind}, ensure_ascii=False)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return "DOUBLE"
     if pa.types.is_boolean(kind):
@@ -87,6 +102,15 @@ def read_as(kind: pa.DataType) -> str:
     if pa.types.is_decimal(kind):
         return sql_type(kind)
     return "VARCHAR"
+
+
+def _shape(kind: Any) -> Any:
+    """A type for `json_transform`, out of what `read_as` answers or a group of paths holds."""
+    if isinstance(kind, dict):
+        if ELEMENTS in kind:
+            return [_shape(kind[ELEMENTS])]
+        return {key: _shape(below) for key, below in kind.items()}
+    return json.loads(kind) if kind.startswith(("{", "[")) else kind
 
 
 def _time(raw: str) -> str:
@@ -123,6 +147,21 @@ def _converted(kind: pa.DataType, raw: str) -> str:
     if pa.types.is_binary(kind):
         return f"TRY(from_base64({raw}))"
     return raw
+
+
+def complaint(where: str, value: str, kind: pa.DataType) -> str:
+    """The sentence for a value at `where` that is not of type `kind`."""
+    short = value if len(value) <= VALUE_SHOWN_MAX else value[:VALUE_SHOWN_MAX] + "…"
+    return f"column {where}: {json.dumps(short, ensure_ascii=False)} cannot become {_name(kind)}"
+
+
+def _name(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return "ARRAY"
+    if pa.types.is_map(kind):
+        return "MAP"
+    # How fine a TIMESTAMP is, is our affair.
+    return "STRUCT" if pa.types.is_struct(kind) else sql_type(kind).removesuffix("_MS")
 
 
 @dataclass(slots=True)
@@ -171,20 +210,26 @@ class Plan:
 
     def look(self, numbers: Sequence[int]) -> tuple[str, Sequence[Place]]:
         """The same for the columns of these numbers, as texts."""
-        sql, _, places = _transformed(tuple(self._paths[number] for number in numbers), ("VARCHAR",) * len(numbers))
-        return sql, places
+        return look([self._paths[number] for number in numbers], ["VARCHAR"] * len(numbers))
+
+    def path(self, number: int) -> tuple[str, ...]:
+        return self._paths[number]
 
     def key(self, number: int) -> str:
-        """What a text with a value for column `number` has in it, unless it writes the key with a backslash."""
-        return f'"{self._paths[number][-1]}"'
+        """The last key of the path of column `number`."""
+        return self._paths[number][-1]
 
     def complaint(self, number: int, value: str) -> str:
         """The sentence for a value that column `number` cannot hold."""
         column = self.columns[number]
-        short = value if len(value) <= VALUE_SHOWN_MAX else value[:VALUE_SHOWN_MAX] + "…"
-        # How fine a TIMESTAMP is, is our affair.
-        kind = sql_type(column.type).removesuffix("_MS")
-        return f"column {column.name}: {json.dumps(short, ensure_ascii=False)} cannot become {kind}"
+        return complaint(column.name, value, column.type)
+
+
+def look(paths: Sequence[tuple[str, ...]], kinds: Sequence[str]) -> tuple[str, Sequence[Place]]:
+    """The statement that reads each path as text (VARCHAR: of a string, without its quotes; or JSON), and where that
+    stands in the structs that come out."""
+    sql, _, places = _transformed(tuple(paths), tuple(kinds))
+    return sql, places
 
 
 @lru_cache(SETS_MAX)
@@ -199,7 +244,7 @@ def _transformed(paths: tuple[tuple[str, ...], ...], kinds: tuple[str, ...]) -> 
             groups.append(_Group())
             groups[-1].take(path, kind)
         places.append((number, path))
-    shapes = [literal(json.dumps(group.shape, ensure_ascii=False)) for group in groups]
+    shapes = [literal(json.dumps(_shape(group.shape), ensure_ascii=False)) for group in groups]
     reading = [f"json_transform(t, {shape})" for shape in shapes]
     trusting = ", ".join(f"{part} AS s{i}" for i, part in enumerate(reading))
     checking = ", ".join(f"CASE WHEN json_valid(t) THEN {part} END AS s{i}" for i, part in enumerate(reading))

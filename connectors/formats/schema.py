@@ -12,7 +12,7 @@ class Column:
     """One column: its name, its Arrow type, and the JSON path that feeds it (``$.a.b``; None: ``$.<name>``).
 
     Types are the ones that SQL knows: int8 … int64, float32, float64, bool, string, binary, date32, timestamp(ms),
-    decimal128(p, s).
+    decimal128(p, s); and out of JSON, lists, maps and structs of them.
     """
 
     name: str
