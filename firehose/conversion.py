@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from connectors.formats import joda
+from connectors.formats.dialect import LENIENT, Dialect
 from connectors.formats.orc import OrcOptions
 from connectors.formats.parquet import ParquetOptions
 from firehose.outputs import MIB, refuse
@@ -15,13 +17,15 @@ from streams.core.errors import InvalidArgument
 @dataclass(frozen=True, slots=True)
 class Conversion:
     """`table` is (database, table) of the schema. `column_paths` are the JSON paths of columns that are not fed by the key
-    of their name; `ignore_case` says whether keys match in any case, `dots` whether theirs are read as underscores."""
+    of their name; `ignore_case` says whether keys match in any case, `dots` whether theirs are read as underscores.
+    `dialect` is the deserializer's: OpenX's is lenient, Hive's strict."""
 
     table: tuple[str, str]
     format: ParquetOptions | OrcOptions
     column_paths: Mapping[str, str]
     ignore_case: bool = True
     dots: bool = False
+    dialect: Dialect = LENIENT
 
     @property
     def extension(self) -> str:
@@ -42,6 +46,7 @@ class Conversion:
             _column_paths(conversion),
             ignore_case=_openx(conversion).get("CaseInsensitive", True),
             dots=_openx(conversion).get("ConvertDotsInJsonKeysToUnderscores", False),
+            dialect=_dialect(conversion),
         )
 
 
@@ -61,6 +66,8 @@ def complete_conversion(configuration: dict[str, Any]) -> bool:
         raise InvalidArgument("SchemaConfiguration needs DatabaseName and TableName for data format conversion.")
     if configuration["CompressionFormat"] != "UNCOMPRESSED":
         raise InvalidArgument("CompressionFormat must be UNCOMPRESSED when data format conversion is enabled.")
+    for pattern in deserializer.get("HiveJsonSerDe", {}).get("TimestampFormats", ()):
+        _check_pattern(pattern)
     for written in serializer.values():
         written.setdefault("Compression", "SNAPPY")
     return True
@@ -69,7 +76,6 @@ def complete_conversion(configuration: dict[str, Any]) -> bool:
 def _refuse_unbuilt(deserializer: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """One row for each thing of AWS's model that is not built: its name, and whether it is asked for."""
     unbuilt = {
-        "Deserializer.HiveJsonSerDe": "HiveJsonSerDe" in deserializer,
         "SchemaConfiguration.VersionId other than LATEST": schema.get("VersionId", "LATEST") not in ("LATEST", "1"),
     }
     refuse(name for name, asked in unbuilt.items() if asked)
@@ -104,6 +110,19 @@ def _orc(serializer: Mapping[str, Any]) -> OrcOptions:
 def _openx(conversion: Mapping[str, Any]) -> Mapping[str, Any]:
     options: Mapping[str, Any] = conversion["InputFormatConfiguration"]["Deserializer"].get("OpenXJsonSerDe", {})
     return options
+
+
+def _dialect(conversion: Mapping[str, Any]) -> Dialect:
+    hive = conversion["InputFormatConfiguration"]["Deserializer"].get("HiveJsonSerDe")
+    return LENIENT if hive is None else Dialect(tuple(hive.get("TimestampFormats", ())))
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        if pattern != joda.MILLIS:
+            joda.compiled(pattern)
+    except ValueError as error:
+        raise InvalidArgument(f"TimestampFormats: {error}.") from error
 
 
 def _column_paths(conversion: Mapping[str, Any]) -> dict[str, str]:

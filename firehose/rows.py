@@ -1,4 +1,4 @@
-"""Rows out of JSON records as the OpenX deserializer reads them: keys that ignore case, dots that become underscores.
+"""Rows out of JSON records as AWS's deserializers read them: keys that ignore case, dots that become underscores.
 So are the keys of structs; those of maps are data, and stay as they are.
 
 Most producers write keys as the columns are called, and reading them as they stand is what the decoder is fast at. So only
@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from connectors.formats.dialect import LENIENT, Dialect
 from connectors.formats.json import decode_json
 from connectors.formats.schema import Column, Decoded, RowFault
 
@@ -30,8 +31,16 @@ _encode = msgspec.json.Encoder().encode
 class RowReader:
     """Of one delivery stream. A column's path names the JSON key that feeds it, as it is written in the configuration."""
 
-    def __init__(self, columns: Sequence[Column], *, ignore_case: bool = True, dots: bool = False) -> None:
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        *,
+        ignore_case: bool = True,
+        dots: bool = False,
+        dialect: Dialect = LENIENT,
+    ) -> None:
         self._columns = list(columns)
+        self._dialect = dialect
         self._ignore_case = ignore_case
         self._dots = dots
         self._rewritten = [Column(one.name, one.type, self._path(one)) for one in columns]
@@ -44,18 +53,18 @@ class RowReader:
     def read(self, data: pa.Array) -> Decoded:
         """`data` is binary, one record each."""
         if self._other is None or not len(data):
-            return decode_json(data, self._columns)
+            return decode_json(data, self._columns, self._dialect)
         if self._eager:
             texts, changed = self._rewrite(data.to_pylist())
             self._eager = changed >= EAGER_SHARE * len(data)
-            return decode_json(pa.array(texts, pa.binary()), self._rewritten)
-        decoded = decode_json(data, self._columns)
+            return decode_json(pa.array(texts, pa.binary()), self._rewritten, self._dialect)
+        decoded = decode_json(data, self._columns, self._dialect)
         again = self._candidates(data, decoded)
         if not len(again):
             return decoded
         texts, changed = self._rewrite(data.take(pa.array(again)).to_pylist())
         self._eager = changed >= EAGER_SHARE * len(data)
-        return _merged(decoded, decode_json(pa.array(texts, pa.binary()), self._rewritten), again)
+        return _merged(decoded, decode_json(pa.array(texts, pa.binary()), self._rewritten, self._dialect), again)
 
     def _candidates(self, data: pa.Array, decoded: Decoded) -> np.ndarray:
         """Indices of the rows that have a NULL and a key to rewrite."""

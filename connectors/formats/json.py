@@ -34,23 +34,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.formats import duck
+from connectors.formats.dialect import LENIENT, Dialect
 from connectors.formats.discovery import infer_columns
 from connectors.formats.json_lookup import Keys, asked, at, bools, spread, table
 from connectors.formats.json_nested import Node, nested
 from connectors.formats.json_plan import KINDS, Plan, is_nested
 from connectors.formats.json_scan import scan
+from connectors.formats.json_strict import check_kinds
 from connectors.formats.json_values import ambiguous, typed
 from connectors.formats.schema import Column, Decoded, RowFault
 
 __all__ = ["decode_json", "encode_json", "infer_columns"]
 
 
-def decode_json(data: pa.Array, columns: Sequence[Column]) -> Decoded:
-    """`data` is binary. A column's `path` is ``$.a.b``; other paths raise `ValidationError`."""
+def decode_json(data: pa.Array, columns: Sequence[Column], dialect: Dialect = LENIENT) -> Decoded:
+    """`data` is binary. A column's `path` is ``$.a.b``; other paths raise `ValidationError`. A strict `dialect` fails
+    records that the table above would convert."""
     texts, broken = _texts(data)
     faults = {index: RowFault(index, "InvalidEncoding", "the record is not UTF-8 text") for index in broken}
     if columns:
-        rows = _rows(_plan(tuple(columns)), texts, faults)
+        rows = _rows(_plan(tuple(columns)), texts, faults, dialect)
     else:
         _no_objects(texts, range(len(texts)), faults)
         rows = pa.RecordBatch.from_struct_array(pa.array([{}] * len(data), pa.struct([])))
@@ -109,15 +112,16 @@ def _texts(data: pa.Array) -> tuple[pa.Array, list[int]]:
     return pa.array(kept, pa.binary()).cast(pa.string()), broken
 
 
-def _rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault]) -> pa.RecordBatch:
+def _rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault], dialect: Dialect) -> pa.RecordBatch:
     """A row for each text; `faults` are added to."""
-    scanned = scan(plan.scan, texts)
+    # The kernel knows neither a strict dialect's times nor its rules.
+    scanned = None if dialect.strict else scan(plan.scan, texts)
     if scanned is None:
-        return _asked_rows(plan, texts, faults)
+        return _asked_rows(plan, texts, faults, dialect)
     arrays, left = scanned
     if len(left):
         known = {place: faults[index] for place, index in enumerate(left.tolist()) if index in faults}
-        others = _asked_rows(plan, texts.take(pa.array(left)), known)
+        others = _asked_rows(plan, texts.take(pa.array(left)), known, dialect)
         faults |= {int(left[place]): replace(fault, index=int(left[place])) for place, fault in known.items()}
         places = np.arange(len(texts))
         places[left] = len(texts) + np.arange(len(left))
@@ -126,7 +130,7 @@ def _rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault]) -> pa.Record
     return pa.RecordBatch.from_arrays(arrays, schema=plan.schema)
 
 
-def _asked_rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault]) -> pa.RecordBatch:
+def _asked_rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault], dialect: Dialect) -> pa.RecordBatch:
     """The same, all of it read by DuckDB."""
     raws = at(_read(plan, texts), plan.places)
     nothing = _indices(reduce(pc.and_, [raw.is_null() for raw in raws]))
@@ -134,10 +138,11 @@ def _asked_rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault]) -> pa.
         _no_objects(texts, nothing, faults)
     plan.trusted = not any(index in faults and faults[index].code == "InvalidJson" for index in nothing)
     left_out = sum(index in faults for index in nothing)
-    values = [
-        raw if is_nested(column.type) else typed(raw, column.type)
-        for raw, column in zip(raws, plan.columns, strict=True)
-    ]
+    if dialect.strict:
+        good = np.setdiff1d(np.arange(len(texts)), np.array(list(faults), np.int64))
+        kinds, names = [column.type for column in plan.columns], [column.name for column in plan.columns]
+        check_kinds(texts.take(pa.array(good)), plan.paths, kinds, names, good, faults)
+    values = [_plain(raw, column.type, dialect) for raw, column in zip(raws, plan.columns, strict=True)]
     unread = [
         number
         for number, (value, column) in enumerate(zip(values, plan.columns, strict=True))
@@ -157,16 +162,23 @@ def _asked_rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault]) -> pa.
             for index in _indices(pc.and_(raw.is_valid(), value.is_null())):
                 if index not in faults:
                     faults[index] = RowFault(index, "CoercionError", plan.complaint(number, raw[index].as_py()))
-    _nest(plan, texts, values, faults)
+    _nest(plan, texts, values, faults, dialect)
     return pa.RecordBatch.from_arrays(values, schema=plan.schema)
 
 
-def _nest(plan: Plan, texts: pa.Array, values: list[pa.Array], faults: dict[int, RowFault]) -> None:
+def _plain(raw: pa.Array, kind: pa.DataType, dialect: Dialect) -> pa.Array | None:
+    """`typed`, by the dialect's patterns where it has them; nested values stay as they are."""
+    if is_nested(kind):
+        return raw
+    return dialect.times(raw, kind) if dialect.reads(kind) else typed(raw, kind)
+
+
+def _nest(plan: Plan, texts: pa.Array, values: list[pa.Array], faults: dict[int, RowFault], dialect: Dialect) -> None:
     """Gives the nested columns among `values` their types."""
     numbers = [number for number, column in enumerate(plan.columns) if is_nested(column.type)]
     rows = np.arange(len(texts))
-    trees = [Node(plan.columns[n].type, plan.path(n), plan.columns[n].name, values[n], rows) for n in numbers]
-    for number, value in zip(numbers, nested(trees, texts, faults), strict=True):
+    trees = [Node(plan.columns[n].type, plan.paths[n], plan.columns[n].name, values[n], rows) for n in numbers]
+    for number, value in zip(numbers, nested(trees, texts, faults, dialect), strict=True):
         values[number] = value
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.formats import duck
+from connectors.formats.dialect import LENIENT, Dialect
 from connectors.formats.json_lookup import Keys, asked, at, bools, initials, spread, table
 from connectors.formats.json_plan import ELEMENTS, complaint, is_nested, look, read_as
 from connectors.formats.json_values import ambiguous, typed
@@ -52,10 +53,12 @@ class Node:
             yield from node.every()
 
 
-def nested(columns: Sequence[Node], texts: pa.Array, faults: dict[int, RowFault]) -> list[pa.Array]:
+def nested(
+    columns: Sequence[Node], texts: pa.Array, faults: dict[int, RowFault], dialect: Dialect = LENIENT
+) -> list[pa.Array]:
     """The values of nested columns in the JSON `texts`; `faults` of records are added to."""
     for column in columns:
-        _open(column, faults)
+        _open(column, faults, dialect)
     nodes = [node for column in columns for node in column.every()]
     doubtful = []
     for node in nodes:
@@ -67,7 +70,7 @@ def nested(columns: Sequence[Node], texts: pa.Array, faults: dict[int, RowFault]
     return [_built(column) for column in columns]
 
 
-def _open(node: Node, faults: dict[int, RowFault]) -> None:
+def _open(node: Node, faults: dict[int, RowFault], dialect: Dialect) -> None:
     """Makes the tree below a node, and the values of its leaves as far as they are plain."""
     kind, raw = node.kind, node.raw
     if pa.types.is_struct(kind):
@@ -83,10 +86,10 @@ def _open(node: Node, faults: dict[int, RowFault]) -> None:
         rows = np.repeat(node.rows, counts)
         node.below.append(Node(kind.value_type, (*node.path, ELEMENTS), f"{node.where}[]", raw.flatten(), rows))
     elif pa.types.is_map(kind):
-        _open_map(node, faults)
+        _open_map(node, faults, dialect)
         return
     else:
-        value = typed(raw, kind)
+        value = dialect.times(raw, kind) if dialect.reads(kind) else typed(raw, kind)
         if value is None:
             value = asked(raw, kind)
         node.value = value
@@ -94,10 +97,10 @@ def _open(node: Node, faults: dict[int, RowFault]) -> None:
             _mark(node, bools(pc.and_(raw.is_valid(), value.is_null())), raw, faults)
         return
     for part in node.below:
-        _open(part, faults)
+        _open(part, faults, dialect)
 
 
-def _open_map(node: Node, faults: dict[int, RowFault]) -> None:
+def _open_map(node: Node, faults: dict[int, RowFault], dialect: Dialect) -> None:
     """`raw` is the JSON text of each map."""
     kind, raw = node.kind, node.raw
     objects = initials(raw) == _OBJECT
@@ -109,24 +112,32 @@ def _open_map(node: Node, faults: dict[int, RowFault]) -> None:
     counts[objects] = pc.list_value_length(keys).to_numpy(zero_copy_only=False)
     maps = np.repeat(np.arange(len(raw)), counts)
     names, values = keys.flatten().cast(pa.string()), items.flatten().cast(pa.string())
-    key = _key(kind.key_type, names, f"{node.where} (key)", node.rows[maps], faults)
+    key = _key(kind.key_type, names, f"{node.where} (key)", node.rows[maps], faults, dialect)
     assert key.value is not None
     kept = _last_of_each(key.value, maps)
     if len(kept) < len(maps):
         maps, values = maps[kept], values.take(pa.array(kept))
         key.value = key.value.take(pa.array(kept))
     node.offsets, node.value = _offsets(np.bincount(maps, minlength=len(raw))), pa.array(objects)
-    node.below = [key, _item(kind.item_type, values, f"{node.where}{{}}", node.rows[maps], faults)]
+    item = _item(kind.item_type, values, f"{node.where}{{}}", node.rows[maps], faults, dialect)
+    node.below = [key, item]
 
 
-def _key(kind: pa.DataType, texts: pa.Array, where: str, rows: np.ndarray, faults: dict[int, RowFault]) -> Node:
-    value = texts if pa.types.is_string(kind) else asked(texts, kind)
+def _key(
+    kind: pa.DataType, texts: pa.Array, where: str, rows: np.ndarray, faults: dict[int, RowFault], dialect: Dialect
+) -> Node:
+    if dialect.reads(kind):
+        value = dialect.times(texts, kind)
+    else:
+        value = texts if pa.types.is_string(kind) else asked(texts, kind)
     node = Node(kind, (), where, texts, rows, value=value)
     _mark(node, bools(value.is_null()), texts, faults)
     return node
 
 
-def _item(kind: pa.DataType, texts: pa.Array, where: str, rows: np.ndarray, faults: dict[int, RowFault]) -> Node:
+def _item(
+    kind: pa.DataType, texts: pa.Array, where: str, rows: np.ndarray, faults: dict[int, RowFault], dialect: Dialect
+) -> Node:
     """The values of maps, from their JSON texts; strings are themselves."""
     if pa.types.is_string(kind):
         return Node(kind, (), where, texts, rows, value=texts)
@@ -136,7 +147,7 @@ def _item(kind: pa.DataType, texts: pa.Array, where: str, rows: np.ndarray, faul
     (raw,) = at(duck.run(sql, v=table(wrapped)), places)
     inner: dict[int, RowFault] = {}
     tree = Node(kind, ("v",), where, raw, np.arange(len(texts)))
-    (value,) = nested([tree], wrapped, inner)
+    (value,) = nested([tree], wrapped, inner, dialect)
     for number, fault in inner.items():
         row = int(rows[number])
         faults.setdefault(row, RowFault(row, fault.code, fault.message))

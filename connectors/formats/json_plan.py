@@ -85,16 +85,19 @@ _SQL_TYPES = {
 }
 
 
-def read_as(kind: pa.DataType) -> str:
+def read_as(kind: pa.DataType, leaf: str | None = None) -> str:
     """The type that `json_transform` is asked for. It rounds 123.4 to an INTEGER, so integers come as doubles and are
     checked; it forgets the zone of a timestamp, so times come as text. Arrays and structs are a shape in JSON. A map
-    comes as JSON text: `json_transform` makes NULL of one with a value that does not fit."""
+    comes as JSON text: `json_transform` makes NULL of one with a value that does not fit. `leaf` is what all values that
+    hold no others are read as."""
     if pa.types.is_map(kind):
         return "JSON"
     if pa.types.is_list(kind):
-        return json.dumps([_shape(read_as(kind.value_type))])
+        return json.dumps([_shape(read_as(kind.value_type, leaf))], ensure_ascii=False)
     if pa.types.is_struct(kind):
-        return json.dumps({part.name: _shape(read_as(part.type)) for part in kind}, ensure_ascii=False)
+        return json.dumps({part.name: _shape(read_as(part.type, leaf)) for part in kind}, ensure_ascii=False)
+    if leaf is not None:
+        return leaf
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return "DOUBLE"
     if pa.types.is_boolean(kind):
@@ -201,23 +204,20 @@ class Plan:
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = tuple(columns)
         self.schema = pa.schema([(column.name, column.type) for column in columns])
-        self._paths = [parse_path(column) for column in columns]
+        self.paths = [parse_path(column) for column in columns]
         self.sql, self.trusting, self.places = _transformed(
-            tuple(self._paths), tuple(read_as(column.type) for column in columns)
+            tuple(self.paths), tuple(read_as(column.type) for column in columns)
         )
         self.trusted = True
-        self.scan = planned(columns, self._paths)
+        self.scan = planned(columns, self.paths)
 
     def look(self, numbers: Sequence[int]) -> tuple[str, Sequence[Place]]:
         """The same for the columns of these numbers, as texts."""
-        return look([self._paths[number] for number in numbers], ["VARCHAR"] * len(numbers))
-
-    def path(self, number: int) -> tuple[str, ...]:
-        return self._paths[number]
+        return look([self.paths[number] for number in numbers], ["VARCHAR"] * len(numbers))
 
     def key(self, number: int) -> str:
         """The last key of the path of column `number`."""
-        return self._paths[number][-1]
+        return self.paths[number][-1]
 
     def complaint(self, number: int, value: str) -> str:
         """The sentence for a value that column `number` cannot hold."""
