@@ -13,6 +13,8 @@ from firehose.events import (
     BackedUp,
     Created,
     DatabaseCreated,
+    DatabaseDeleted,
+    DatabaseUpdated,
     Deleted,
     Deleting,
     Delivered,
@@ -23,15 +25,20 @@ from firehose.events import (
     Lost,
     Planned,
     Rebased,
+    SchemaTaken,
     Snapshot,
     StreamEvent,
     StreamSnapshot,
     TableCreated,
+    TableDeleted,
+    TableUpdated,
+    TableVersionsDeleted,
     Tagged,
     Updated,
 )
 from firehose.ledger import Coverage, Ledger
 from firehose.stream import DeliveryStream, Lane
+from firehose.tables import Tables
 from streams.core.scope import Scope
 
 
@@ -40,8 +47,7 @@ class Catalog:
         self.next_number = 1
         self._streams: dict[tuple[str, str, str], DeliveryStream] = {}
         self._by_number: dict[int, DeliveryStream] = {}
-        self._databases: dict[tuple[str, str, str], DatabaseCreated] = {}
-        self._tables: dict[tuple[str, str, str, str], TableCreated] = {}
+        self.tables = Tables()
 
     def __iter__(self) -> Iterator[DeliveryStream]:
         return iter(list(self._streams.values()))
@@ -55,21 +61,6 @@ class Catalog:
             name for account, region, name in self._streams if (account, region) == (scope.account, scope.region)
         )
 
-    def database(self, scope: Scope, name: str) -> DatabaseCreated | None:
-        return self._databases.get((scope.account, scope.region, name))
-
-    def databases(self, scope: Scope) -> list[DatabaseCreated]:
-        mine = (scope.account, scope.region)
-        return sorted((d for d in self._databases.values() if (d.account, d.region) == mine), key=lambda d: d.name)
-
-    def table(self, scope: Scope, database: str, name: str) -> TableCreated | None:
-        return self._tables.get((scope.account, scope.region, database, name))
-
-    def tables(self, scope: Scope, database: str) -> list[TableCreated]:
-        mine = (scope.account, scope.region, database)
-        found = (t for t in self._tables.values() if (t.account, t.region, t.database) == mine)
-        return sorted(found, key=lambda table: table.name)
-
     def apply(self, event: Event) -> None:
         match event:
             case Created():
@@ -78,10 +69,16 @@ class Catalog:
                 stream.lanes[MAIN] = Lane(stream, MAIN, event.source, ledgers)
                 self._add(stream)
                 self.next_number = event.number + 1
-            case DatabaseCreated():
-                self._databases[event.account, event.region, event.name] = event
-            case TableCreated():
-                self._tables[event.account, event.region, event.database, event.name] = event
+            case (
+                DatabaseCreated()
+                | DatabaseUpdated()
+                | DatabaseDeleted()
+                | TableCreated()
+                | TableUpdated()
+                | TableDeleted()
+                | TableVersionsDeleted()
+            ):
+                self.tables.apply(event)
             case _:
                 found = self._by_number.get(event.number)
                 if found is not None:  # what a deleted stream was still doing changes nothing
@@ -91,7 +88,11 @@ class Catalog:
         match event:
             case Updated():
                 stream.created = msgspec.structs.replace(
-                    stream.created, kind=event.kind, destination=event.destination, columns=event.columns
+                    stream.created,
+                    kind=event.kind,
+                    destination=event.destination,
+                    columns=event.columns,
+                    table_version=event.table_version,
                 )
                 stream.updates += 1
                 stream.updated_ms = event.at_ms
@@ -103,6 +104,10 @@ class Catalog:
                 stream.created = msgspec.structs.replace(stream.created, tags=event.tags)
             case EncryptionSet():
                 stream.encrypt(event.encryption)
+            case SchemaTaken():
+                stream.created = msgspec.structs.replace(
+                    stream.created, columns=event.columns, table_version=event.version
+                )
             case BackedUp():
                 stream.lanes[BACKUP] = stream.main.fork(BACKUP)
             case Deleting():
@@ -119,15 +124,11 @@ class Catalog:
         return Snapshot(
             self.next_number,
             tuple(_snapshot(stream) for stream in self._streams.values()),
-            tuple(self._databases.values()),
-            tuple(self._tables.values()),
+            *self.tables.snapshot(),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        for database in snapshot.databases:
-            self.apply(database)
-        for table in snapshot.tables:
-            self.apply(table)
+        self.tables.restore(snapshot.databases, snapshot.tables, snapshot.versions)
         for kept in snapshot.streams:
             stream = DeliveryStream(
                 kept.created,

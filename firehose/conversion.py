@@ -10,13 +10,15 @@ from connectors.formats import joda
 from connectors.formats.dialect import LENIENT, Dialect
 from connectors.formats.orc import OrcOptions
 from connectors.formats.parquet import ParquetOptions
-from firehose.outputs import MIB, refuse
+from firehose.outputs import MIB
 from streams.core.errors import InvalidArgument
+
+LATEST = "LATEST"
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """`table` is (database, table) of the schema. `column_paths` are the JSON paths of columns that are not fed by the key
+    """`table` is (database, table) of the schema, `version` that of the table; None follows the latest. `column_paths` are the JSON paths of columns that are not fed by the key
     of their name; `ignore_case` says whether keys match in any case, `dots` whether theirs are read as underscores.
     `dialect` is the deserializer's: OpenX's is lenient, Hive's strict."""
 
@@ -26,6 +28,7 @@ class Conversion:
     ignore_case: bool = True
     dots: bool = False
     dialect: Dialect = LENIENT
+    version: str | None = None
 
     @property
     def extension(self) -> str:
@@ -47,6 +50,7 @@ class Conversion:
             ignore_case=_openx(conversion).get("CaseInsensitive", True),
             dots=_openx(conversion).get("ConvertDotsInJsonKeysToUnderscores", False),
             dialect=_dialect(conversion),
+            version=None if schema.get("VersionId", LATEST) == LATEST else schema["VersionId"],
         )
 
 
@@ -59,7 +63,6 @@ def complete_conversion(configuration: dict[str, Any]) -> bool:
     serializer = conversion.get("OutputFormatConfiguration", {}).get("Serializer", {})
     deserializer = conversion.get("InputFormatConfiguration", {}).get("Deserializer", {})
     schema = conversion.get("SchemaConfiguration", {})
-    _refuse_unbuilt(deserializer, schema)
     if len(serializer) != 1 or len(deserializer) != 1:
         raise InvalidArgument("Exactly one serializer and one deserializer are needed for data format conversion.")
     if "DatabaseName" not in schema or "TableName" not in schema:
@@ -71,14 +74,6 @@ def complete_conversion(configuration: dict[str, Any]) -> bool:
     for written in serializer.values():
         written.setdefault("Compression", "SNAPPY")
     return True
-
-
-def _refuse_unbuilt(deserializer: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-    """One row for each thing of AWS's model that is not built: its name, and whether it is asked for."""
-    unbuilt = {
-        "SchemaConfiguration.VersionId other than LATEST": schema.get("VersionId", "LATEST") not in ("LATEST", "1"),
-    }
-    refuse(name for name, asked in unbuilt.items() if asked)
 
 
 def _parquet(serializer: Mapping[str, Any]) -> ParquetOptions:

@@ -51,7 +51,7 @@ async def create_delivery_stream(context: Context, request: Any, scope: Scope) -
     kind, given = _destination(request)
     destination = complete(kind, given, context.settings.firehose_compat)
     _check_source(request, source_type)
-    columns = check_resources(context, scope, kind, destination)
+    columns, version = check_resources(context, scope, kind, destination)
     if context.book.catalog.get(scope, name) is not None:
         raise _exists(scope, name)
     source, positions = await _source(context, request, scope, source_type)
@@ -82,6 +82,7 @@ async def create_delivery_stream(context: Context, request: Any, scope: Scope) -
             tags=tags,
             throughput_hint_mbs=throughput,
             encryption=None if key is None else Encryption(True, now_ms, *key),
+            table_version=version,
         )
         return None, [created, BackedUp(number)] if keeps_originals(destination) else [created]
 

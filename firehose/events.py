@@ -13,7 +13,9 @@
                  were lost before they appeared are read again
     Lost         the source's retention ended before these offsets were read
     Rebased      the source is another stream under the same name: positions begin anew
-    DatabaseCreated, TableCreated   the schemas that format conversion refers to
+    SchemaTaken   its rows have the columns of another version of the table
+    DatabaseCreated, DatabaseUpdated, DatabaseDeleted, TableCreated, TableUpdated, TableDeleted, TableVersionsDeleted
+                 the schemas that format conversion refers to
 
 An unknown kind or a field that does not fit stops the start with an error: a newer version wrote it.
 """
@@ -63,11 +65,12 @@ class Plan(msgspec.Struct, frozen=True):
     splits: int = 0
 
 
-class ColumnSpec(msgspec.Struct, frozen=True):
-    """A table's column as Glue keeps it: a name and a Hive type."""
+class ColumnSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A table's column as Glue keeps it: a name and a Hive type. `evolved`: it came by schema drift."""
 
     name: str
     type: str
+    evolved: bool = False
 
 
 class SourceSpec(msgspec.Struct, frozen=True):
@@ -95,7 +98,8 @@ class Encryption(msgspec.Struct, frozen=True):
 
 class Created(_Event, frozen=True):
     """`number` is never used again, so a stream created under an old name shares nothing with its predecessor.
-    `destination` is AWS's configuration of the destination type `kind`, with its defaults filled in."""
+    `destination` is AWS's configuration of the destination type `kind`, with its defaults filled in; `columns` are those of
+    the version `table_version` of the table that it names."""
 
     number: int
     account: str
@@ -111,6 +115,7 @@ class Created(_Event, frozen=True):
     throughput_hint_mbs: int | None = None
     kind: str = EXTENDED_S3
     encryption: Encryption | None = None
+    table_version: str = ""
 
 
 class Updated(_Event, frozen=True):
@@ -123,6 +128,7 @@ class Updated(_Event, frozen=True):
     destination: dict[str, Any]
     columns: tuple[ColumnSpec, ...] = ()
     resplit: bool = False
+    table_version: str = ""
 
 
 class Tagged(_Event, frozen=True):
@@ -139,6 +145,12 @@ class EncryptionSet(_Event, frozen=True):
 
 class BackedUp(_Event, frozen=True):
     number: int
+
+
+class SchemaTaken(_Event, frozen=True):
+    number: int
+    version: str
+    columns: tuple[ColumnSpec, ...]
 
 
 class Deleting(_Event, frozen=True):
@@ -187,8 +199,23 @@ class DatabaseCreated(_Event, frozen=True):
     input: dict[str, Any]
 
 
+class DatabaseUpdated(_Event, frozen=True):
+    account: str
+    region: str
+    name: str
+    input: dict[str, Any]
+
+
+class DatabaseDeleted(_Event, frozen=True):
+    """Its tables go along."""
+
+    account: str
+    region: str
+    name: str
+
+
 class TableCreated(_Event, frozen=True):
-    """`input` is Glue's TableInput."""
+    """`input` is Glue's TableInput, of the first `version` there is; `updated_ms` is when that was made, if not `at_ms`."""
 
     account: str
     region: str
@@ -196,15 +223,56 @@ class TableCreated(_Event, frozen=True):
     name: str
     at_ms: int
     input: dict[str, Any]
+    version: int = 0
+    updated_ms: int | None = None
 
+
+class TableUpdated(_Event, frozen=True):
+    """The next version; unless `archive` it takes the place of the last."""
+
+    account: str
+    region: str
+    database: str
+    name: str
+    at_ms: int
+    version: int
+    input: dict[str, Any]
+    archive: bool = True
+
+
+class TableDeleted(_Event, frozen=True):
+    account: str
+    region: str
+    database: str
+    name: str
+
+
+class TableVersionsDeleted(_Event, frozen=True):
+    account: str
+    region: str
+    database: str
+    name: str
+    versions: tuple[int, ...]
+
+
+TableEvent: TypeAlias = (
+    DatabaseCreated
+    | DatabaseUpdated
+    | DatabaseDeleted
+    | TableCreated
+    | TableUpdated
+    | TableDeleted
+    | TableVersionsDeleted
+)
+"""What happens to the data catalog."""
 
 LaneEvent: TypeAlias = Planned | Delivered | Lost | Rebased
 """What happens to one lane of a delivery stream."""
 
-StreamEvent: TypeAlias = Updated | Tagged | EncryptionSet | BackedUp | Deleting | Deleted | LaneEvent
+StreamEvent: TypeAlias = Updated | Tagged | EncryptionSet | BackedUp | SchemaTaken | Deleting | Deleted | LaneEvent
 """What happens to a delivery stream that exists."""
 
-Event: TypeAlias = Created | StreamEvent | DatabaseCreated | TableCreated
+Event: TypeAlias = Created | StreamEvent | TableEvent
 
 
 class LaneSnapshot(msgspec.Struct, frozen=True):
@@ -235,6 +303,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     streams: tuple[StreamSnapshot, ...]
     databases: tuple[DatabaseCreated, ...]
     tables: tuple[TableCreated, ...]
+    versions: tuple[TableUpdated, ...] = ()
 
 
 encode = msgspec.msgpack.Encoder().encode

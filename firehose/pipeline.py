@@ -233,7 +233,8 @@ class Pipeline:
         assert self._destination.conversion is not None
         database, table = self._destination.conversion.table
         arn = f"arn:aws:glue:{scope.region}:{scope.account}:catalog"
-        return CatalogTable(scope.account, database, table, scope.region, "1", arn)
+        version = self._lane.stream.created.table_version
+        return CatalogTable(scope.account, database, table, scope.region, version, arn)
 
 
 class _Cutter:

@@ -13,11 +13,15 @@ from firehose.query import check_query
 from streams.core.errors import InvalidArgument
 from streams.core.scope import Scope
 
+EVOLVED = "headrace.evolved"
+"""The parameter of a column that came by schema drift: it is "true"."""
+
 
 def check_resources(
     context: Context, scope: Scope, kind: str, configuration: Mapping[str, Any]
-) -> tuple[ColumnSpec, ...]:
-    """The schema's columns where rows are written. Raises `InvalidArgument` for what delivery could not use."""
+) -> tuple[tuple[ColumnSpec, ...], str]:
+    """The schema's columns where rows are written, and the table's version. Raises `InvalidArgument` for what delivery
+    could not use."""
     destination = Destination.of(kind, configuration)
     if destination.function is not None and destination.function.arn not in context.functions:
         raise InvalidArgument(
@@ -25,22 +29,28 @@ def check_resources(
         )
     if destination.query is not None:
         check_query(destination.query)
-    if destination.conversion is None:
-        return ()
-    return _columns(context, scope, *destination.conversion.table)
-
-
-def _columns(context: Context, scope: Scope, database: str, name: str) -> tuple[ColumnSpec, ...]:
-    table = context.book.catalog.table(scope, database, name)
+    conversion = destination.conversion
+    if conversion is None:
+        return (), ""
+    database, name = conversion.table
+    table = context.book.catalog.tables.table(scope, database, name)
     if table is None:
         raise InvalidArgument(f"Table {database}.{name} was not found in the data catalog.")
-    return table_columns(f"{database}.{name}", table.input)
+    version = table.current if conversion.version is None else table.version(conversion.version)
+    if version is None:
+        raise InvalidArgument(
+            f"Version {conversion.version} of table {database}.{name} was not found in the data catalog."
+        )
+    return table_columns(f"{database}.{name}", version.input), str(version.number)
 
 
 def table_columns(label: str, table: Mapping[str, Any]) -> tuple[ColumnSpec, ...]:
     """Of a Glue table. Raises `InvalidArgument` where rows cannot have them."""
     storage = table.get("StorageDescriptor", {})
-    columns = tuple(ColumnSpec(column["Name"], column.get("Type", "string")) for column in storage.get("Columns", ()))
+    columns = tuple(
+        ColumnSpec(column["Name"], column.get("Type", "string"), column.get("Parameters", {}).get(EVOLVED) == "true")
+        for column in storage.get("Columns", ())
+    )
     if not columns:
         raise InvalidArgument(f"Table {label} has no columns.")
     for column in columns:

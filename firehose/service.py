@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ class Firehose:
             self._stop,
             self._restart,
         )
-        self.glue = Glue(self._book)
+        self.glue = Glue(self._book, self._adopted)
 
     async def open(self) -> None:
         """Replays what exists and goes on delivering where the last process stopped."""
@@ -253,6 +253,12 @@ class Firehose:
                     self._set_aside(stream)
                 if stream.deleting_ms is None:
                     self._start(stream)
+
+    async def _adopted(self, numbers: Sequence[int]) -> None:
+        """These delivery streams have another schema: what they hold is read again, under it."""
+        for stream in self._book.catalog:
+            if stream.number in numbers:
+                await self._restart(stream, self._book.quiet)
 
     def _set_aside(self, stream: DeliveryStream) -> None:
         """The manifests of a copy that ended when the type of the destination changed: another one begins now."""

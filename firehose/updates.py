@@ -137,9 +137,9 @@ def _decided(
     after = complete(kind, after, context.settings.firehose_compat)
     if kind == before and after == current:
         return None
-    columns = check_resources(context, scope, kind, after)
+    columns, version = check_resources(context, scope, kind, after)
     resplit = Destination.of(before, current).splitting != Destination.of(kind, after).splitting
-    return Updated(stream.number, now_ms, kind, after, columns, resplit)
+    return Updated(stream.number, now_ms, kind, after, columns, resplit, version)
 
 
 def _anew(kind: str, update: Mapping[str, Any]) -> dict[str, Any]:

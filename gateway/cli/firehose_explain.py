@@ -168,13 +168,14 @@ def _columns(target: Target, configuration: dict[str, Any]) -> tuple[ColumnSpec,
     if conversion is None:
         return ()
     database, table = conversion.table
+    which = {} if conversion.version is None else {"VersionId": conversion.version}
     try:
-        found = target.aws("glue").get_table(DatabaseName=database, Name=table)["Table"]
+        found = target.aws("glue").get_table_version(DatabaseName=database, TableName=table, **which)
     except botocore.exceptions.EndpointConnectionError as error:
         raise target.down from error
     except botocore.exceptions.ClientError as error:
         raise Failure(error.response["Error"]["Message"]) from error
-    return table_columns(f"{database}.{table}", found)
+    return table_columns(f"{database}.{table}", found["TableVersion"]["Table"])
 
 
 def _show(target: Target, title: str, one: Explanation) -> None:

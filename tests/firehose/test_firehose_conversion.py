@@ -131,7 +131,7 @@ async def test_records_that_do_not_fit_go_to_the_error_output_as_they_were(tmp_p
             "databaseName": "air",
             "tableName": "flights",
             "region": "us-east-1",
-            "versionId": "1",
+            "versionId": "0",
             "catalogArn": "arn:aws:glue:us-east-1:000000000000:catalog",
         }
         (path,) = (tmp_path / "buckets" / "lake").rglob("*.parquet")
