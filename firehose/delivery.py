@@ -29,6 +29,7 @@ from firehose.meters import Meter
 from firehose.posting import Poster
 from firehose.staging import Staging
 from firehose.stream import Lane
+from firehose.threads import to_its_end
 from streams.core.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Delivery:
 
     async def resume(self) -> None:
         """Finishes the plans that were open at the last stop, and removes what no plan refers to."""
-        await asyncio.to_thread(self._manifests.begin)
+        await to_its_end(self._manifests.begin)
         await asyncio.to_thread(self._staging.sweep)
         for plan in list(self._lane.plans.values()):
             await self._finish(plan)
@@ -94,11 +95,12 @@ class Delivery:
             tasks = [group.create_task(publish(one)) for one in plan.objects]
         missing = tuple(key for key in (task.result() for task in tasks) if key is not None)
         done_with = self._lane.plans.get(plan.id, plan)
-        await self._again("noting", lambda: asyncio.to_thread(self._manifests.delivered, done_with, missing))
+        await self._again("noting", lambda: to_its_end(self._manifests.delivered, done_with, missing))
         used = {*plan.objects, *done_with.objects}
         done = Delivered(self._lane.number, plan.id, missing, self._lane.id)
-        await self._again("committing", lambda: self._book.commit(done))
+        # Before the commit, which goes through even if this is cut short by then: who sees it settled sees it counted.
         self._count(done_with, missing)
+        await self._again("committing", lambda: self._book.commit(done))
         for one in used:
             self._staging.path(one).unlink(missing_ok=True)
         return not missing

@@ -9,13 +9,15 @@
     {"kind": "lost", …}      the source's retention ended before these were read
     {"kind": "rebased", …}   the source is another stream under the same name: positions begin anew
 
-Lines of a plan are on disk before the journal says that the plan is delivered. A crash in between writes them again: who
-reads takes each once. A crash may also leave half a line at the end; its plan was not delivered, so it comes again.
+Lines of a plan are on disk before the journal says that the plan is delivered. A crash in between writes them again, maybe
+into the file of another day, whose base knows nothing of them: who reads takes each once. A crash may also leave half a line
+at the end; its plan was not delivered, so it comes again.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,9 +52,12 @@ class Cover(msgspec.Struct, omit_defaults=True):
         count, packed = (0, None) if parts is None else (parts.count, parts.packed)
         return Cover(coverage.shard, coverage.first, coverage.next, coverage.bits, count, packed)
 
-    def coverage(self) -> Coverage:
-        parts = None if self.parts is None else Parts(self.count, self.parts)
-        return Coverage(self.shard, self.first, self.next, self.bits, parts)
+    def coverage(self, *, parts: bool = True) -> Coverage:
+        """Without `parts` only the records that it covers whole."""
+        packed = self.parts if parts else None
+        return Coverage(
+            self.shard, self.first, self.next, self.bits, None if packed is None else Parts(self.count, packed)
+        )
 
 
 class _Line(msgspec.Struct, tag_field="kind", omit_defaults=True):
@@ -121,13 +126,14 @@ def folder_of(data: Path, number: int) -> Path:
 
 
 class Manifests:
-    """Writes those of one lane. Methods block."""
+    """Writes those of one lane. Methods block, and may be called from any thread."""
 
     def __init__(self, folder: Path, lane: Lane, clock: Clock, transform: str | None) -> None:
         self._folder = folder
         self._lane = lane
         self._clock = clock
         self._transform = transform
+        self._writing = threading.Lock()  # what is lost is noted while a delivery is under way
 
     def begin(self) -> None:
         """Before anything is delivered: notes what had been by then, where nothing is noted yet."""
@@ -163,6 +169,10 @@ class Manifests:
         self._write([Rebased(self._clock.now_ms(), positions)])
 
     def _write(self, lines: Sequence[Line]) -> None:
+        with self._writing:
+            self._append(lines)
+
+    def _append(self, lines: Sequence[Line]) -> None:
         day = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
         path = self._folder / f"{day:%Y-%m-%d}.ndjson"
         fresh = not path.exists()
@@ -194,6 +204,35 @@ def read_manifests(folder: Path) -> Iterator[tuple[Path, Line]]:
     """All lines of a lane in order, each once, with the file that it is in. Raises ValueError for what is no line and
     stands where a crash cannot have left it."""
     seen: set[tuple[str, str]] = set()
+    for path, line in _read(folder):
+        match line:
+            case Object() | Request():
+                identity = (line.plan, line.key)
+            case Dropped():
+                identity = (line.plan, "")
+            case _:
+                yield path, line
+                continue
+        if identity not in seen:
+            seen.add(identity)
+            yield path, line
+
+
+def noted_again(folder: Path) -> set[str]:
+    """The plans whose lines stand in the files of several days: the journal did not have them yet when the first of those
+    days ended. As far as the lines can be read."""
+    first: dict[str, Path] = {}
+    again: set[str] = set()
+    try:
+        for path, line in _read(folder):
+            if isinstance(line, Object | Dropped) and first.setdefault(line.plan, path) != path:
+                again.add(line.plan)
+    except ValueError:
+        pass
+    return again
+
+
+def _read(folder: Path) -> Iterator[tuple[Path, Line]]:
     for path in sorted(folder.glob("*.ndjson")):
         lines = path.read_bytes().splitlines()
         for number, text in enumerate(lines, 1):
@@ -205,17 +244,7 @@ def read_manifests(folder: Path) -> Iterator[tuple[Path, Line]]:
                 if not text.endswith(b"}"):  # half a line: its plan was written again
                     continue
                 raise ValueError(f"{path}, line {number}: {error}") from error
-            match line:
-                case Object() | Request():
-                    identity = (line.plan, line.key)
-                case Dropped():
-                    identity = (line.plan, "")
-                case _:
-                    yield path, line
-                    continue
-            if identity not in seen:
-                seen.add(identity)
-                yield path, line
+            yield path, line
 
 
 def _ends_whole(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from firehose.book import Book
 from firehose.events import Lost, Rebased, SourceSpec
 from firehose.manifests import Manifests
 from firehose.stream import Lane
+from firehose.threads import to_its_end
 from streams.core.clock import Clock
 from streams.core.records import Batch, Records
 from streams.core.shards import Shard
@@ -60,7 +60,7 @@ class Source:
             log.warning("%s: stream %s is a new one; it is read from its start", self._lane.title, source.stream)
             positions = await self._client.find(source.stream, TRIM_HORIZON)
             renewed = SourceSpec(source.stream, description.id, source.arn, source.role_arn)
-            await asyncio.to_thread(self._manifests.rebased, positions)
+            await to_its_end(self._manifests.rebased, positions)
             await self._book.commit(Rebased(self._lane.number, renewed, positions, self._lane.id))
         self._lineage = Lineage(self._lane.positions())
         self._shards = {shard.id: shard for shard in description.shards}
@@ -106,5 +106,5 @@ class Source:
             "%s: %s passed out of retention before it was delivered (%d to %d, %d records lost)",
             *(self._lane.title, shard, asked, first - 1, first - asked),
         )
-        await asyncio.to_thread(self._manifests.lost, shard, first)
+        await to_its_end(self._manifests.lost, shard, first)
         await self._book.commit(Lost(self._lane.number, shard, first, self._lane.id))

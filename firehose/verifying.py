@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from connectors.files import Store
 from firehose.events import MAIN
 from firehose.ledger import Coverage, Ledger
-from firehose.manifests import Base, Dropped, Line, Lost, Object, Rebased, Request, read_manifests
+from firehose.manifests import Base, Dropped, Line, Lost, Object, Rebased, Request, noted_again, read_manifests
 from firehose.stream import Lane
 
 Kind = Literal["overlap", "gap", "missing", "damaged", "manifest"]
@@ -88,11 +89,17 @@ def _replay(lane: Lane, folder: Path, report: Report) -> dict[str, Ledger] | Non
     settled: dict[str, Ledger] | None = None
     splits = 0
     owners: Counter[str] = Counter()
+    # What the journal did not have yet when a day's base was written. Its lines stand before the base all the same.
+    open_ = {*noted_again(folder), *lane.plans}
+    ahead: list[Coverage] = []
+    lost: dict[str, int] = {}
     lines = read_manifests(folder)
     while True:
         try:
             path, line = next(lines)
         except StopIteration:
+            if settled is not None and lane.stream.splits > splits:
+                _forget_parts(settled)
             return settled
         except ValueError as error:
             report.add("manifest", str(folder), str(error))
@@ -100,13 +107,18 @@ def _replay(lane: Lane, folder: Path, report: Report) -> dict[str, Ledger] | Non
         if settled is None and not isinstance(line, Base):
             report.add("manifest", str(path), "it does not begin with what had been settled by then")
             settled = {}
-        if getattr(line, "splits", splits) > splits:
-            splits = getattr(line, "splits", splits)
-            for ledger in (settled or {}).values():
-                ledger.forget_parts()
+        of_parts = getattr(line, "splits", splits)
+        if of_parts > splits:
+            splits = of_parts
+            _forget_parts(settled or {})
+            ahead = [msgspec.structs.replace(coverage, parts=None) for coverage in ahead]
         match line:
             case Base():
                 base = _ledgers(line)
+                for coverage in ahead:
+                    base.setdefault(coverage.shard, Ledger(0)).settle(coverage)
+                for shard, before in lost.items():
+                    base.setdefault(shard, Ledger(0)).skip_to(before)
                 if settled is not None:
                     for shard in sorted({*base, *settled}):
                         _compare(shard, settled.get(shard, Ledger(0)), base.get(shard, Ledger(0)), report, str(path))
@@ -116,19 +128,23 @@ def _replay(lane: Lane, folder: Path, report: Report) -> dict[str, Ledger] | Non
                 ledger = settled.setdefault(line.shard, Ledger(0))
                 report.lost += max(0, line.before - ledger.low)
                 ledger.skip_to(line.before)
+                lost[line.shard] = line.before
             case Rebased():
+                ahead, lost = [], {}
                 settled = {shard: Ledger(position) for shard, position in line.positions.items()}
             case Object() | Dropped():
                 assert settled is not None
                 where = line.key if isinstance(line, Object) else "dropped"
                 for cover in line.coverage:
-                    coverage = cover.coverage()
+                    coverage = cover.coverage(parts=of_parts == splits)
                     ledger = settled.setdefault(coverage.shard, Ledger(0))
                     again = covered_again(ledger, coverage)
                     if again:
                         what = f"{again} of its records in {coverage.shard} are in an earlier place too"
                         report.add("overlap", where, what)
                     ledger.settle(coverage)
+                    if line.plan in open_:
+                        ahead.append(coverage)
                     if isinstance(line, Dropped):
                         report.dropped += coverage.count()
                 if isinstance(line, Object):
@@ -144,11 +160,25 @@ def _held(lane: Lane, folder: Path) -> dict[str, Ledger]:
     """What the journal says is settled, and what it is about to: a process that ended between the manifest's lines of a
     plan and the journal's word for it left the plan open."""
     held = {shard: ledger.copy() for shard, ledger in lane.ledgers.items()}
+    lost: dict[str, int] = {}
     for line in _lines(folder):
         if isinstance(line, Object | Dropped) and line.plan in lane.plans:
             for cover in line.coverage:
-                held.setdefault(cover.shard, Ledger(0)).settle(cover.coverage())
+                coverage = cover.coverage(parts=line.splits == lane.stream.splits)
+                held.setdefault(cover.shard, Ledger(0)).settle(coverage)
+        elif isinstance(line, Lost):
+            lost[line.shard] = line.before
+        elif isinstance(line, Rebased):
+            lost = {}
+    for shard, before in lost.items():  # noted first, then in the journal
+        held.setdefault(shard, Ledger(0)).skip_to(before)
     return held
+
+
+def _forget_parts(ledgers: Mapping[str, Ledger]) -> None:
+    """Of records that come apart in another way from here on."""
+    for ledger in ledgers.values():
+        ledger.forget_parts()
 
 
 def covered_again(ledger: Ledger, coverage: Coverage) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +174,65 @@ def house_shard(house: House) -> str:
     """The log's name of the source's only shard."""
     (shard,) = (name for name in house.log._shards if name.startswith("streams/"))
     return str(shard)
+
+
+async def test_a_day_that_ends_between_the_manifest_and_the_journal(tmp_path: Path) -> None:
+    """What the old day's file says stands again in the new one's, after a base that knows nothing of it."""
+    async with House(tmp_path) as house:
+        await house.create(**processing(NEWLINES))
+        await delivered(house)
+        lane = house.streams()[0].main
+        manifests = Manifests(folder_of(tmp_path, 1) / "main", lane, house.clock, None)
+        plan = Plan("late", (), (Coverage("shardId-000000000000", 2, 3),))
+        await house.firehose._book.commit(Planned(1, plan))
+        manifests.delivered(plan, ())
+        house.clock.advance(86_400)
+        manifests.lost("shardId-000000000000", 1)
+        assert not house.findings(), "the new day's base does not have the plan, nor has the journal"
+        manifests.delivered(plan, ())
+        assert not house.findings()
+        await house.firehose._book.commit(Delivered(1, "late"))
+        assert not house.findings()
+        house.clock.advance(86_400)
+        Manifests(folder_of(tmp_path, 1) / "main", lane, house.clock, None).lost("shardId-000000000000", 1)
+        assert not house.findings(), "nor does a later day mind"
+        (report,) = house.verified()
+        assert (report.records, report.dropped, report.settled) == (2, 1, {"shardId-000000000000": 3})
+
+
+async def test_a_loss_that_was_noted_and_not_committed(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        await house.create(**processing(NEWLINES))
+        await delivered(house)
+        lane = house.streams()[0].main
+        Manifests(folder_of(tmp_path, 1) / "main", lane, house.clock, None).lost("shardId-000000000000", 7)
+        assert not house.findings()
+        house.clock.advance(86_400)
+        Manifests(folder_of(tmp_path, 1) / "main", lane, house.clock, None).lost("shardId-000000000000", 7)
+        assert not house.findings()
+        assert house.verified()[0].lost == 5
+
+
+async def test_a_stop_waits_for_the_manifest_that_is_being_written(tmp_path: Path, monkeypatch: Any) -> None:
+    """The thread that writes it goes on when its delivery is cut short, and whoever starts next writes the same file."""
+    began, go_on, writing = threading.Event(), threading.Event(), Manifests.delivered
+
+    def slow(self: Manifests, plan: Plan, missing: Any) -> None:
+        began.set()
+        assert go_on.wait(30)
+        writing(self, plan, missing)
+
+    house = House(tmp_path)
+    async with house:
+        await house.create(**processing(NEWLINES))
+        monkeypatch.setattr(Manifests, "delivered", slow)
+        await house.put("firehose/flights", [b"1", b"2"])
+        await house.until(began.is_set, step_s=10)
+        stopping = asyncio.create_task(house.firehose.close(drain_s=0))
+        await house.settle()
+        assert not stopping.done()
+        go_on.set()
+        await stopping
+    async with house:
+        await house.until(lambda: house.settled() == 2)
+        assert not house.findings()
