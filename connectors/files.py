@@ -21,6 +21,17 @@ import fsspec
 from streams.core.durable import sync_folder
 from streams.core.errors import ExtraMissing
 
+PART_SIZE = 16 << 20
+PARTS_AT_ONCE = 2
+"""A large object goes to S3 in parts, and this much of it is in memory. S3 takes 10,000 parts of at least 5 MiB."""
+
+ANSWER_S_MAX = 60.0
+RATE_MIN = 256 << 10
+"""How long an upload may take, seconds, and one more for so many bytes of it. The client's own bound on time begins after
+the server has asked for the contents ("100 Continue"): one that accepts and is silent would be waited for forever."""
+
+_BLOCK_SIZE = 1 << 20
+
 _EXTRAS = {"s3": "s3", "s3a": "s3"}
 
 
@@ -85,8 +96,7 @@ class LocalStore:
         try:
             os.link(staged, target)
         except FileExistsError:
-            # A file of another size under this name would be somebody else's: names are made from the contents.
-            if target.stat().st_size != staged.stat().st_size:
+            if not (target.samefile(staged) or _holds(self, staged, key)):
                 raise
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
@@ -115,7 +125,7 @@ class LocalStore:
         hidden = target.with_name(f".{uuid.uuid4()}")
         try:
             with staged.open("rb") as source, hidden.open("xb") as copy:
-                shutil.copyfileobj(source, copy, 1 << 20)
+                shutil.copyfileobj(source, copy, _BLOCK_SIZE)
                 copy.flush()
                 os.fsync(copy.fileno())
             hidden.rename(target)
@@ -194,17 +204,32 @@ class RemoteStore:
         return sorted(key for key in keys if key.startswith(safe_key(prefix)))
 
     def _create(self, staged: Path, key: str, headers: dict[str, str]) -> None:
-        """With If-None-Match, so that of two writers one makes the object. Raises OSError where an object of another size
+        """With If-None-Match, so that of two writers one makes the object. Raises OSError where an object of other contents
         has the name."""
+        size = staged.stat().st_size
+        bounds = {"chunksize": PART_SIZE, "max_concurrency": PARTS_AT_ONCE, "timeout": ANSWER_S_MAX + size / RATE_MIN}
         try:
-            self._filesystem.put_file(str(staged), self._path(key), mode="create", **headers)
-        except OSError:
-            # It may have come to be there while this was under way, or a retry of s3fs's own met the first attempt.
-            if not self.has(key, staged.stat().st_size):
+            self._filesystem.put_file(str(staged), self._path(key), mode="create", **bounds, **headers)
+        except OSError:  # a TimeoutError is one
+            # It may have come to be there while this was under way, or a retry of s3fs's own met the first attempt. A
+            # store that is away cannot be asked either: that it is, is what is raised then.
+            if not _holds(self, staged, key):
                 raise
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{safe_key(key)}"
+
+
+def _holds(store: Store, staged: Path, key: str) -> bool:
+    """Whether the object is there, with the bytes of `staged`. Reads all of it: this is asked of an object that somebody
+    has made under the same name, hardly ever."""
+    if store.size(key) != staged.stat().st_size:
+        return False
+    with staged.open("rb") as ours, store.open(key) as theirs:
+        while block := ours.read(_BLOCK_SIZE):
+            if theirs.read(len(block)) != block:
+                return False
+    return True
 
 
 def _is_object(path: Path) -> bool:

@@ -1,5 +1,5 @@
 """Installs what the tests run of other people's, each as its makers ship it, into ``.clients``: `python -m tools.clients`,
-or only those that are named. The clients of tests/clients, and the Apache Kafka of tests/kafka.
+or only those that are named. The clients of tests/clients, the Apache Kafka of tests/kafka, the S3 server of tests/s3.
 
 Quick where they are there already. A client whose tool chain this machine lacks (node, java, Maven …) is left out, and
 its tests say so; in CI they fail instead.
@@ -23,6 +23,7 @@ NODE, LIFION, GO, RUST, JAVA1, KCL2, KPL = (
     SOURCES / name for name in ("node", "lifion", "go", "rust", "java1", "kcl2", "kpl")
 )
 KAFKA = ROOT / "tests" / "kafka"
+S3 = ROOT / "tests" / "s3" / "server"
 
 KCL = "kclpy-ext==3.1.3.post4"
 """Carries the jars of the Kinesis Client Library 3.1.3, with the AWS SDK for Java 2.33, and the Python side of both."""
@@ -81,6 +82,11 @@ def install_aio(folder: Path) -> None:
     _venv(folder, *AIO)
 
 
+def install_s3(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    run("go", "build", "-ldflags", "-s -w", "-o", str(folder / "server"), ".", cwd=S3)
+
+
 def install_kafka(folder: Path) -> None:
     _maven(folder, KAFKA)
 
@@ -96,6 +102,7 @@ CLIENTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], tuple[str | Pa
     "rust": (install_rust, ("cargo", "cc"), (RUST / "Cargo.lock", RUST / "Cargo.toml", RUST / "src" / "main.rs")),
     "current": (install_current, (), (" ".join(CURRENT),)),
     "aio": (install_aio, (), (" ".join(AIO),)),
+    "s3": (install_s3, ("go",), (S3 / "go.sum", S3 / "main.go")),
     "kafka": (install_kafka, ("java", "javac", "mvn"), (KAFKA / "pom.xml",)),
 }
 """How each is installed, the commands that it needs, and what tells that it is the version asked for: words, or files."""
