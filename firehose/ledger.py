@@ -17,6 +17,9 @@ import msgspec
 import numpy as np
 import zstandard
 
+_FEW = 64
+"""Offsets are kept one by one where not even one in so many is covered: each takes 8 bytes then, a bit otherwise."""
+
 
 class Parts(msgspec.Struct, frozen=True, array_like=True):
     """Places in source records that were taken apart: `count` entries, zstd of their offsets (int64), subs (int32) and
@@ -42,19 +45,33 @@ class Parts(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Coverage(msgspec.Struct, frozen=True, array_like=True):
-    """Offsets of one shard in [first, next): all of them, or those whose bit is set in `bits` (zstd of big-endian
-    packed bits). A partition's share of an interleaved range takes a few bytes to a bit a record. `parts` are of other
-    records, which are covered in part."""
+    """Offsets of one shard in [first, next): all of them; or those whose bit is set in `bits` (zstd of big-endian
+    packed bits); or, where they are few among many, those that `steps` lead to (zstd of the differences from one to the
+    next, int64, little-endian, the first 0). A partition's share of an interleaved range takes a few bytes to a bit a
+    record, and a small one of many costs no more than it has records. `parts` are of other records, which are covered in
+    part."""
 
     shard: str
     first: int
     next: int
     bits: bytes | None = None
     parts: Parts | None = None
+    steps: bytes | None = None
+
+    def offsets(self) -> np.ndarray:
+        """int64, sorted."""
+        if self.steps is None:
+            return self.first + np.flatnonzero(self.mask())
+        raw = zstandard.ZstdDecompressor().decompress(self.steps, max_output_size=8 * (self.next - self.first))
+        return self.first + np.cumsum(np.frombuffer(raw, "<i8"))
 
     def mask(self) -> np.ndarray:
         """bool array of next - first."""
         count = self.next - self.first
+        if self.steps is not None:
+            mask = np.zeros(count, np.bool_)
+            mask[self.offsets() - self.first] = True
+            return mask
         if self.bits is None:
             return np.ones(count, np.bool_)
         packed = zstandard.ZstdDecompressor().decompress(self.bits, max_output_size=count // 8 + 1)
@@ -62,7 +79,10 @@ class Coverage(msgspec.Struct, frozen=True, array_like=True):
 
     def count(self) -> int:
         """Records, and parts of records, that it covers."""
-        whole = int(self.mask().sum()) if self.next > self.first else 0
+        if self.next == self.first:
+            whole = 0
+        else:
+            whole = len(self.offsets()) if self.steps is not None else int(self.mask().sum())
         return whole + (0 if self.parts is None else self.parts.count)
 
     @staticmethod
@@ -83,6 +103,10 @@ class Coverage(msgspec.Struct, frozen=True, array_like=True):
         first, last = int(offsets.min()), int(offsets.max())
         if last - first + 1 == len(offsets):
             return Coverage(shard, first, last + 1)
+        if last - first > _FEW * len(offsets):
+            steps = np.diff(np.sort(offsets), prepend=first).astype("<i8")
+            packed = zstandard.ZstdCompressor(level=1).compress(steps.tobytes())
+            return Coverage(shard, first, last + 1, steps=packed)
         mask = np.zeros(last - first + 1, np.bool_)
         mask[offsets - first] = True
         return Coverage.of_mask(shard, first, mask)
@@ -126,17 +150,17 @@ class Ledger:
         """Settling what is settled already changes nothing."""
         if coverage.parts is not None:
             self._settle_parts(coverage.parts)
-        if coverage.next <= self.low:
+        if coverage.next <= self.low or coverage.next == coverage.first:
             return
-        mask = coverage.mask()
-        first = coverage.first
-        if first < self.low:
-            mask = mask[self.low - first :]
-            first = self.low
-        begin, end = first - self.low, first - self.low + len(mask)
+        end = coverage.next - self.low
         if end > len(self._settled):
             self._settled = np.concatenate([self._settled, np.zeros(end - len(self._settled), np.bool_)])
-        self._settled[begin:end] |= mask
+        if coverage.steps is not None:
+            places = coverage.offsets() - self.low
+            self._settled[places[places >= 0]] = True
+        else:
+            mask = coverage.mask()[max(0, self.low - coverage.first) :]
+            self._settled[end - len(mask) : end] |= mask
         self._advance()
 
     def _settle_parts(self, parts: Parts) -> None:
@@ -162,10 +186,11 @@ class Ledger:
 
     def _advance(self) -> None:
         """Moves `low` to the first offset that is not settled."""
-        open_ = np.flatnonzero(~self._settled)
-        run = int(open_[0]) if len(open_) else len(self._settled)
-        self.low += run
-        self._settled = self._settled[run:].copy()
+        if len(self._settled) and self._settled[0]:
+            first_open = int(np.argmin(self._settled))
+            run = first_open if not self._settled[first_open] else len(self._settled)
+            self.low += run
+            self._settled = self._settled[run:].copy()
         if self._parts:
             self._parts = {at: parts for at, parts in self._parts.items() if not self._has(at)}
 
@@ -179,6 +204,17 @@ class Ledger:
             self._settled = self._settled[offset - self.low :].copy()
             self.low = offset
             self._advance()
+
+    def again(self, coverage: Coverage) -> int:
+        """How many of the records that it covers whole are settled already."""
+        if coverage.next == coverage.first:
+            return 0
+        if coverage.steps is None:
+            return int((self.settled(coverage.first, coverage.next) & coverage.mask()).sum())
+        offsets = coverage.offsets()
+        places = offsets[offsets >= self.low] - self.low
+        places = places[places < len(self._settled)]
+        return int((offsets < self.low).sum()) + int(self._settled[places].sum())
 
     def settled(self, first: int, next_: int) -> np.ndarray:
         """bool array: which of [first, next) are settled."""

@@ -36,7 +36,7 @@ KEPT_MAX = 400
 
 class Cover(msgspec.Struct, omit_defaults=True):
     """`Coverage` in JSON: offsets [first, next) of a shard; all of them, or those whose bit is set in `bits` (zstd of
-    big-endian packed bits, base64); and `parts` of records that were taken apart, `count` of them (see
+    big-endian packed bits, base64), or those that `steps` lead to (zstd of the differences, int64); and `parts` of records that were taken apart, `count` of them (see
     `firehose.ledger.Parts`)."""
 
     shard: str
@@ -45,19 +45,19 @@ class Cover(msgspec.Struct, omit_defaults=True):
     bits: bytes | None = None
     count: int = 0
     parts: bytes | None = None
+    steps: bytes | None = None
 
     @staticmethod
     def of(coverage: Coverage) -> Cover:
         parts = coverage.parts
         count, packed = (0, None) if parts is None else (parts.count, parts.packed)
-        return Cover(coverage.shard, coverage.first, coverage.next, coverage.bits, count, packed)
+        return Cover(coverage.shard, coverage.first, coverage.next, coverage.bits, count, packed, coverage.steps)
 
     def coverage(self, *, parts: bool = True) -> Coverage:
         """Without `parts` only the records that it covers whole."""
         packed = self.parts if parts else None
-        return Coverage(
-            self.shard, self.first, self.next, self.bits, None if packed is None else Parts(self.count, packed)
-        )
+        of_parts = None if packed is None else Parts(self.count, packed)
+        return Coverage(self.shard, self.first, self.next, self.bits, of_parts, self.steps)
 
 
 class _Line(msgspec.Struct, tag_field="kind", omit_defaults=True):

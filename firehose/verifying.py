@@ -183,9 +183,7 @@ def _forget_parts(ledgers: Mapping[str, Ledger]) -> None:
 
 def covered_again(ledger: Ledger, coverage: Coverage) -> int:
     """How many records, or parts of records, of `coverage` are settled already."""
-    again = 0
-    if coverage.next > coverage.first:
-        again += int((ledger.settled(coverage.first, coverage.next) & coverage.mask()).sum())
+    again = ledger.again(coverage)
     if coverage.parts is not None:
         entries = list(coverage.parts.entries())
         offsets = np.array([offset for offset, _, _ in entries], np.int64)

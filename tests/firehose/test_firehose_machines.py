@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from firehose.buffer import DROPPED, Buffer, Partition, Piece
 from firehose.javatime import format_time
 from firehose.ledger import Coverage, Ledger
+from firehose.manifests import Cover
 from firehose.names import key_fits
 from firehose.prefix import Prefix, PrefixError
 
@@ -87,6 +88,28 @@ def test_the_coverage_of_interleaved_records_is_small() -> None:
     assert coverage.bits is not None
     assert len(coverage.bits) < 1 << 16
     assert int(coverage.mask().sum()) == 1_000_000
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 3_000), min_size=1, max_size=30), max_size=8),
+    st.integers(0, 1_000),
+)
+def test_few_among_many_are_kept_one_by_one(parts: list[set[int]], low: int) -> None:
+    """As the ledger of bits says it, through the manifest's JSON."""
+    ledger, model = Ledger(low), set(range(low))
+    for part in parts:
+        offsets = np.array(sorted(part, reverse=True))
+        coverage = Cover.of(Coverage.of_offsets("s", offsets)).coverage()
+        assert (coverage.steps is None) == (int(offsets.max() - offsets.min()) <= 64 * len(offsets))
+        assert coverage.offsets().tolist() == sorted(part)
+        assert np.flatnonzero(coverage.mask()).tolist() == [offset - coverage.first for offset in sorted(part)]
+        assert coverage.count() == len(part)
+        assert ledger.again(coverage) == len(part & model)
+        ledger.settle(coverage)
+        model |= part
+        assert ledger.again(coverage) == len(part)
+    assert ledger.settled(0, 3_001).tolist() == [offset in model for offset in range(3_001)]
+    assert ledger.low == next(offset for offset in range(4_000) if offset not in model)
 
 
 MOMENT = datetime(2013, 7, 4, 15, 5, 9, 78_000, UTC)
