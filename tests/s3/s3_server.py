@@ -109,7 +109,8 @@ request is to go on to the server after all."""
 
 
 class Proxy:
-    """Passes connections on. While there are `faults`, each request whose head begins with `method` meets the next one."""
+    """Passes requests on, each over a connection of its own. While there are `faults`, each request whose head begins with
+    `method` meets the next one."""
 
     def __init__(self, port: int, method: bytes = b"PUT") -> None:
         self.faults: list[Fault] = []
@@ -151,7 +152,7 @@ class Proxy:
 
     def _pass(self, client: socket.socket, head: bytes) -> None:
         with socket.create_connection(("127.0.0.1", self._to)) as server:
-            server.sendall(head)
+            server.sendall(head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
             back = threading.Thread(target=_copy, args=(server, client), daemon=True)
             back.start()
             _copy(client, server)
