@@ -101,7 +101,10 @@ class _Compiler:
         self.late = {each.name: each.late_of for each in program.streams.values() if each.late_of is not None}
         for pump in program.pumps.values():
             self.lowering.pump = pump.name
+            before = len(self.lowering.pumps)
             self._pump(pump)
+            if pump.stopped:
+                del self.lowering.pumps[before:]
         if program.query is not None:
             self.lowering.pump = RESULT
             self._alone(program.query)

@@ -1,8 +1,8 @@
 """The language as a sqlglot dialect: Kinesis Data Analytics SQL (ANSI SQL with streams, pumps and STEP).
 
-Every statement becomes one of three trees: `CreateStream`, `CreatePump`, or a query. Nothing falls through to sqlglot's
+Every statement becomes a tree of `analytics.nodes`, or a query. Nothing falls through to sqlglot's
 opaque Command, and the keyword STREAM is kept as the hint of its SELECT, never as a column. The tree keeps names as
-they are written; `analytics.names` folds them.
+they are written; `analytics.program` folds them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from analytics.errors import Place, SqlError, closest
 from analytics.grammar import Clauses, is_word, rearranged
-from analytics.nodes import CreateFunction, CreatePump, CreateStream, CreateView, Watermark
+from analytics.nodes import (
+    AlterPump,
+    CreateFunction,
+    CreatePump,
+    CreateStream,
+    CreateView,
+    Drop,
+    Watermark,
+)
 
 PROGRAM_SIZE_MAX = 102_400
 """Characters of a program: the limit of the API."""
@@ -35,6 +43,7 @@ WATERMARK = "WATERMARK FOR name AS name - INTERVAL 'n' unit"
 
 TOO_DEEP = "the program is nested too deeply"
 
+_QUERY = (TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN)
 _STATEMENTS = ("CREATE STREAM", "CREATE PUMP", "CREATE FUNCTION", "CREATE VIEW", "SELECT")
 _CREATABLE = ("STREAM", "PUMP", "FUNCTION", "VIEW")
 
@@ -59,15 +68,15 @@ class Kda(Dialect):
                 return None
             if self._match(TokenType.CREATE):
                 return self._kda_create()
-            if self._curr.token_type in (TokenType.SELECT, TokenType.L_PAREN):
-                return self._parse_select(nested=False, table=False)
+            if self._curr.token_type in _QUERY:
+                return self._kda_query("a query")
             word = self._curr.text.upper()
             if word == "INSERT":
                 raise self._kda_unexpected("an INSERT stands in a pump", "CREATE PUMP name AS INSERT INTO …")
-            if word in ("ALTER", "DROP"):
-                raise self._kda_unexpected(
-                    f"{word} is not supported: a program is replaced as a whole", " or ".join(_STATEMENTS)
-                )
+            if word == "ALTER":
+                return self._kda_alter()
+            if word == "DROP":
+                return self._kda_drop()
             raise self._kda_unexpected("a statement begins here", " or ".join(_STATEMENTS))
 
         def _kda_create(self) -> exp.Expr:
@@ -156,13 +165,11 @@ class Kda(Dialect):
             name = self._kda_name("the name of a view")
             self._kda_description()
             self._kda_expect(TokenType.ALIAS, "AS", "a view is declared AS a query")
-            if not self._curr or self._curr.token_type not in (TokenType.SELECT, TokenType.L_PAREN):
-                raise self._kda_unexpected("a view needs a query", "SELECT")
-            return CreateView(this=name, query=self._parse_select(nested=False, table=False), replace=replace)
+            return CreateView(this=name, query=self._kda_query("a view"), replace=replace)
 
         def _kda_pump(self, replace: bool) -> exp.Expr:
             name = self._kda_name("the name of a pump")
-            self._match_texts(("STARTED",))
+            stopped = self._match_texts(("STARTED", "STOPPED")) and self._prev.text.upper() == "STOPPED"
             self._kda_description()
             self._kda_expect(TokenType.ALIAS, "AS", "a pump is declared AS INSERT INTO a stream")
             self._kda_expect(TokenType.INSERT, "INSERT", "a pump inserts into a stream")
@@ -176,13 +183,37 @@ class Kda(Dialect):
                 while self._match(TokenType.COMMA):
                     columns.append(self._kda_name("the name of a column"))
                 self._kda_expect(TokenType.R_PAREN, ", or )", "in the columns that a pump fills")
-            if not self._curr or self._curr.token_type not in (TokenType.SELECT, TokenType.L_PAREN):
-                raise self._kda_unexpected("a pump needs a query", "SELECT")
+            query = self._kda_query("a pump")
+            return CreatePump(
+                this=name, target=target, expressions=columns, query=query, replace=replace, stopped=stopped
+            )
+
+        def _kda_query(self, what: str) -> exp.Expr:
+            if not self._curr or self._curr.token_type not in _QUERY:
+                raise self._kda_unexpected(f"{what} needs a query", "SELECT")
             query = self._parse_select(nested=False, table=False)
-            return CreatePump(this=name, target=target, expressions=columns, query=query, replace=replace)
+            if query is None:
+                raise self._kda_unexpected(f"{what} needs a query", "SELECT")
+            return query
+
+        def _kda_alter(self) -> exp.Expr:
+            self._advance()
+            if not self._match_text_seq("PUMP"):
+                raise self._kda_unexpected("ALTER what", "PUMP", ("PUMP",))
+            name = self._kda_name("the name of a pump")
+            if not self._match_texts(("START", "STOP")):
+                raise self._kda_unexpected("a pump is started or stopped", "START or STOP", ("START", "STOP"))
+            return AlterPump(this=name, stopped=self._prev.text.upper() == "STOP")
+
+        def _kda_drop(self) -> exp.Expr:
+            self._advance()
+            if not self._match_texts(_CREATABLE):
+                raise self._kda_unexpected("DROP what", " or ".join(_CREATABLE), _CREATABLE)
+            kind = self._prev.text.upper()
+            return Drop(this=self._kda_name(f"the name of a {kind.lower()}"), kind=kind)
 
         def _kda_columns_ahead(self) -> bool:
-            return bool(self._next) and self._next.token_type not in (TokenType.SELECT, TokenType.L_PAREN)
+            return bool(self._next) and self._next.token_type not in _QUERY
 
         def _kda_options(self) -> None:
             """OPTIONS (…) say how the product keeps a stream, which has no meaning here."""
@@ -299,6 +330,8 @@ def _plain(description: str) -> str:
         return "an expression is missing after this"
     if description.startswith("Expected table name"):
         return "the name of a stream or table is missing after this"
+    if description.startswith("Failed to parse any statement following CTE"):
+        return "a query is missing behind WITH"
     if description.startswith("Invalid expression"):
         return "this does not belong here"
     return description.rstrip(". ")

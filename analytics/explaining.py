@@ -11,6 +11,7 @@ from analytics.operators.distinct import Distinct
 from analytics.operators.joining import Joining
 from analytics.operators.learning import Learning
 from analytics.operators.ranking import Ranking
+from analytics.operators.row_joining import RowJoining
 from analytics.operators.runs import Runs
 from analytics.operators.sliding import Sliding
 from analytics.operators.stagger import Stagger
@@ -24,6 +25,7 @@ _DOES: dict[type, tuple[str, str]] = {
     Joining: ("joins two streams", "rows of each side while their window is open"),
     Learning: ("tells of each row what a model has learnt", "what the model has learnt"),
     Ranking: ("ranks the rows of an instant", "rows of instants that are not over"),
+    RowJoining: ("joins two streams", "rows of each side while they are in its window"),
     Runs: ("waits until a run of equal values is over", "rows of the run"),
     Sliding: ("computes over the frame of rows behind each row", "rows that a later frame reaches"),
     Stagger: ("counts windows from the first row of each key", "rows of open windows"),

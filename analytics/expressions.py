@@ -25,7 +25,7 @@ from analytics.errors import SqlError, closest
 from analytics.functions import STARTED
 from analytics.guards import failing, guarded, text
 from analytics.intervals import UNITS, interval
-from analytics.nodes import Elapsed, Step, SubstringSimilar
+from analytics.nodes import Elapsed, OnlyRow, Step, SubstringSimilar
 from analytics.types import declared, family, is_integer
 
 
@@ -242,6 +242,12 @@ def _field(self: Expressions, node: exp.Expr) -> str:
     return f"struct_extract({self.write(node.this)}, {text(node.expression.name)})"
 
 
+def _only_row(self: Expressions, node: exp.Expr) -> str:
+    value, duck = self.typed(node.this)
+    message = "a query inside an expression gives more than one row"
+    return guarded(value, f"{self.write(node.expression)} > 1", message, duck)
+
+
 def _call(self: Expressions, node: exp.Expr) -> str:
     name = node.name.upper()
     if name not in CALLS:
@@ -330,6 +336,7 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.CurrentTime: lambda self, node: f"CAST({variable(STARTED)} AS TIME)",
     SubstringSimilar: texts.substring_similar,
     Elapsed: _elapsed,
+    OnlyRow: _only_row,
     Step: _step,
 }
 

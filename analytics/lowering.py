@@ -20,8 +20,7 @@ from analytics.expressions import Expressions, Types
 from analytics.operators.buffer import Buffer
 from analytics.operators.work import Operator
 from analytics.plan import Pump, RowQuery, Window
-from analytics.program import folded
-from analytics.query import Query, resolve
+from analytics.query import Query
 from analytics.reading import read
 from analytics.relation import Field, Relation, Scope
 from analytics.sources import Relations
@@ -155,29 +154,6 @@ class Lowering:
             for i in range(len(rows[0]))
         )
         return Relation("VALUES", name, fields, False)
-
-    def lookup(self, tree: exp.Expr, exists: bool) -> Relation:
-        select = tree.unnest() if isinstance(tree, exp.Subquery) else tree
-        source = select.args.get("from_") if isinstance(select, exp.Select) else None
-        expected = "a query of one reference table: SELECT column FROM table WHERE …"
-        if source is None or not isinstance(source.this, exp.Table):
-            raise SqlError("this query inside an expression is not supported", place_of(tree), expected=expected)
-        relation = self.relations.find(source.this)
-        clauses = {key for key, value in select.args.items() if value} - {"expressions", "from_", "where", "hint"}
-        if relation.timed or clauses or len(select.expressions) != 1:
-            raise SqlError("this query inside an expression is not supported", place_of(tree), expected=expected)
-        scope = Scope(self.relations.lenient)
-        alias = source.this.args.get("alias")
-        scope.add(relation.name if alias is None or alias.this is None else folded(alias.this), "t0", relation, source)
-        writer = Expressions(self.types, f"FROM {relation.physical} AS t0")
-        item = exp.true() if exists else resolve(select.expressions[0], scope)
-        value, duck = writer.typed(item)
-        condition = select.args.get("where")
-        where = "" if condition is None else f" AND {writer.write(resolve(condition.this, scope))}"
-        physical_name = (
-            f"(SELECT DISTINCT {value} AS c0 FROM {relation.physical} AS t0 WHERE {value} IS NOT NULL{where})"
-        )
-        return Relation("the query", physical_name, (Field("c0", "c0", duck),), False)
 
     def grouped(self, stream: Relation, keys: Sequence[exp.Expr], items: Sequence[tuple[str, exp.Expr]]) -> Relation:
         """The groups of a stream by keys, of which one is a window of its time."""

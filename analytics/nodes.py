@@ -28,7 +28,20 @@ class CreatePump(exp.Expression):
         "expressions": False,
         "query": True,
         "replace": False,
+        "stopped": False,
     }
+
+
+class AlterPump(exp.Expression):
+    """``ALTER PUMP this START``, or STOP: `stopped`."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"this": True, "stopped": True}
+
+
+class Drop(exp.Expression):
+    """``DROP kind this``."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"this": True, "kind": True}
 
 
 class CreateFunction(exp.Expression):
@@ -74,3 +87,9 @@ class Cursor(exp.Expression):
     """``CURSOR(query)``, the stream that a table function reads."""
 
     arg_types: ClassVar[dict[str, bool]] = {"this": True}
+
+
+class OnlyRow(exp.Expression):
+    """`this`, of the one row that a query in an expression gives; `expression` is how many it gave."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"this": True, "expression": True}

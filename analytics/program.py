@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pyarrow as pa
 from sqlglot import exp
 
 from analytics.dialect import parse_statements, place_of
-from analytics.errors import Place, SqlError
+from analytics.errors import Place, SqlError, closest
 from analytics.inlining import inlined
-from analytics.nodes import CreateFunction, CreatePump, CreateStream, CreateView
+from analytics.naming import without_names
+from analytics.nodes import AlterPump, CreateFunction, CreatePump, CreateStream, CreateView, Drop
 from analytics.types import SqlType, declared
 from analytics.watermarks import LATE_ROWTIME, LATE_SUFFIX, Bound, bound_of
 
@@ -55,6 +57,8 @@ class PumpDeclaration:
     query: exp.Expr
     place: Place | None = None
     target_place: Place | None = None
+    stopped: bool = False
+    """It is checked as the others are, and does not run."""
 
 
 @dataclass(slots=True)
@@ -100,10 +104,14 @@ def parse(text: str) -> Program:
             _add_view(program, statement)
         elif isinstance(statement, CreateFunction):
             _add_function(program, statement)
+        elif isinstance(statement, AlterPump):
+            _alter(program, statement)
+        elif isinstance(statement, Drop):
+            _drop(program, statement)
         elif program.query is not None:
             raise SqlError("a program has one query outside of pumps at most", place_of(statement))
         else:
-            program.query = statement
+            program.query = without_names(statement)
     if program.query is not None and program.pumps:
         raise SqlError("a query stands alone; beside pumps, make it a pump itself", place_of(program.query))
     if program.query is None and not program.pumps:
@@ -176,7 +184,13 @@ def _add_pump(program: Program, statement: CreatePump) -> None:
     target = statement.args["target"]
     columns = tuple((folded(column), place_of(column)) for column in statement.expressions)
     program.pumps[name] = PumpDeclaration(
-        name, folded(target), columns, statement.args["query"], place, place_of(target)
+        name,
+        folded(target),
+        columns,
+        without_names(statement.args["query"]),
+        place,
+        place_of(target),
+        bool(statement.args.get("stopped")),
     )
 
 
@@ -184,7 +198,7 @@ def _add_view(program: Program, statement: CreateView) -> None:
     name, place = folded(statement.this), place_of(statement.this)
     if (name in program.views or name in program.streams) and not statement.args.get("replace"):
         raise SqlError(f"view {name} is declared twice", place, expected="CREATE OR REPLACE VIEW")
-    program.views[name] = statement.args["query"]
+    program.views[name] = without_names(statement.args["query"])
 
 
 def _add_function(program: Program, statement: CreateFunction) -> None:
@@ -195,3 +209,29 @@ def _add_function(program: Program, statement: CreateFunction) -> None:
         place = place_of(statement.this)
         raise SqlError(f"function {name} is declared twice", place, expected="CREATE OR REPLACE FUNCTION")
     program.functions[name] = [*(other for other in others if other not in same), statement]
+
+
+def _alter(program: Program, statement: AlterPump) -> None:
+    name = folded(statement.this)
+    if name not in program.pumps:
+        near = closest(name, program.pumps)
+        raise SqlError(f"there is no pump {name}", place_of(statement.this), suggestion=near)
+    program.pumps[name] = replace(program.pumps[name], stopped=statement.args["stopped"])
+
+
+def _drop(program: Program, statement: Drop) -> None:
+    """What is dropped was never there, unless something that stays uses it."""
+    name, kind, place = folded(statement.this), statement.args["kind"], place_of(statement.this)
+    among: dict[str, dict[str, Any]] = {
+        "STREAM": program.streams,
+        "PUMP": program.pumps,
+        "VIEW": program.views,
+        "FUNCTION": program.functions,
+    }
+    if name not in among[kind]:
+        raise SqlError(f"there is no {kind.lower()} {name} to drop", place, suggestion=closest(name, among[kind]))
+    if kind == "STREAM":
+        writer = next((pump.name for pump in program.pumps.values() if pump.target == name), None)
+        if writer is not None:
+            raise SqlError(f"pump {writer} inserts into {name}", place, expected=f"DROP PUMP {writer} before it")
+    del among[kind][name]

@@ -13,8 +13,21 @@ from analytics.relation import Relation, Scope
 
 
 @dataclass(slots=True)
+class Inner:
+    """A query inside an expression, over one reference table whose columns have `alias`. `items` are what it gives a row
+    around it, as (kind, tree): *some*: whether the tree holds for any row, NULL where there is none; *first*: of the first
+    row; *rows*: their number; *aggregate*: a tree of aggregates."""
+
+    relation: Relation
+    alias: str
+    items: list[tuple[str, exp.Expr]]
+    where: exp.Expr | None
+
+
+@dataclass(slots=True)
 class Join:
-    """A source behind the first. `side` is empty (inner), LEFT, RIGHT or FULL; `reach_ms` is the window of OVER."""
+    """A source behind the first. `side` is empty (inner), LEFT, RIGHT or FULL; `reach_ms` is the window of OVER, or `rows`
+    the number of rows before the last one that are in it."""
 
     alias: str
     relation: Relation
@@ -22,6 +35,8 @@ class Join:
     on: exp.Expr | None
     reach_ms: int
     node: exp.Expr
+    inner: Inner | None = None
+    rows: int | None = None
 
 
 @dataclass(slots=True)
@@ -43,6 +58,8 @@ class Query:
     having: exp.Expr | None
     order: list[tuple[exp.Expr, bool]]
     tree: exp.Select
+    rows: int | None = None
+    """The window of the first source in a join, where it is one of rows."""
     joins: str = ""
     """Joins with reference tables, in DuckDB's words, once they are compiled."""
 
@@ -54,6 +71,8 @@ class Query:
         """Every tree of every clause."""
         found = [tree for _, tree in self.items] + self.keys + [tree for tree, _ in self.order]
         found += [join.on for join in self.joined if join.on is not None]
+        for inner in self._inners():
+            found += [tree for _, tree in inner.items] + ([] if inner.where is None else [inner.where])
         return found + [tree for tree in (self.before, self.where, self.rowtime, self.having) if tree is not None]
 
     def change(self, change: Callable[[exp.Expr], exp.Expr]) -> None:
@@ -67,8 +86,14 @@ class Query:
         self.order = [(change(tree), descending) for tree, descending in self.order]
         for join in self.joined:
             join.on = maybe(join.on)
+        for inner in self._inners():
+            inner.items = [(kind, change(tree)) for kind, tree in inner.items]
+            inner.where = maybe(inner.where)
         self.before, self.where, self.rowtime = maybe(self.before), maybe(self.where), maybe(self.rowtime)
         self.having = maybe(self.having)
+
+    def _inners(self) -> list[Inner]:
+        return [join.inner for join in self.joined if join.inner is not None]
 
     @property
     def distinct(self) -> bool:
@@ -86,7 +111,8 @@ def resolve(tree: exp.Expr, scope: Scope) -> exp.Expr:
     """A copy of `tree` in which every name is the physical column that it stands for."""
     inner = tree.find(exp.Query)
     if inner is not None:
-        raise SqlError("a query inside an expression is not supported", place_of(inner), expected="a JOIN")
+        what = "a query inside an expression is not supported here"
+        raise SqlError(what, place_of(inner), expected="it in WHERE or in the select list, or a JOIN")
     return tree.copy().transform(lambda node: scope.resolve(node) if _is_name(node) else node, copy=False)
 
 

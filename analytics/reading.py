@@ -46,7 +46,9 @@ def read(tree: exp.Expr, relations: Relations, builder: Builder) -> Query:
         raise SqlError("a query reads from a stream", place_of(select) or None, expected="FROM")
     listed = [from_.this, *(from_.this.args.get("joins") or []), *(select.args.get("joins") or [])]
     listed = stream_first(listed, relations, select)
-    stream, before, reach = sources.first(listed[0])
+    for source in listed:
+        _name_window(source.this if isinstance(source, exp.Join) else source, select)
+    stream, before, (reach, rows) = sources.first(listed[0])
     if not stream.timed:
         raise SqlError(f"{stream.name} is a reference table", place_of(listed[0]), expected="the stream first in FROM")
     joined = [sources.join(join) for join in listed[1:] if isinstance(join, exp.Join)]
@@ -90,6 +92,7 @@ def read(tree: exp.Expr, relations: Relations, builder: Builder) -> Query:
             for each in ([] if order is None else order.expressions)
         ],
         select,
+        rows,
     )
 
 
@@ -164,6 +167,13 @@ def _items(select: exp.Select, scope: Scope) -> Iterator[tuple[str | None, exp.E
         else:
             name = folded(item.this) if isinstance(item, exp.Column) else None
             yield name, resolve(_named_windows(item, select), scope)
+
+
+def _name_window(source: exp.Expr, select: exp.Select) -> None:
+    """Puts the window of the clause WINDOW in the place of ``OVER name`` behind a source."""
+    alias = source.args.get("alias")
+    if alias is not None and alias.meta.get("over") is not None:
+        alias.meta["over"] = _named_windows(alias.meta["over"], select)
 
 
 def _named_windows(tree: exp.Expr, select: exp.Select) -> exp.Expr:

@@ -68,6 +68,8 @@ class Scope:
     sources: dict[str, tuple[str, Relation]] = field(default_factory=dict)
     using: set[str] = field(default_factory=set)
     """Columns that a join by USING or NATURAL made one."""
+    outer: Scope | None = None
+    """The names around a query that stands in an expression."""
 
     def add(self, name: str, alias: str, relation: Relation, node: exp.Expr) -> None:
         if name in self.sources:
@@ -79,6 +81,17 @@ class Scope:
 
     def resolve(self, column: exp.Column) -> exp.Expr:
         """What a name stands for, by physical names. A bare ROWTIME is the one of the stream, and says so in its meta."""
+        try:
+            return self._resolved(column)
+        except SqlError as error:
+            if self.outer is None:
+                raise
+            try:
+                return self.outer.resolve(column)
+            except SqlError:
+                raise error from None
+
+    def _resolved(self, column: exp.Column) -> exp.Expr:
         if column.args.get("catalog") is not None:
             raise SqlError("a name has three parts at most", place_of(column), expected="source.column.field")
         if column.args.get("db") is not None:

@@ -16,10 +16,13 @@ from sqlglot import exp
 from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
 from analytics.intervals import milliseconds
+from analytics.lookups import Lookups
 from analytics.program import ERROR_STREAM, folded
 from analytics.query import Join, Query, aggregates_of, resolve
-from analytics.relation import Field, Relation, Scope, physical
+from analytics.relation import Field, Relation, Scope
 
+JOIN_ROWS_MAX = 100_000
+"""Rows of a window in a join: what is looked through in memory with each micro-batch."""
 JOINS_MAX = 16
 """Sources of one query: far above what people write, far below what makes planning slow."""
 
@@ -32,10 +35,6 @@ class Builder(Protocol):
     def table_function(self, call: exp.Expr, alias: str | None) -> Relation: ...
 
     def values(self, values: exp.Values) -> Relation: ...
-
-    def lookup(self, tree: exp.Expr, exists: bool) -> Relation:
-        """The different values of a query of one column over a reference table; one row, if it `exists`."""
-        ...
 
 
 @dataclass(slots=True)
@@ -81,7 +80,7 @@ class Sources:
     read: Callable[[exp.Expr, Relations, Builder], Query]
     _aliases: Iterator[int] = field(default_factory=itertools.count)
 
-    def first(self, source: exp.Expr) -> tuple[Relation, exp.Expr | None, int]:
+    def first(self, source: exp.Expr) -> tuple[Relation, exp.Expr | None, tuple[int, int | None]]:
         """The first source of FROM; a simple subquery gives its own source and its condition."""
         if isinstance(source, exp.Subquery) and _plain(source.this):
             inner = self.read(source.this, self.relations, self.builder)
@@ -127,30 +126,14 @@ class Sources:
             no_windows(condition, "ON")
         elif side:
             raise SqlError(f"{side} JOIN needs a condition", place_of(join), expected="ON")
-        return Join(alias, relation, side, condition, _reach(join.this), join)
+        reach, rows = _reach(join.this)
+        return Join(alias, relation, side, condition, reach, join, rows=rows)
 
     def lookups(self, select: exp.Select) -> list[Join]:
-        """IN and EXISTS with a query become joins, and in the tree, whether there was a match."""
-        joins = []
+        """Queries in expressions become joins."""
         condition = select.args.get("where")
-        for tree in [*([] if condition is None else [condition]), *select.expressions]:
-            for node in list(tree.find_all(exp.In, exp.Exists)):
-                inner = node.args.get("query") if isinstance(node, exp.In) else node.this
-                if inner is None:
-                    continue
-                alias = f"t{next(self._aliases)}"
-                relation = self.builder.lookup(inner, isinstance(node, exp.Exists))
-                found = physical(alias, "c0")
-                on: exp.Expr = exp.true()
-                if isinstance(node, exp.In):
-                    on = exp.EQ(this=resolve(node.this, self.scope), expression=found)
-                joins.append(Join(alias, relation, "LEFT", on, 0, node.copy()))
-                matched: exp.Expr = exp.Not(this=exp.Is(this=found.copy(), expression=exp.Null()))
-                if isinstance(node, exp.In):  # of a NULL nobody knows
-                    missing = exp.Is(this=resolve(node.this, self.scope), expression=exp.Null())
-                    matched = exp.Case(ifs=[exp.If(this=missing, true=exp.Null())], default=matched)
-                node.replace(exp.Paren(this=matched))
-        return joins
+        lookups = Lookups(self.relations.find, self.scope, lambda: f"t{next(self._aliases)}")
+        return lookups.taken([*([] if condition is None else [condition]), *select.expressions])
 
     def _shared(self, join: exp.Join, method: str, known: list[tuple[str, Relation]], relation: Relation) -> list[str]:
         """The columns of USING, or those that NATURAL finds."""
@@ -237,31 +220,36 @@ def _column_names(source: exp.Expr, count: int) -> list[str | None]:
     return [folded(column if isinstance(column, exp.Identifier) else column.this) for column in columns]
 
 
-def _reach(source: exp.Expr) -> int:
-    """How far the window of ``OVER (RANGE INTERVAL … PRECEDING)`` behind a source reaches back, in milliseconds."""
+def _reach(source: exp.Expr) -> tuple[int, int | None]:
+    """How far the window behind a source reaches back: ``OVER (RANGE INTERVAL … PRECEDING)`` in milliseconds, and
+    ``OVER (ROWS n PRECEDING)`` in rows."""
     alias = source.args.get("alias")
     window = None if alias is None else alias.meta.get("over")
     if window is None:
-        return 0
+        return 0, None
     spec = window.args.get("spec")
     if window.args.get("partition_by"):
         raise SqlError("a window of a join has no PARTITION BY", place_of(window))
     if spec is None:
-        raise SqlError(
-            "this window of a join is not supported", place_of(window), expected="OVER (RANGE INTERVAL … PRECEDING)"
-        )
+        what = "this window of a join is not supported"
+        raise SqlError(what, place_of(window), expected="OVER (RANGE INTERVAL … PRECEDING)")
     if spec.args.get("start_side") == "FOLLOWING" or spec.args.get("end_side") == "FOLLOWING":
         raise SqlError(
             "a window that reaches ahead (FOLLOWING) is not supported", place_of(window), expected="PRECEDING"
         )
     start = spec.args.get("start")
     if start == "CURRENT ROW":
-        return 0
-    if spec.args.get("kind", "").upper() != "RANGE" or not isinstance(start, exp.Interval):
-        raise SqlError(
-            "this window of a join is not supported", place_of(window), expected="RANGE INTERVAL … PRECEDING"
-        )
-    return milliseconds(start)
+        return 0, None
+    kind = spec.args.get("kind", "").upper()
+    if kind == "ROWS" and isinstance(start, exp.Literal) and start.name.isdigit():
+        if not 0 < int(start.name) <= JOIN_ROWS_MAX:
+            what = f"a window of a join has 1 to {JOIN_ROWS_MAX:,} rows"
+            raise SqlError(what, place_of(window), expected="CURRENT ROW or ROWS n PRECEDING")
+        return 0, int(start.name)
+    if kind != "RANGE" or not isinstance(start, exp.Interval):
+        expected = "RANGE INTERVAL … PRECEDING or ROWS n PRECEDING"
+        raise SqlError("this window of a join is not supported", place_of(window), expected=expected)
+    return milliseconds(start), None
 
 
 def stream_first(listed: list[exp.Expr], relations: Relations, select: exp.Select) -> list[exp.Expr]:

@@ -6,6 +6,7 @@
     program NAME      a program with its input and its expected rows, in ``programs/NAME``
     test NAME         a test function of that name
     refused SENTENCE  a program that is refused with this sentence, in ``errors.txt``
+    forbidden SENTENCE  the same, and the language itself has it not, or refuses it
     open              nothing yet
 """
 
@@ -70,6 +71,7 @@ def unproven() -> Iterator[str]:
             "test": lambda item: re.search(rf"def test_{item.detail}\b", sources),
             "refused": lambda item: any(item.detail in line for line in errors.splitlines() if line.startswith("=> ")),
         }
+        proven["forbidden"] = proven["refused"]
         if item.kind not in proven or not proven[item.kind](item):
             yield f"{item.name}: {item.kind} {item.detail}"
     listed = {item.name for item in items() if item.kind == "values"}
@@ -80,11 +82,13 @@ def page() -> str:
     """Every item with its state and the test that says so."""
     every = items()
     built = sum(item.kind in ("values", "program", "test") for item in every)
+    forbidden = sum(item.kind == "forbidden" for item in every)
     refused = sum(item.kind == "refused" for item in every)
     lines = [
         f"# What of the SQL language works\n\n{MADE}",
-        f"Of {len(every)} statements, clauses, types and functions, {built} work and are tested, {refused} are refused "
-        f"with a sentence, {len(every) - built - refused} are not built.\n",
+        f"Of {len(every)} statements, clauses, types and functions, {built} work and are tested, {forbidden} the "
+        f"language itself refuses or has not, as here, with a sentence, {refused} more are refused with one, "
+        f"{len(every) - built - forbidden - refused} are not built.\n",
     ]
     section = ""
     for item in every:
@@ -96,7 +100,8 @@ def page() -> str:
 
 
 def _state(item: Item) -> str:
-    return {"refused": "refused", "open": "not built"}.get(item.kind, "works")
+    states = {"refused": "refused", "forbidden": "refused, as in the language", "open": "not built"}
+    return states.get(item.kind, "works")
 
 
 def _evidence(item: Item) -> str:
@@ -108,7 +113,7 @@ def _evidence(item: Item) -> str:
             return ", ".join(f"`programs/{name.strip()}`" for name in item.detail.split(","))
         case "test":
             return f"`test_{item.detail}`"
-        case "refused":
+        case "refused" | "forbidden":
             return f"“{_shown(item.detail)}”"
         case _:
             return ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sqlglot import exp
 
@@ -10,10 +12,13 @@ from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
 from analytics.operators.joining import Joining, Side
+from analytics.operators.row_joining import RowJoining, RowSide
+from analytics.operators.work import Operator
 from analytics.plan import Pump, RowQuery
 from analytics.query import Join, Query
 from analytics.relation import Relation
 from analytics.stages.base import TIME, Stages, columns_in, columns_of, kept, placed, renamed, shown, used
+from analytics.stages.references import refer, settle
 
 
 def join(stages: Stages, query: Query) -> None:
@@ -21,11 +26,17 @@ def join(stages: Stages, query: Query) -> None:
     inner = all(not each.side for each in query.joined)
     until: str | None = None
     included = ["t0"]
-    for each in query.joined:
+    for number, each in enumerate(query.joined):
         if not each.relation.timed:
-            _reference(stages, query, each)
+            if included == ["t0"]:
+                settle(stages, query, list(itertools.takewhile(_is_table, query.joined[number:])))
+            refer(stages, query, each)
             included.append(each.alias)
             continue
+        more = any(join.relation.timed for join in query.joined[number + 1 :])
+        if more and (each.rows is not None or query.rows is not None):
+            what = "a window of rows cannot stand in a join of more than two streams"
+            raise SqlError(what, place_of(each.node), expected="RANGE INTERVAL … PRECEDING, or a pump between")
         until = _stream_join(stages, query, each, included, until, inner)
         included = ["t0"]
     if query.before is not None:
@@ -34,16 +45,8 @@ def join(stages: Stages, query: Query) -> None:
     query.joined = []
 
 
-def _reference(stages: Stages, query: Query, join: Join) -> None:
-    if join.side not in ("", "LEFT"):
-        what = f"{join.side} JOIN with a reference table is not supported"
-        raise SqlError(what, place_of(join.node), expected="INNER JOIN or LEFT JOIN")
-    relation, alias = join.relation, join.alias
-    if join.on is None:
-        query.joins += f" CROSS JOIN {relation.physical} AS {alias}"
-        return
-    condition = Expressions(stages.types, f"{query.source} CROSS JOIN {relation.physical} AS {alias}").write(join.on)
-    query.joins += f" {join.side or 'INNER'} JOIN {relation.physical} AS {alias} ON {condition}"
+def _is_table(join: Join) -> bool:
+    return not join.relation.timed
 
 
 def _stream_join(
@@ -82,13 +85,20 @@ def _stream_join(
         meeting = writer.write(placed(on, names))
         if on.find(exp.Div, exp.Mod, exp.Cast, exp.Anonymous):
             meeting = f"coalesce(TRY({meeting}), FALSE)"
-    operator = Joining(left_side, right_side, meeting)
+    operator: Operator = Joining(left_side, right_side, meeting)
+    if query.rows is not None or join.rows is not None:
+        operator = RowJoining(_of_rows(stages, left_side, query.rows), _of_rows(stages, right_side, join.rows), meeting)
     columns = [*shown(left_relation), *shown(right_relation)]
     joined = stages.stream(columns, [("u", TIME)])
     stages.operate(operator, joined, left_relation, right_relation)
     query.stream, query.joins, join.on = joined, "", None
     query.change(renamed({key: f"c{i}" for i, key in enumerate([*left, *right])}))
     return "t0.u"
+
+
+def _of_rows(stages: Stages, side: Side, rows: int | None) -> RowSide:
+    kept = stages.table()
+    return RowSide(replace(side.buffer, also=(kept,)), kept, rows, side.outer)
 
 
 def _side(

@@ -119,6 +119,41 @@ def test_joins(
     assert run(sql, {"L": left, "R": right}, cuts) == expected
 
 
+def last_rows(rows: list[Row], at: int, count: int) -> set[int]:
+    """Which rows are in a window of `count` rows and one at an instant: the last of them, and all of the instant."""
+    reached = [number for number, (time, _, _) in enumerate(rows) if time <= at]
+    return set(reached[-count - 1 :]) | {number for number in reached if rows[number][0] == at}
+
+
+@settings(max_examples=12)
+@given(ROWS, ROWS, CUTS, st.integers(1, 3), st.integers(0, 10), st.sampled_from(["INNER", "LEFT", "RIGHT", "FULL"]))
+def test_joins_of_windows_of_rows(
+    left: list[Row], right: list[Row], cuts: list[tuple[int, int, bool]], count: int, other: int, kind: str
+) -> None:
+    sql = f"""CREATE STREAM out (k VARCHAR(4), v BIGINT, w BIGINT);
+    CREATE PUMP p AS INSERT INTO out SELECT STREAM COALESCE(a.k, b.k), a.v, b.v
+    FROM l OVER (ROWS {count} PRECEDING) AS a {kind} JOIN r OVER (RANGE INTERVAL '{other}' SECOND PRECEDING) AS b
+    ON a.k = b.k"""
+    expected: Counter[tuple[Any, ...]] = Counter()
+    met_left, met_right = set(), set()
+    for at in {time for time, _, _ in [*left, *right]}:
+        there = last_rows(left, at, count)
+        for i, (lt, lk, lv) in enumerate(left):
+            for j, (rt, rk, rv) in enumerate(right):
+                if lk == rk and max(lt, rt) == at and i in there and at - rt <= other:
+                    expected[(at, lk, lv, rv)] += 1
+                    met_left.add(i)
+                    met_right.add(j)
+    if kind in ("LEFT", "FULL"):
+        for i, (_, k, v) in enumerate(left):
+            if i not in met_left:
+                pushed = left[i + count + 1] if i + count + 1 < len(left) else left[-1]
+                expected[(pushed[0], k, v, None)] += 1
+    if kind in ("RIGHT", "FULL"):
+        expected.update((t + other, k, None, v) for j, (t, k, v) in enumerate(right) if j not in met_right)
+    assert run(sql, {"L": left, "R": right}, cuts) == expected
+
+
 @settings(max_examples=12)
 @given(ROWS, CUTS, st.integers(1, 15))
 def test_stagger_windows(rows: list[Row], cuts: list[tuple[int, int, bool]], length: int) -> None:
