@@ -35,18 +35,18 @@ class Lookups:
         joins: list[Join] = []
         for tree in trees:
             for node in [each for each in tree.find_all(exp.In, exp.Exists) if _query_of(each) is not None]:
-                made = self._exists(node) if isinstance(node, exp.Exists) else self._in(node)
-                node.replace(exp.Paren(this=made[0]))
-                joins += made[1]
-            for node in list(tree.find_all(exp.Subquery)):
-                value, more = self._scalar(node)
-                alias = node.args.get("alias")
+                value, more = self._in(node) if isinstance(node, exp.In) else self._exists(node)
+                node.replace(exp.Paren(this=value))
+                joins += more
+            for query in list(tree.find_all(exp.Subquery)):
+                value, more = self._scalar(query)
+                alias = query.args.get("alias")
                 value = exp.Paren(this=value)
-                node.replace(value if alias is None else exp.Alias(this=value, alias=alias))
+                query.replace(value if alias is None else exp.Alias(this=value, alias=alias))
                 joins += more
         return joins
 
-    def _exists(self, node: exp.Exists) -> tuple[exp.Expr, list[Join]]:
+    def _exists(self, node: exp.Expr) -> tuple[exp.Expr, list[Join]]:
         inner, _ = self._inner(node.this, any_columns=True)
         inner.items = [("some", exp.true())]
         join = self._join(inner, node)
