@@ -19,6 +19,7 @@ from analytics.explaining import Explained, explain
 from analytics.feeds import TICK_MS, Feed, Feeds, Now
 from analytics.frontier import InputTime
 from analytics.inputs import Decoder, Input, Reader, discover_columns
+from analytics.limits import Limits
 from analytics.outputs import Output
 from analytics.plan import Plan, StreamPlan
 from analytics.processing import Processed
@@ -55,7 +56,7 @@ class Application:
     `path` is the file that keeps its state; with it, rows reach streams and files exactly once through any crash. None:
     everything is in memory, and begins anew with the process. `progress` is told of every commit, before its rows are
     delivered, and `observe` of the rows of every stream, in a thread, without any promise. `generation` and `memory_max`
-    are those of `State`. One `run` at a time.
+    are those of `State`; `limits` hold for functions in Python. One `run` at a time.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Application:
         observe: Callable[[str, pa.RecordBatch], None] | None = None,
         generation: int | None = None,
         memory_max: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Raises `SqlError` where the program does not parse; the rest is checked by `open`."""
         self._program: Program = parse(program)
@@ -87,6 +89,7 @@ class Application:
         self._observe = observe
         self._generation = generation
         self._memory_max = memory_max
+        self._limits = limits
         self._stop = asyncio.Event()
         self._plan = Plan((), {}, {}, {})
         self._streams: dict[str, StreamPlan] = {}
@@ -201,7 +204,7 @@ class Application:
             state.connection.register("loaded", renamed)
             state.connection.execute(f"CREATE TEMP TABLE {relation.physical} AS SELECT * FROM loaded")
             state.connection.unregister("loaded")
-        self._engine = Engine(self._plan, state.connection)
+        self._engine = Engine(self._plan, state.connection, self._limits)
         self._engine.recover()
         return state
 

@@ -19,6 +19,7 @@ from analytics.operators.watermark import WATERMARKED
 from analytics.plan import Plan, Pump, StreamPlan
 from analytics.program import Declared, Program, PumpDeclaration
 from analytics.relation import HIDDEN, ROWTIME, Field, Relation
+from analytics.scripts import declare
 from analytics.sources import Relations
 from analytics.stages import watermark
 from analytics.stages.base import TIME, Final
@@ -85,6 +86,7 @@ class _Compiler:
         self.references[name] = self._relation(Relation(name, f"r{len(self.relations)}", fields, False))
 
     def compile(self, program: Program) -> Plan:
+        declare(self.connection, program.scripts)
         for declaration in program.streams.values():
             if declaration.name in self.relations:
                 raise SqlError(f"{declaration.name} is an input or a reference table already", declaration.place)
@@ -110,7 +112,7 @@ class _Compiler:
             self._alone(program.query)
         read = {source for pump in self.lowering.pumps for source in pump.sources}
         used = {name: relation for name, relation in self.inputs.items() if relation.physical in read}
-        return Plan(self._ordered(), self.streams, used, self.references, self.lowering.hidden)
+        return Plan(self._ordered(), self.streams, used, self.references, self.lowering.hidden, tuple(program.scripts))
 
     def _stream(self, name: str, columns: tuple[Declared, ...]) -> None:
         fields = tuple(Field(c.name, f"c{i}", c.type.duck) for i, c in enumerate(columns))

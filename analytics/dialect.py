@@ -45,6 +45,7 @@ TOO_DEEP = "the program is nested too deeply"
 
 _QUERY = (TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN)
 _STATEMENTS = ("CREATE STREAM", "CREATE PUMP", "CREATE FUNCTION", "CREATE VIEW", "SELECT")
+_LANGUAGES = ("SQL", "PYTHON", "ARROW")
 _CREATABLE = ("STREAM", "PUMP", "FUNCTION", "VIEW")
 
 
@@ -53,6 +54,9 @@ class Kda(Dialect):
 
     class Tokenizer(tokens.Tokenizer):
         COMMENTS: ClassVar[list[Any]] = ["--", "//", ("/*", "*/")]
+        RAW_STRINGS: ClassVar[list[Any]] = ["$$"]
+        SINGLE_TOKENS: ClassVar[dict[str, TokenType]] = {**tokens.Tokenizer.SINGLE_TOKENS, "$": TokenType.PARAMETER}
+        VAR_SINGLE_TOKENS: ClassVar[set[str]] = {"$"}
         IDENTIFIERS: ClassVar[list[Any]] = ['"']
         UNICODE_STRINGS: ClassVar[list[Any]] = [("U&'", "'"), ("u&'", "'")]
         HEX_STRINGS: ClassVar[list[Any]] = [("x'", "'"), ("X'", "'")]
@@ -143,23 +147,37 @@ class Kda(Dialect):
             if not self._match_text_seq("RETURNS"):
                 raise self._kda_unexpected("a function says what it returns", "RETURNS type")
             kind = self._kda_type(name)
-            strict = False
-            while not self._match_text_seq("RETURN"):
+            strict, language = False, "SQL"
+            while not self._match_text_seq("RETURN") and not (language != "SQL" and self._match(TokenType.ALIAS)):
                 if self._match_text_seq("RETURNS", "NULL", "ON", "NULL", "INPUT"):
                     strict = True
                 elif self._match_text_seq("LANGUAGE"):
-                    if not self._match_text_seq("SQL"):
-                        raise self._kda_unexpected("a function is written in SQL", "LANGUAGE SQL")
+                    if not self._match_texts(_LANGUAGES):
+                        what = "a function is written in SQL, or in Python, over rows or Arrow arrays"
+                        raise self._kda_unexpected(what, " or ".join(_LANGUAGES), _LANGUAGES)
+                    language = self._prev.text.upper()
                 elif self._match_text_seq("SPECIFIC"):
                     self._kda_name("a specific name")
                 elif not any(self._match_text_seq(*words) for words in _FUNCTION_WORDS):
                     raise self._kda_unexpected("a function ends in RETURN and an expression", "RETURN")
+            if language != "SQL":
+                return self._kda_script(
+                    CreateFunction(
+                        this=name, expressions=parameters, kind=kind, strict=strict, replace=replace, language=language
+                    )
+                )
             body = self._parse_assignment()
             if body is None:
                 raise self._kda_unexpected("a function ends in RETURN and an expression", "an expression")
             return CreateFunction(
                 this=name, expressions=parameters, kind=kind, body=body, strict=strict, replace=replace
             )
+
+        def _kda_script(self, function: CreateFunction) -> exp.Expr:
+            if not self._match_set((TokenType.STRING, TokenType.RAW_STRING)):
+                raise self._kda_unexpected("the text of a function in Python", "AS $$ … $$")
+            function.set("source", self._prev.text)
+            return function
 
         def _kda_view(self, replace: bool) -> exp.Expr:
             name = self._kda_name("the name of a view")

@@ -15,8 +15,10 @@ import pyarrow as pa
 
 from analytics import faults
 from analytics.functions import NOW, STARTED, set_clock
+from analytics.limits import Limits
 from analytics.operators.work import END, Change, Operator, Work
 from analytics.plan import Plan, Pump, RowQuery, Window
+from analytics.scripts import register
 from connectors.formats.json import encode_json
 
 MESSAGES_MAX = 20
@@ -65,9 +67,12 @@ class Step:
 
 
 class Engine:
-    """Runs in one thread at a time. The connection holds the state tables (see `create`) and the reference tables."""
+    """Runs in one thread at a time. The connection holds the state tables (see `create`) and the reference tables. `limits`
+    are those of the plan's functions in Python."""
 
-    def __init__(self, plan: Plan, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, plan: Plan, connection: duckdb.DuckDBPyConnection, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        register(connection, plan.scripts, self._limits)
         self._plan = plan
         self._connection = connection
         self._names = _readable(plan)
@@ -113,12 +118,17 @@ class Engine:
             {name: table for name, table in inputs.items() if len(table)}, [], Changes(), dict(frontiers), None
         )
         feeding: dict[str, list[int | None]] = {}
+        self._limits.begin()
         for pump in self._plan.pumps:
             at = result.frontiers.get(pump.source)
-            if pump.operator is not None:
-                made, at = self._operate(pump, pump.operator, result, now_ms)
-            else:
-                made = self._run(pump, result, at, now_ms)
+            try:
+                if pump.operator is not None:
+                    made, at = self._operate(pump, pump.operator, result, now_ms)
+                else:
+                    made = self._run(pump, result, at, now_ms)
+            except duckdb.Error:
+                self._limits.check()
+                raise
             feeding.setdefault(pump.target, []).append(at)
             if made is not None and len(made):
                 before = result.rows.get(pump.target)
@@ -129,6 +139,7 @@ class Engine:
                 result.frontiers[pump.target] = min(at for at in known if at is not None)
             else:
                 result.frontiers.pop(pump.target, None)
+        self._limits.check()
         return result
 
     def applied(self, changes: Changes) -> None:
@@ -347,7 +358,7 @@ def _message(error: duckdb.Error) -> str:
     ours = re.search(r"Could not convert string '(.*)' to INT32", text)
     if ours:
         return ours.group(1)
-    own = re.search(r"while executing the UDF: ValueError: (.*)", text)
+    own = re.search(r"while executing the UDF: (?:ValueError|TimeIsUp): (.*)", text)
     if own:
         return own.group(1)
     if "Division by zero" in text:
@@ -358,6 +369,8 @@ def _message(error: duckdb.Error) -> str:
 def _kind(message: str) -> str:
     if message == "division by zero":
         return "DivideByZero"
+    if message.startswith("function "):
+        return "FunctionError"
     if message.startswith("NULL into"):
         return "NullValue"
     if "out of range" in message.lower() or "overflow" in message.lower():

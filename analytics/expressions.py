@@ -25,7 +25,7 @@ from analytics.errors import SqlError, closest
 from analytics.functions import STARTED
 from analytics.guards import failing, guarded, text
 from analytics.intervals import UNITS, interval
-from analytics.nodes import Elapsed, OnlyRow, Step, SubstringSimilar
+from analytics.nodes import Elapsed, OnlyRow, ScriptCall, Step, SubstringSimilar
 from analytics.types import declared, family, is_integer
 
 
@@ -242,6 +242,10 @@ def _field(self: Expressions, node: exp.Expr) -> str:
     return f"struct_extract({self.write(node.this)}, {text(node.expression.name)})"
 
 
+def _script(self: Expressions, node: exp.Expr) -> str:
+    return f"{node.name}({', '.join(self.write(each) for each in node.expressions)})"
+
+
 def _only_row(self: Expressions, node: exp.Expr) -> str:
     value, duck = self.typed(node.this)
     message = "a query inside an expression gives more than one row"
@@ -337,6 +341,7 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     SubstringSimilar: texts.substring_similar,
     Elapsed: _elapsed,
     OnlyRow: _only_row,
+    ScriptCall: _script,
     Step: _step,
 }
 

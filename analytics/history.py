@@ -21,16 +21,23 @@ from sqlglot.generators.duckdb import DuckDBGenerator
 from sqlglot.parsers.duckdb import DuckDBParser
 from sqlglot.tokenizer_core import TokenType
 
-from analytics.dialect import TOO_DEEP, end_of, from_sqlglot, place_of
+from analytics.dialect import TOO_DEEP, Kda, end_of, from_sqlglot, place_of
 from analytics.errors import Place, SqlError, closest
+from analytics.inlining import inlined
 from analytics.inputs import discover_columns
+from analytics.limits import Limits
 from analytics.loading import EXTRA, Faulty, Table, create, load
-from analytics.nodes import Step
+from analytics.nodes import CreateFunction, ScriptCall, Step
+from analytics.program import functions_of
+from analytics.scripts import Script, register
 from connectors.formats.schema import Column
 from streams.sdk.client import TRIM_HORIZON, Client, Start
 
 MEMORY_MAX = "1GB"
 """What DuckDB keeps in memory: enough for some ten million rows. Beyond it they lie in temporary files."""
+
+
+_BEGINS = re.compile(r"(\s|--[^\n]*\n)*CREATE\s+(OR\s+REPLACE\s+)?FUNCTION\b", re.IGNORECASE)
 
 
 class Historical(DuckDB):
@@ -58,6 +65,7 @@ class Historical(DuckDB):
         TRANSFORMS: ClassVar[dict[Any, Any]] = {
             **DuckDBGenerator.TRANSFORMS,
             Step: lambda self, node: self._step(node),
+            ScriptCall: lambda self, node: self._script(node),
             exp.Floor: lambda self, node: self._rounded(node, "FLOOR"),
             exp.Ceil: lambda self, node: self._rounded(node, "CEIL"),
         }
@@ -70,6 +78,9 @@ class Historical(DuckDB):
             if name == "FLOOR":
                 return down
             return f"CASE WHEN {down} = {value} THEN {value} ELSE {down} + INTERVAL '1 {unit.name}' END"
+
+        def _script(self, node: exp.Expr) -> str:
+            return f"{node.name}({', '.join(self.sql(each) for each in node.expressions)})"
 
         def _step(self, node: exp.Expr) -> str:
             value, step = self.sql(node, "this"), self.sql(node, "expression")
@@ -111,7 +122,8 @@ async def _query(
     faulty: Faulty,
     parameters: Mapping[str, object],
 ) -> pa.Table:
-    tree = _parsed(sql)
+    functions, scripts, sql = _functions(sql)
+    tree = inlined(_shown(_parsed(sql), functions), functions)
     asked = {found.name: found for found in tree.find_all(exp.Parameter, exp.Placeholder)}
     for name in sorted(asked.keys() - parameters.keys()):
         what = f"there is no value for ${name}" if name.isidentifier() else "a parameter has a name, as in $carrier"
@@ -121,6 +133,7 @@ async def _query(
         connection = duckdb.connect(config={"memory_limit": MEMORY_MAX, "temp_directory": folder})
         try:
             connection.execute("SET TimeZone = 'UTC'")
+            register(connection, scripts, Limits())
             tables, known = await _tables(tree, client, names, columns, rowtime)
             for table in tables:
                 create(connection, table)
@@ -131,6 +144,32 @@ async def _query(
             return await asyncio.to_thread(_run, connection, statement, given)
         finally:
             connection.close()
+
+
+def _functions(sql: str) -> tuple[dict[str, list[CreateFunction]], list[Script], str]:
+    """The functions that are created before the query, those of them in Python, and the text without them."""
+    if _BEGINS.match(sql) is None:
+        return {}, [], sql
+    try:
+        tokens = Kda().tokenize(sql)
+    except TokenError:
+        return {}, [], sql  # the query's own strings need not be the language's
+    cut, begins = 0, True
+    for index, token in enumerate(tokens):
+        if begins and "FUNCTION" not in [each.text.upper() for each in tokens[index : index + 4]]:
+            break
+        begins = token.token_type == TokenType.SEMICOLON
+        cut = token.end + 1
+    functions, scripts = functions_of(sql[:cut])
+    return functions, scripts, re.sub(r"[^\n]", " ", sql[:cut]) + sql[cut:]
+
+
+def _shown(tree: exp.Expr, functions: Mapping[str, object]) -> exp.Expr:
+    """What is selected is called as it is written, and not as the functions in it are."""
+    for item in tree.expressions if functions and isinstance(tree, exp.Select) else ():
+        if not isinstance(item, exp.Alias | exp.Column | exp.Star):
+            item.replace(exp.alias_(item.copy(), item.sql(dialect=Historical), quoted=True))
+    return tree
 
 
 def _parsed(sql: str) -> exp.Expr:
@@ -256,4 +295,6 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[st
     try:
         return connection.sql(sql, params=dict(parameters) or None).to_arrow_table()
     except duckdb.Error as error:
-        raise SqlError(str(error).split("\n\n", 1)[0].replace("\n", " ")) from error
+        own = re.search(r"while executing the UDF: (?:ValueError|TimeIsUp): (.*)", str(error))
+        text = own[1] if own is not None else str(error).split("\n\n", 1)[0].replace("\n", " ")
+        raise SqlError(text) from error

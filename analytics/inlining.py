@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from analytics.dialect import place_of
 from analytics.errors import SqlError
-from analytics.nodes import CreateFunction
+from analytics.nodes import CreateFunction, ScriptCall
 
 DEPTH_MAX = 32
 """Calls within calls: a function that calls itself would never end."""
@@ -19,7 +19,9 @@ def inlined(tree: exp.Expr, functions: Mapping[str, Sequence[CreateFunction]]) -
     if not functions:
         return tree
     for _ in range(DEPTH_MAX):
-        calls = [node for node in tree.find_all(exp.Anonymous) if _name(node) in functions]
+        calls = [
+            node for node in tree.find_all(exp.Anonymous) if type(node) is exp.Anonymous and _name(node) in functions
+        ]
         if not calls:
             return tree
         tree = tree.copy().transform(lambda node: _called(node, functions), copy=False)
@@ -27,11 +29,12 @@ def inlined(tree: exp.Expr, functions: Mapping[str, Sequence[CreateFunction]]) -
 
 
 def _name(node: exp.Anonymous) -> str:
-    return str(node.name if node.args.get("quoted") else node.name.upper())
+    quoted = isinstance(node.this, exp.Identifier) and node.this.args.get("quoted")
+    return str(node.name if quoted else node.name.upper())
 
 
 def _called(node: exp.Expr, functions: Mapping[str, Sequence[CreateFunction]]) -> exp.Expr:
-    if not isinstance(node, exp.Anonymous) or _name(node) not in functions:
+    if type(node) is not exp.Anonymous or _name(node) not in functions:
         return node
     overloads = functions[_name(node)]
     given = node.expressions
@@ -43,6 +46,11 @@ def _called(node: exp.Expr, functions: Mapping[str, Sequence[CreateFunction]]) -
         _folded(parameter.this): exp.Cast(this=argument.copy(), to=parameter.args["kind"].copy())
         for parameter, argument in zip(function.expressions, given, strict=True)
     }
+
+    if function.args.get("physical"):
+        call = ScriptCall(this=function.args["physical"], expressions=list(values.values()))
+        call.meta.update(node.meta)
+        return exp.Cast(this=call, to=function.args["kind"].copy())
 
     def filled(part: exp.Expr) -> exp.Expr:
         if isinstance(part, exp.Column) and part.args.get("table") is None and _folded(part.this) in values:

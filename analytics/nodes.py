@@ -45,14 +45,18 @@ class Drop(exp.Expression):
 
 
 class CreateFunction(exp.Expression):
-    """``CREATE FUNCTION this (expressions) RETURNS kind … RETURN body``; `strict`: RETURNS NULL ON NULL INPUT."""
+    """``CREATE FUNCTION this (expressions) RETURNS kind … RETURN body``; `strict`: RETURNS NULL ON NULL INPUT. In another
+    `language` than SQL, ``AS source``; `physical` is then its name in DuckDB."""
 
     arg_types: ClassVar[dict[str, bool]] = {
         "this": True,
         "expressions": False,
         "kind": True,
-        "body": True,
+        "body": False,
         "strict": False,
+        "language": False,
+        "source": False,
+        "physical": False,
         "replace": False,
     }
 
@@ -87,6 +91,10 @@ class Cursor(exp.Expression):
     """``CURSOR(query)``, the stream that a table function reads."""
 
     arg_types: ClassVar[dict[str, bool]] = {"this": True}
+
+
+class ScriptCall(exp.Anonymous):
+    """A call of a function in Python, whose name in DuckDB is `this`."""
 
 
 class OnlyRow(exp.Expression):

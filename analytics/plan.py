@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from analytics.operators.work import Operator
 from analytics.program import Declared
 from analytics.relation import Relation
+from analytics.scripts import Script
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,11 @@ class StreamPlan:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`pumps` in the order of the data; `inputs` and `references` by their names in the program, as they are used; `hidden`
-    are the columns of streams between the operators, physical name → name."""
+    are the columns of streams between the operators, physical name → name; `scripts` are functions in Python."""
 
     pumps: tuple[Pump, ...]
     streams: dict[str, StreamPlan]
     inputs: dict[str, Relation]
     references: dict[str, Relation]
     hidden: dict[str, dict[str, str]] = field(default_factory=dict)
+    scripts: tuple[Script, ...] = ()

@@ -17,6 +17,7 @@ from analytics.errors import Place, SqlError, closest
 from analytics.inlining import inlined
 from analytics.naming import without_names
 from analytics.nodes import AlterPump, CreateFunction, CreatePump, CreateStream, CreateView, Drop
+from analytics.scripts import Script, scripts_of
 from analytics.types import SqlType, declared
 from analytics.watermarks import LATE_ROWTIME, LATE_SUFFIX, Bound, bound_of
 
@@ -70,6 +71,8 @@ class Program:
     query: exp.Expr | None = None
     views: dict[str, exp.Expr] = field(default_factory=dict)
     functions: dict[str, list[CreateFunction]] = field(default_factory=dict)
+    scripts: list[Script] = field(default_factory=list)
+    """Those of the functions that are written in Python."""
 
     def read_streams(self) -> set[str]:
         """The declared streams that some query reads."""
@@ -116,12 +119,23 @@ def parse(text: str) -> Program:
         raise SqlError("a query stands alone; beside pumps, make it a pump itself", place_of(program.query))
     if program.query is None and not program.pumps:
         raise SqlError("the program has no pump and no query: nothing would run")
+    program.scripts = scripts_of(program.functions)
     program.pumps = {
         name: replace(pump, query=inlined(pump.query, program.functions)) for name, pump in program.pumps.items()
     }
     program.views = {name: inlined(view, program.functions) for name, view in program.views.items()}
     program.query = None if program.query is None else inlined(program.query, program.functions)
     return program
+
+
+def functions_of(text: str) -> tuple[dict[str, list[CreateFunction]], list[Script]]:
+    """The functions of statements that are all CREATE FUNCTION, and those of them in Python. Raises `SqlError`."""
+    program = Program()
+    for statement in parse_statements(text):
+        assert isinstance(statement, CreateFunction), "the caller has cut the text so"
+        _add_function(program, statement)
+    scripts = scripts_of(program.functions)
+    return program.functions, scripts
 
 
 def folded(identifier: exp.Expr) -> str:

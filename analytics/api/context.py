@@ -79,7 +79,7 @@ class Context:
             for name in in_application_names(given)
         }
         references = {given["TableName"]: schema_of(given["ReferenceSchema"]) for given in configuration.references}
-        answer = await self._ask(Check(configuration.code, inputs, references))
+        answer = await self._ask(Check(configuration.code, inputs, references, self.settings.function_api))
         if isinstance(answer, Checked):
             return answer.streams
         raise CodeValidation(f"Invalid application code: {answer.text if isinstance(answer, Failed) else 'no answer'}")

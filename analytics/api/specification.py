@@ -158,4 +158,5 @@ def specify(application: Application, settings: Settings, door: str, delivery_so
         generation=application.generation,
         door=door,
         memory_max=settings.application_memory_max,
+        scripts=settings.function_api,
     )

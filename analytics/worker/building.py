@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 
 from analytics.application import Application, Progress
+from analytics.errors import SqlError
 from analytics.inputs import Input
+from analytics.limits import Limits
 from analytics.mapping import CsvMapping, JsonMapping, Mapping
 from analytics.outputs import Output
 from analytics.processing import Invoke, Processor, deliver
+from analytics.program import Program, parse
 from analytics.references import Reference
 from analytics.schemas import column_of, type_of
 from analytics.worker.messages import InputSpec, OutputSpec, ReferenceSpec, Run, SchemaSpec
@@ -47,8 +50,10 @@ def build(
     clock: Clock,
     progress: Callable[[Progress], None],
     observe: Callable[[str, pa.RecordBatch], None],
+    stuck: Callable[[str], None] | None = None,
 ) -> Application:
-    """Raises `SqlError`, `ValidationError`."""
+    """Raises `SqlError`, `ValidationError`. `stuck` is told of a function that cannot be interrupted."""
+    check_scripts(parse(run.code), run.scripts)
     return Application(
         run.code,
         client=client,
@@ -61,7 +66,15 @@ def build(
         observe=observe,
         generation=run.generation,
         memory_max=run.memory_max // 2,
+        limits=Limits(stuck),
     )
+
+
+def check_scripts(program: Program, allowed: bool) -> None:
+    """Raises `SqlError` for functions in Python where nobody may bring code."""
+    if program.scripts and not allowed:
+        script = program.scripts[0]
+        raise SqlError(f"function {script.name} is in Python, and the setting function_api is off", script.place)
 
 
 def _inputs(spec: InputSpec, run: Run, invoke: Invoke, clock: Clock) -> list[Input]:

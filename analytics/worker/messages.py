@@ -79,7 +79,8 @@ class _Message(msgspec.Struct, frozen=True, tag_field="say"):
 
 
 class Run(_Message, frozen=True):
-    """`door` is the URL at which the server lets its own processes in; `generation` is that of the state in `path`."""
+    """`door` is the URL at which the server lets its own processes in; `generation` is that of the state in `path`;
+    `scripts`: the code may have functions in Python."""
 
     arn: str
     account: str
@@ -92,6 +93,7 @@ class Run(_Message, frozen=True):
     generation: int
     door: str
     memory_max: int
+    scripts: bool = True
 
 
 class Check(_Message, frozen=True):
@@ -100,6 +102,7 @@ class Check(_Message, frozen=True):
     code: str
     inputs: dict[str, SchemaSpec]
     references: dict[str, SchemaSpec]
+    scripts: bool = True
 
 
 class Discover(_Message, frozen=True):

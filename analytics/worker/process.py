@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 
 import duckdb
 import pyarrow as pa
@@ -58,6 +59,8 @@ QUESTION_MEMORY_MAX = 1 << 30
 """Bytes that answering a question may take: a sample of a megabyte, or a program of 100 KB, takes far less."""
 SEEN_ROWS_MAX = 200
 """Rows of a stream and commit that watchers are shown: more than anybody reads."""
+LAST_WORDS_S = 1.0
+"""For a last sentence to reach the server."""
 PENDING_SIZE_MAX = 8 << 20
 """Bytes of events that may wait for the server: what is for watchers is then left out."""
 
@@ -131,7 +134,7 @@ class _Running:
                 raise FunctionError(error.message) from error
 
         try:
-            application = build(run, client, invoke, clock, self._progress, self._observe)
+            application = build(run, client, invoke, clock, self._progress, self._observe, self._stuck)
             listening = asyncio.create_task(self._listen(application))
             try:
                 await application.open()
@@ -162,6 +165,12 @@ class _Running:
                 self._watched = command.on
             elif isinstance(command, Stop):
                 application.stop()
+
+    def _stuck(self, text: str) -> None:
+        """A function never comes back: only the end of the process ends it."""
+        self._loop.call_soon_threadsafe(self._say, Failed(text))
+        time.sleep(LAST_WORDS_S)
+        os._exit(1)
 
     def _say(self, event: Event) -> None:
         self._writer.write(frame(event))

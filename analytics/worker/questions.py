@@ -6,7 +6,7 @@ from analytics.compiler import compile_program
 from analytics.dialect import TOO_DEEP
 from analytics.errors import SqlError
 from analytics.program import ERROR_STREAM, parse
-from analytics.worker.building import columns_of, mapping_of
+from analytics.worker.building import check_scripts, columns_of, mapping_of
 from analytics.worker.discovery import discover
 from analytics.worker.messages import Check, Checked, Discover, Discovered, Failed
 from streams.core.errors import HeadraceError
@@ -25,6 +25,7 @@ def _check(question: Check) -> Checked:
     for name, schema in (*question.inputs.items(), *question.references.items()):
         mapping_of(schema, name)
     program = parse(question.code)
+    check_scripts(program, question.scripts)
     if not question.inputs:
         return Checked([*program.streams, ERROR_STREAM])
     columns = {name: columns_of(schema, name) for name, schema in question.inputs.items()}

@@ -20,7 +20,10 @@ from analytics.types import declared
 from connectors.formats.schema import Column
 from streams.sdk.client import Start
 
-_STREAMING = re.compile(r"\A\s*CREATE\b|\bSELECT\s+STREAM\s+(?!FROM\b|AS\b|,)", re.IGNORECASE)
+_STREAMING = re.compile(
+    r"\A\s*CREATE\b(?!\s+(?:OR\s+REPLACE\s+)?FUNCTION)|\bCREATE\s+(?:OR\s+REPLACE\s+)?(?:STREAM|PUMP)\b|\bSELECT\s+STREAM\s+(?!FROM\b|AS\b|,)",
+    re.IGNORECASE,
+)
 """What only the streaming language says: a text with it that does not parse is meant for nobody else."""
 
 

@@ -233,7 +233,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     function_api: Annotated[
         bool,
         Meta(
-            description="Whether callers may create, change and call functions with Lambda's API. Their code has the server's rights."
+            description="Whether callers may bring code: create, change and call functions with Lambda's API, and write functions of SQL applications in Python. It has the server's rights."
         ),
     ] = True
     firehose_retry_s: Annotated[
