@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from firehose.book import Book
+from firehose.quotas import Quotas
 from firehose.stream import DeliveryStream
 from streams.core.clock import Clock
 from streams.core.errors import ResourceInUse, ResourceNotFound
@@ -30,6 +31,7 @@ class Context:
     client_for: Callable[[Scope], Client]
     settings: Settings
     clock: Clock
+    quotas: Quotas
     started: Callable[[DeliveryStream], None]
     stopped: Callable[[DeliveryStream], Awaitable[None]]
     restarted: Callable[[DeliveryStream, Callable[[], Awaitable[Any]]], Awaitable[Any]]

@@ -8,6 +8,7 @@ from typing import Any
 
 from firehose.context import DIRECT_PUT, Context
 from firehose.processors import enabled_processors
+from firehose.quotas import throughput
 from firehose.replays import key_of, opened
 from firehose.splitting import GZIP_MAGIC
 from firehose.stream import DeliveryStream
@@ -83,6 +84,9 @@ async def _put(context: Context, stream: DeliveryStream, data: Sequence[bytes]) 
     """The ids of the records, which are durable. Raises `ServiceUnavailable` where the same may succeed later."""
     records = [opened(one) for one in data]
     _check_logs(stream, [record for record, _ in records])
+    taken = throughput(stream.scope.region, stream.created.throughput_hint_mbs)
+    if not context.quotas.put(stream.number, taken, len(data), sum(map(len, data))):
+        raise ServiceUnavailable(SLOW_DOWN)
     client = context.client_for(stream.scope)
     # One key for the request: its records stay together, and requests spread over the shards.
     key = os.urandom(8).hex()

@@ -32,6 +32,7 @@ from firehose.outputs import MIB, Compat
 from firehose.pipeline import Pipeline
 from firehose.posting import Poster
 from firehose.query import TIMEOUT_S, Query
+from firehose.quotas import Quotas
 from firehose.schemas import row_reader
 from firehose.source import Source
 from firehose.staging import Staging
@@ -102,12 +103,14 @@ class Firehose:
         self._drivers: dict[tuple[int, str], Driver] = {}
         self._meters: dict[tuple[int, str], Meter] = {}
         self._changing = asyncio.Lock()
+        self._quotas = Quotas(self._clock, on=self._settings.limits == "aws")
         self._context = Context(
             self._book,
             self._functions,
             client_for,
             self._settings,
             self._clock,
+            self._quotas,
             self._start,
             self._stop,
             self._restart,
@@ -141,6 +144,7 @@ class Firehose:
         run = OPERATIONS.get(operation)
         if run is None:
             raise UnsupportedOperation(f"Headrace does not offer {operation} yet.")
+        self._quotas.call(operation, scope)
         return await run(self._context, request, scope)
 
     def positions(self, scope: Scope, name: str) -> dict[str, int]:
@@ -238,6 +242,7 @@ class Firehose:
             await self._halt(stream)
         for lane in stream.lanes:
             self._meters.pop((stream.number, lane), None)
+        self._quotas.forget(stream.number)
         for folder in (self._staging(stream), folder_of(self._settings.data_path, stream.number)):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 

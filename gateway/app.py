@@ -104,7 +104,7 @@ class App:
                 ApplicationsDoor(analytics),
                 forward,
                 Deliveries(firehose, clock),
-                RestDoor("lambda", lambdas, auth),
+                RestDoor("lambda", lambdas, auth, secure=tls.context is not None),
             )
             server = Server(
                 desk.handle,

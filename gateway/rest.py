@@ -29,12 +29,15 @@ class Target(Protocol):
 
     def resource(self, request: Any, scope: Scope) -> str | None: ...
 
+    async def download(self, path: str, query: str) -> bytes | None: ...
+
 
 class RestDoor:
-    """Requests for `service` (as botocore names it), answered by `target`."""
+    """Requests for `service` (as botocore names it), answered by `target`. `secure`: callers come over TLS."""
 
-    def __init__(self, service: str, target: Target, auth: Auth) -> None:
+    def __init__(self, service: str, target: Target, auth: Auth, *, secure: bool = False) -> None:
         self._service = service
+        self._scheme = "https" if secure else "http"
         self._target = target
         self._auth = auth
 
@@ -46,6 +49,11 @@ class RestDoor:
         if "origin" in request.headers:
             # Functions run with the server's rights: any page that its user opens could have them run its code.
             raise AccessDenied(FROM_A_PAGE)
+        if (
+            request.method == "GET"
+            and (content := await self._target.download(request.path, request.query)) is not None
+        ):
+            return Response(200, [("Content-Type", "application/zip")], content)
         caller = self._auth.caller(request, self._service)
         found = rest_protocol(self._service).route(request.method, request.path)
         if found is None:
@@ -64,6 +72,9 @@ class RestDoor:
             raise
         finally:
             requests.add(operation.name, code, perf_counter() - began)
+        if operation.name == "GetFunction" and "Location" in reply["Code"]:
+            # The service knows the path, the door what the caller calls this machine.
+            reply["Code"]["Location"] = f"{self._scheme}://{request.headers.get('host', '')}{reply['Code']['Location']}"
         return _response(operation.encode(reply))
 
     def failed(self, error: RequestError) -> Response:

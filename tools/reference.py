@@ -13,7 +13,7 @@ from firehose.service import OPERATIONS as FIREHOSE
 from streams.core.settings import ENVIRONMENT_PREFIX, Settings
 from streams.service import Service
 from streams.wire.protocol import protocol
-from tools import language
+from tools import delivery, language
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MADE = "<!-- Made by `python -m tools.reference --write`. -->\n"
@@ -62,6 +62,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "operations.md": operations_page,
     "sql-coverage.md": language.page,
+    "firehose-coverage.md": delivery.page,
 }
 
 

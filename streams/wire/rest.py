@@ -56,11 +56,17 @@ class RestOperation:
             value = {name: one for name, one in given.items() if name not in binding.sources}
         elif binding.payload is not None:
             value[binding.payload] = ""  # there, and not to be looked at
-        asked = dict(parse_qsl(query, keep_blank_values=True))
+        asked: dict[str, list[str]] = {}
+        for name, one in parse_qsl(query, keep_blank_values=True):
+            asked.setdefault(name, []).append(one)
         for member, (place, name) in binding.sources.items():
-            found = {"uri": labels, "querystring": asked, "header": headers}.get(place, {}).get(
-                name.lower() if place == "header" else name
-            )
+            if place == "querystring":
+                if name in asked:
+                    # A list is its member as often as it is named; of anything else the last one counts.
+                    shape = members[member]
+                    value[member] = asked[name] if shape.kind == "list" else _typed(shape, asked[name][-1])
+                continue
+            found = labels.get(name) if place == "uri" else headers.get(name.lower())
             if found is not None:
                 value[member] = _typed(members[member], found)
         try:

@@ -336,7 +336,6 @@ def test_changes_that_are_refused(headrace: TestServer) -> None:
         ("invoke_async", {"FunctionName": "f", "InvokeArgs": b"{}"}),
         ("put_function_event_invoke_config", {"FunctionName": "f"}),
         ("put_function_concurrency", {"FunctionName": "f", "ReservedConcurrentExecutions": 1}),
-        ("tag_resource", {"Resource": f"{ARN}f", "Tags": {}}),
         ("get_account_settings", {}),
     ],
 )
@@ -361,6 +360,67 @@ def test_pages_of_functions(headrace: TestServer) -> None:
     assert aws.list_functions(FunctionVersion="ALL")["Functions"][0]["FunctionArn"] == f"{ARN}f0:$LATEST"
     elsewhere = boto3.client("lambda", endpoint_url=headrace.url, region_name="eu-west-1")
     assert elsewhere.list_functions()["Functions"] == []
+
+
+def test_code_can_be_had_again(headrace: TestServer) -> None:
+    aws = client(headrace)
+    create(aws)
+    location = aws.get_function(FunctionName="f")["Code"]["Location"]
+    with urllib.request.urlopen(location) as reply:
+        assert reply.read() == zipped()
+        assert reply.headers["Content-Type"] == "application/zip"
+
+    def status(url: str) -> int:
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            urllib.request.urlopen(url)
+        return raised.value.code
+
+    assert status(location.replace("signature=", "signature=0")) == 400
+    assert status(location.replace("until=", "until=9")) == 400
+    assert status(location.partition("?")[0]) == 400
+    aws.update_function_code(FunctionName="f", ZipFile=zipped("def handler(event, context): return 'new'"))
+    for _ in range(1000):  # the old archive goes when the last call of it has ended
+        if not list((Path(headrace.settings.data) / "functions" / "code").glob(f"{location.split('/')[-1][:64]}.zip")):
+            break
+        time.sleep(0.01)
+    assert status(location) == 404
+    location = aws.get_function(FunctionName="f")["Code"]["Location"]
+    headrace.advance(599)
+    assert urllib.request.urlopen(location).status == 200
+    headrace.advance(2)
+    assert status(location) == 400
+
+
+def test_tags_of_a_function(headrace: TestServer) -> None:
+    aws = client(headrace)
+    made = create(aws, Tags={"team": "air"})
+    arn = made["FunctionArn"]
+    assert invoke(aws)["calls"] == 1
+    aws.tag_resource(Resource=arn, Tags={"stage": "test", "team": "sea"})
+    aws.untag_resource(Resource=arn, TagKeys=["team", "none"])
+    assert aws.list_tags(Resource=arn)["Tags"] == {"stage": "test"}
+    assert aws.get_function(FunctionName="f")["Tags"] == {"stage": "test"}
+    assert aws.get_function_configuration(FunctionName="f")["RevisionId"] == made["RevisionId"]
+    assert invoke(aws)["calls"] == 2, "a tag discards no warm environment"
+    for tags, code, words in (
+        ({"aws:x": "1"}, "InvalidParameterValueException", "may not begin with aws:"),
+        ({f"k{n}": "" for n in range(50)}, "InvalidParameterValueException", "at most 50 tags, not 51"),
+        ({"": "1"}, "ValidationException", "have length greater than or equal to 1"),
+        ({"k": "v" * 257}, "ValidationException", "256"),
+    ):
+        status, told, message = refused(aws.tag_resource, Resource=arn, Tags=tags)
+        assert (status, told, words in message) == (400, code, True), message
+    missing = f"{ARN}none"
+    assert refused(aws.list_tags, Resource=missing)[:2] == (404, "ResourceNotFoundException")
+    assert refused(aws.tag_resource, Resource=missing, Tags={"a": "b"})[:2] == (404, "ResourceNotFoundException")
+
+
+def test_the_one_version_that_there_is(headrace: TestServer) -> None:
+    aws = client(headrace)
+    create(aws)
+    (version,) = aws.list_versions_by_function(FunctionName="f")["Versions"]
+    assert (version["Version"], version["FunctionArn"]) == ("$LATEST", f"{ARN}f:$LATEST")
+    assert refused(aws.list_versions_by_function, FunctionName="none")[:2] == (404, "ResourceNotFoundException")
 
 
 def test_code_from_a_bucket(headrace: TestServer, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from connectors.functions.api.errors import InvalidParameterValue, not_offered
 from connectors.functions.api.records import FunctionRecord
+from connectors.functions.api.tags import tagged
 from connectors.functions.environment import VERSION
 from connectors.functions.function import function_arn
 from streams.core.errors import ValidationError
@@ -90,7 +91,7 @@ def changed(request: Any) -> dict[str, Any]:
     if "Architectures" in given:
         fields["architectures"] = tuple(given["Architectures"])
     if "Tags" in given:
-        fields["tags"] = given["Tags"]
+        fields["tags"] = tagged({}, given["Tags"])
     repeated = {name: given[name] for name in _REPEATED if name in given}
     if repeated:
         fields["given"] = repeated

@@ -19,10 +19,12 @@ from connectors.functions.api.errors import (
     ResourceConflict,
     not_offered,
 )
+from connectors.functions.api.links import Links
 from connectors.functions.api.names import Named, named
 from connectors.functions.api.records import Event, FunctionBook, FunctionDeleted, FunctionRecord, Journal
 from connectors.functions.api.shown import configured, runnable, state
 from connectors.functions.api.sources import Sources
+from connectors.functions.api.tags import tagged, untagged
 from connectors.functions.archive import ArchiveError
 from connectors.functions.function import function_arn
 from connectors.functions.registry import Callee, Functions
@@ -53,6 +55,7 @@ class Lambda:
         self._clock = clock
         self._code = CodeStore(settings.data_path / "functions" / "code")
         self._sources = Sources(settings)
+        self._links = Links(clock)
         self._changing_code = asyncio.Lock()  # what is saved is not swept before something names it
         self._calls: set[asyncio.Task[dict[str, Any]]] = set()
         self._stopping = False
@@ -63,10 +66,14 @@ class Lambda:
             "GetFunction": self._get,
             "GetFunctionConfiguration": self._get_configuration,
             "ListFunctions": self._list,
+            "ListVersionsByFunction": self._list_versions,
             "UpdateFunctionCode": self._update_code,
             "UpdateFunctionConfiguration": self._update_configuration,
             "DeleteFunction": self._delete,
             "Invoke": self._invoke,
+            "TagResource": self._tag,
+            "UntagResource": self._untag,
+            "ListTags": self._list_tags,
         }
         self.implemented = frozenset(self._operations)
 
@@ -99,8 +106,19 @@ class Lambda:
 
     def resource(self, request: Any, scope: Scope) -> str | None:
         """The ARN of the function that a request is about; None where it is about none."""
-        name = getattr(request, "function_name", None)
+        name = getattr(request, "function_name", None) or getattr(request, "resource", None)
         return None if name is None else function_arn(scope, named(name, scope).name)
+
+    async def download(self, path: str, query: str) -> bytes | None:
+        """What is behind a link of GetFunction's; None for a path that is no such link. Raises `AccessDenied`,
+        `FunctionNotFound`."""
+        code = self._links.code(path, query)
+        if code is None:
+            return None
+        try:
+            return await asyncio.to_thread(self._code.content, code)
+        except OSError as error:
+            raise FunctionNotFound("The code is not there any more: the function was changed or deleted.") from error
 
     # Functions that are made and changed ------------------------------------------------------------------------------
 
@@ -173,13 +191,38 @@ class Lambda:
         await self._book.execute(decide, self._apply)
         return {"StatusCode": 204}
 
+    # Tags -------------------------------------------------------------------------------------------------------------
+
+    async def _tag(self, request: Any, scope: Scope) -> dict[str, Any]:
+        return await self._retag(request, scope, lambda tags: tagged(tags, request.tags))
+
+    async def _untag(self, request: Any, scope: Scope) -> dict[str, Any]:
+        return await self._retag(request, scope, lambda tags: untagged(tags, request.tag_keys))
+
+    async def _list_tags(self, request: Any, scope: Scope) -> dict[str, Any]:
+        return {"Tags": self._find(named(request.resource, scope), scope).tags}
+
+    async def _retag(
+        self, request: Any, scope: Scope, change: Callable[[dict[str, str]], dict[str, str]]
+    ) -> dict[str, Any]:
+        """Tags are no part of what runs: warm environments stay, and the revision."""
+
+        def decide() -> Event:
+            record = self._own(named(request.resource, scope), scope)
+            return msgspec.structs.replace(record, tags=change(record.tags))
+
+        async def nothing(_event: Event) -> None: ...
+
+        await self._book.execute(decide, nothing)
+        return {}
+
     # Functions that are shown and called ------------------------------------------------------------------------------
 
     async def _get(self, request: Any, scope: Scope) -> dict[str, Any]:
         record = self._record(request, scope)
         told: dict[str, Any] = {
             "Configuration": self._described(record, qualified=request.qualifier is not None),
-            "Code": {"RepositoryType": "S3"},
+            "Code": {"RepositoryType": "S3", **({"Location": self._links.link(record.code)} if record.code else {})},
         }
         if record.tags:
             told["Tags"] = record.tags
@@ -197,6 +240,10 @@ class Lambda:
         if len(page) < len(rest):
             told["NextMarker"] = page[-1].name
         return told
+
+    async def _list_versions(self, request: Any, scope: Scope) -> dict[str, Any]:
+        """The one that there is."""
+        return {"Versions": [self._described(self._record(request, scope), qualified=True)]}
 
     async def _invoke(self, request: Any, scope: Scope) -> dict[str, Any]:
         record = self._record(request, scope)
@@ -221,7 +268,9 @@ class Lambda:
 
     def _record(self, request: Any, scope: Scope) -> FunctionRecord:
         """One that was created, or that the settings have. Raises `FunctionNotFound`."""
-        asked = self._named(request, scope)
+        return self._find(self._named(request, scope), scope)
+
+    def _find(self, asked: Named, scope: Scope) -> FunctionRecord:
         record = self._book.get(scope, asked.name)
         if record is None:
             record = next(
@@ -233,7 +282,10 @@ class Lambda:
 
     def _changeable(self, request: Any, scope: Scope) -> FunctionRecord:
         """Raises `FunctionNotFound`, `ResourceConflict`."""
-        record = self._record(request, scope)
+        return self._own(self._named(request, scope), scope)
+
+    def _own(self, asked: Named, scope: Scope) -> FunctionRecord:
+        record = self._find(asked, scope)
         if self._book.get(scope, record.name) is None:
             raise ResourceConflict(f"Function {record.name} is one of the server's settings: it is changed there.")
         self._check_ready(record)
