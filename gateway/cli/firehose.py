@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from gateway.cli import output
+from gateway.cli import firehose_members, output
 from gateway.cli.connection import Target, connected
 from gateway.cli.failure import Failure
 from gateway.cli.firehose_call import call, names
@@ -35,6 +35,11 @@ firehose.add_command(explain)
 @click.option("--prefix", help="Prefix of the objects' names, with !{timestamp:…} and the like.")
 @click.option("--error-prefix", help="Prefix of the objects that hold what failed.")
 @click.option("--gzip", is_flag=True, help="Compress the objects.")
+@click.option(
+    "--parquet",
+    metavar="COLUMNS",
+    help="Deliver Parquet with these columns and Hive types, 'city string, km double' for instance.",
+)
 @click.option("--size-mb", type=click.IntRange(1, 128), help="Deliver when this much is buffered.")
 @click.option("--interval-s", type=click.IntRange(0, 900), help="Deliver when the oldest record is this old.")
 @click.option("--function", help="Function that transforms the records, by its name.")
@@ -48,7 +53,12 @@ def create(target: Target, name: str, request: Path | None, **options: Any) -> N
     """Make the delivery stream NAME."""
     if (request is None) == (options["bucket"] is None):
         raise click.UsageError("give either --bucket or --request")
-    members = _read(request) if request is not None else _members(Scope(region=target.region), **options)
+    if request is not None:
+        members = _read(request)
+    else:
+        members = firehose_members.members(Scope(region=target.region), name, **options)
+        if options["parquet"] is not None:
+            firehose_members.register(target, name, firehose_members.columns(options["parquet"]))
     reply = call(target, "create_delivery_stream", DeliveryStreamName=name, **members)
     if target.json:
         output.json_line({"arn": reply["DeliveryStreamARN"]})
@@ -92,46 +102,6 @@ def delete(target: Target, name: str, yes: bool) -> None:
         click.confirm(f"Delete the delivery stream {name}?", abort=True, err=True)
     call(target, "delete_delivery_stream", DeliveryStreamName=name)
     output.talk(f"delivery stream {name} is gone")
-
-
-def _members(
-    scope: Scope,
-    bucket: str,
-    source: str | None,
-    prefix: str | None,
-    error_prefix: str | None,
-    gzip: bool,
-    size_mb: int | None,
-    interval_s: int | None,
-    function: str | None,
-) -> dict[str, Any]:
-    """The members of CreateDeliveryStream that the options mean. Roles are not looked at, but the protocol asks."""
-    role = f"arn:aws:iam::{scope.account}:role/headrace"
-    destination: dict[str, Any] = {"RoleARN": role, "BucketARN": f"arn:aws:s3:::{bucket}"}
-    if prefix is not None:
-        destination["Prefix"] = prefix
-    if error_prefix is not None:
-        destination["ErrorOutputPrefix"] = error_prefix
-    if gzip:
-        destination["CompressionFormat"] = "GZIP"
-    if size_mb is not None or interval_s is not None:
-        destination["BufferingHints"] = {
-            "SizeInMBs": size_mb or 5,
-            "IntervalInSeconds": 300 if interval_s is None else interval_s,
-        }
-    if function is not None:
-        arn = f"arn:aws:lambda:{scope.region}:{scope.account}:function:{function}"
-        parameters = [{"ParameterName": "LambdaArn", "ParameterValue": arn}]
-        destination["ProcessingConfiguration"] = {
-            "Enabled": True,
-            "Processors": [{"Type": "Lambda", "Parameters": parameters}],
-        }
-    members: dict[str, Any] = {"DeliveryStreamType": "DirectPut", "ExtendedS3DestinationConfiguration": destination}
-    if source is not None:
-        members["DeliveryStreamType"] = "KinesisStreamAsSource"
-        arn = scope.stream_arn(source)
-        members["KinesisStreamSourceConfiguration"] = {"KinesisStreamARN": arn, "RoleARN": role}
-    return members
 
 
 def _read(request: Path) -> dict[str, Any]:

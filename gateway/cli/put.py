@@ -21,6 +21,9 @@ from streams.sdk.producer import Producer
 _BLOCK_SIZE = 4 << 20
 """Bytes that are read before they are put: enough that a put costs next to nothing per line."""
 
+DELIVERY = "firehose/"
+"""What the name of a delivery stream is preceded by, where records are put into it."""
+
 Key = Callable[[bytes, int], str]
 """The partition key of a line with this number, counted from 1. None in its place: keys are random."""
 
@@ -32,7 +35,7 @@ Key = Callable[[bytes, int], str]
 @click.option("--key-field", help="Field of the JSON objects whose value is the partition key.")
 @connected
 def put(target: Target, stream: str, file: BinaryIO, key: str | None, key_field: str | None) -> None:
-    """Put the lines of FILE (or of stdin) into STREAM, a record a line.
+    """Put the lines of FILE (or of stdin) into STREAM, a record a line. firehose/NAME is the delivery stream NAME.
 
     Line ends are not part of the records. Without a key, every record gets a random one, so that they spread over all shards. Empty lines are skipped. The
     command ends when all records are durable, and says how many there were."""
@@ -42,7 +45,8 @@ def put(target: Target, stream: str, file: BinaryIO, key: str | None, key_field:
 
     async def work() -> int:
         async with target.client() as client:
-            await find_stream(client, stream)
+            if not stream.startswith(DELIVERY):
+                await find_stream(client, stream)
             return await _put(Producer(client, stream), file, keys)
 
     began = time.perf_counter()

@@ -14,6 +14,7 @@ COMMANDS = {
     "tail": "gateway.cli.tail:tail",
     "sql": "gateway.cli.sql:sql",
     "firehose": "gateway.cli.firehose:firehose",
+    "function": "gateway.cli.function:function",
     "app": "gateway.cli.app:app",
     "import": "gateway.cli.importing:import_",
     "config": "gateway.cli.config:config",
