@@ -92,7 +92,7 @@ def register(target: Target, name: str, found: list[dict[str, str]]) -> None:
     """The table of a schema, made in the catalog. Raises `Failure`, also where there is one that says something else."""
 
     def glue(operation: str, **asked: Any) -> Any:
-        return aws_call.call(target, "glue", operation, asked, "", lambda: [])
+        return aws_call.call(target, "glue", operation, asked, "", list)
 
     if DATABASE not in [one["Name"] for one in glue("get_databases")["DatabaseList"]]:
         glue("create_database", DatabaseInput={"Name": DATABASE})
