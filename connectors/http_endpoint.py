@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import msgspec
+from isal import isal_zlib
 
 from streams.core.errors import HeadraceError
 
@@ -151,5 +151,5 @@ def _check(response: aiohttp.ClientResponse, answer: bytes, request_id: str, *, 
 
 
 def _gzipped(body: bytes) -> bytes:
-    compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    compressor = isal_zlib.compressobj(_GZIP_LEVEL, isal_zlib.DEFLATED, 16 + isal_zlib.MAX_WBITS)
     return compressor.compress(body) + compressor.flush()

@@ -15,17 +15,20 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Literal
 
 import pyarrow as pa
+from isal import isal_zlib
 
 Compression = Literal["UNCOMPRESSED", "GZIP", "ZIP", "Snappy", "HADOOP_SNAPPY"]
 """As AWS spells them."""
 
 LEVEL = 1
-"""Delivery is bound by the compressor: level 1 of deflate is three times as fast as 6 for files a tenth larger."""
+"""Of ISA-L's deflate, for GZIP: files as large as zlib's at its level 1, in a fourth of the time."""
+
+ZIP_LEVEL = 1
+"""Of zlib's, which Python's archives use: three times as fast as 6, for files a tenth larger."""
 
 XERIAL_BLOCK = 32 << 10
 HADOOP_BLOCK = 256 << 10
@@ -62,7 +65,7 @@ def _plain(file: BinaryIO, blocks: Iterable[Block], _entry: str) -> None:
 
 
 def _gzip(file: BinaryIO, blocks: Iterable[Block], _entry: str) -> None:
-    compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, 16 + isal_zlib.MAX_WBITS)
     for block in blocks:
         file.write(compressor.compress(block))
     file.write(compressor.flush())
@@ -71,7 +74,7 @@ def _gzip(file: BinaryIO, blocks: Iterable[Block], _entry: str) -> None:
 def _zip(file: BinaryIO, blocks: Iterable[Block], entry: str) -> None:
     # An entry that is given by its name alone has the first time that ZIP knows: the same records give the same bytes.
     with (
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=ZIP_LEVEL) as archive,
         archive.open(entry, "w", force_zip64=True) as written,
     ):
         for block in blocks:

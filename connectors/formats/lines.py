@@ -39,9 +39,21 @@ def _joined(array: pa.Array, delimiter: bytes) -> Iterator[memoryview]:
     if len(array) == 0:
         return
     if delimiter:
-        array = pc.binary_join_element_wise(array, pa.scalar(b"", array.type), pa.scalar(delimiter, array.type))
+        yield from _joined_with(array, delimiter)
+        return
     offsets = np.frombuffer(array.buffers()[1], np.int32, len(array) + 1, array.offset * 4)
     values = memoryview(array.buffers()[2] or b"")[int(offsets[0]) : int(offsets[-1])]
+    yield from _blocks(values)
+
+
+def _joined_with(array: pa.Array, delimiter: bytes) -> Iterator[memoryview]:
+    """As one list of records, which Arrow joins at half the cost of joining each record with its delimiter."""
+    whole = pa.ListArray.from_arrays(pa.array([0, len(array)], pa.int32()), array)
+    yield from _blocks(memoryview(pc.binary_join(whole, delimiter)[0].as_buffer()))
+    yield memoryview(delimiter)
+
+
+def _blocks(values: memoryview) -> Iterator[memoryview]:
     for at in range(0, len(values), _BLOCK_SIZE):
         yield values[at : at + _BLOCK_SIZE]
 
