@@ -15,6 +15,7 @@ from benchmarks import (
     puts,
     queues,
     reads,
+    resume,
     scale,
     signatures,
 )
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         scale,
         backlog,
         delivery,
+        resume,
         nexmark,
         nexmark_latency,
         demo,
