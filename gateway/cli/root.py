@@ -16,6 +16,7 @@ COMMANDS = {
     "firehose": "gateway.cli.firehose:firehose",
     "function": "gateway.cli.function:function",
     "app": "gateway.cli.app:app",
+    "log": "gateway.cli.log:log",
     "import": "gateway.cli.importing:import_",
     "config": "gateway.cli.config:config",
     "bench": "gateway.cli.bench:bench",

@@ -136,7 +136,7 @@ class Journal:
                 except OffsetOutOfRange:
                     apply(await self._replay())
                     return
-                records = _counting(batch)
+                records = counting(batch)
                 is_event = pc.equal(records.partition_key, _EVENT)
                 apply(Replay(None, records.data.filter(is_event).to_pylist()))
                 self._position = batch.next
@@ -157,7 +157,7 @@ class Journal:
                 if not self.shared:
                     raise
                 return await self._replay()  # somebody has shortened it
-            replay = replay.followed_by(_counting(batch))
+            replay = replay.followed_by(counting(batch))
             position = batch.next
         self._position = position
         self._events_since_snapshot = len(replay.events)
@@ -173,7 +173,7 @@ class Journal:
             position, end = expected, (await self._log.bounds(self._name))[1]
             while position < end:
                 batch = await self._log.read(self._name, position, _READ_SIZE)
-                if len(_counting(batch, (_EVENT, _SNAPSHOT, _OWNER))):
+                if len(counting(batch, (_EVENT, _SNAPSHOT, _OWNER))):
                     raise JournalMoved(
                         f"another process has written to the journal {self._name}, and this one no longer can"
                     )
@@ -189,8 +189,8 @@ class Journal:
         return expected
 
 
-def _counting(batch: Batch, kinds_wanted: Collection[str] = (_EVENT, _SNAPSHOT)) -> Records:
-    """The records that lie where they expect to, their keys only their kinds."""
+def counting(batch: Batch, kinds_wanted: Collection[str] = (_EVENT, _SNAPSHOT)) -> Records:
+    """The records of a journal that lie where they expect to, their keys only their kinds."""
     records = batch.records
     if not pc.any(pc.match_substring(records.partition_key, " ")).as_py():
         return records

@@ -28,10 +28,12 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import TopicPartition
 
+from streams.core.brokers import connection_options
 from streams.core.errors import LogClosed, LogError, LogUnreachable, ShardUnknown
 from streams.kafka.address import Address
 from streams.kafka.batches import BATCH_SIZE_MAX
 from streams.kafka.places import Place
+from streams.kafka.security import refusal
 
 PATIENCE_S = 20.0
 """How long a call waits for brokers that do not answer: below the 60 s after which SDKs give a request up."""
@@ -88,6 +90,7 @@ class Cluster:
             "client_id": "headrace",
             "request_timeout_ms": round(REQUEST_S * 1000),
             "retry_backoff_ms": round(PAUSE_S * 1000),
+            **connection_options(address.security),
         }
         self._client = AIOKafkaClient(**options)
         self._admin = AIOKafkaAdminClient(**options)
@@ -104,7 +107,8 @@ class Cluster:
             await cluster.refresh()
         except KafkaError as error:
             await cluster.close()
-            raise LogUnreachable(f"no broker of {','.join(address.brokers)} answers: {error}") from error
+            why = await refusal(address.brokers, address.security)
+            raise LogUnreachable(f"no broker of {','.join(address.brokers)} answers: {why or error}") from error
         return cluster
 
     async def close(self) -> None:

@@ -15,7 +15,6 @@ or not at all; it holds one append or several.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -24,26 +23,13 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 from streams.core.records import ARRIVAL, HASH_KEY, ProducerMark, Records
 from streams.kafka.batches import BATCH_SIZE_MAX, HEADER_SIZE, Incoming, Outgoing, split
 from streams.kafka.packing import unpacked
+from streams.log.copying import Part
 
 HASH_KEY_HEADER = "headrace-hash-key"
 PRODUCER_HEADER = "headrace-producer"
 SEQUENCE_HEADER = "headrace-sequence"
 
 Header = tuple[str, bytes | None]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """One record batch as it was read: records at the offsets [first, next), and the marks of appends that begin in it,
-    by offset."""
-
-    first: int
-    records: Records
-    marks: list[tuple[ProducerMark, int]] = field(default_factory=list)
-
-    @property
-    def next(self) -> int:
-        return self.first + len(self.records)
 
 
 def plain(

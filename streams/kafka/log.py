@@ -1,6 +1,6 @@
 """The log on Apache Kafka: a shard is a partition, and any number of processes append to it and read it.
 
-Offsets are Kafka's, arrival is the appending process's clock. In one process it never goes back in a shard; between
+Offsets are Kafka's, or in a copied log that began later by so much more (see `origins`); arrival is the appending process's clock. In one process it never goes back in a shard; between
 processes by as much as their clocks differ.
 """
 
@@ -13,13 +13,15 @@ from typing import Self
 from aiokafka.errors import OffsetOutOfRangeError
 
 from streams.core.clock import Clock, SystemClock
-from streams.core.errors import LogClosed, LogUnreachable, OffsetOutOfRange, ShardUnknown
+from streams.core.errors import LogClosed, LogError, LogUnreachable, OffsetOutOfRange, ShardUnknown
 from streams.core.records import Batch, ProducerMark, Records
+from streams.kafka import origins
 from streams.kafka.address import Address
 from streams.kafka.appends import Appends
 from streams.kafka.batches import BATCH_SIZE_MAX
 from streams.kafka.cluster import EARLIEST, LATEST, Cluster
 from streams.kafka.codec import decode
+from streams.kafka.origins import NONE, Origins
 from streams.kafka.past import Past
 from streams.kafka.places import Place, place_of, shards_of
 from streams.kafka.producers import Producers
@@ -41,10 +43,12 @@ _EMPTY = Records.empty().with_arrival(0)
 
 
 class _Shard:
-    """`next` is as far as this process knows: the shard has at least so many records."""
+    """Its offsets are Kafka's, which are `origin` less than the log's. `next` is as far as this process knows: the shard
+    has at least so many records."""
 
-    def __init__(self, place: Place, appends: Appends, past: Past) -> None:
+    def __init__(self, place: Place, origin: int, appends: Appends, past: Past) -> None:
         self.place = place
+        self.origin = origin
         self.appends = appends
         self.past = past
         self.next = 0
@@ -58,9 +62,12 @@ class KafkaLog:
 
     shared = True
 
-    def __init__(self, address: Address, cluster: Cluster, clock: Clock, pending_max: int) -> None:
+    def __init__(
+        self, address: Address, cluster: Cluster, clock: Clock, pending_max: int, found: Origins = NONE
+    ) -> None:
         self._address = address
         self._cluster = cluster
+        self._origins = found
         self._clock = clock
         self._producers = Producers(address)
         self._tails = Tails(cluster)
@@ -76,9 +83,18 @@ class KafkaLog:
 
     @classmethod
     async def open(cls, address: Address, *, clock: Clock | None = None, pending_size_max: int = 256 << 20) -> Self:
-        """Raises `LogUnreachable` where no broker answers."""
+        """Raises `LogUnreachable` where no broker answers, `LogError` where the log is a copy that is not finished."""
         cluster = await Cluster.open(address)
-        return cls(address, cluster, clock or SystemClock(), pending_size_max)
+        try:
+            found = await origins.read(cluster, address.prefix)
+            if found.copying:
+                raise LogError(
+                    f"the log {address.prefix} is a copy of {found.source} that is not finished: go on with headrace log copy"
+                )
+        except BaseException:
+            await cluster.close()
+            raise
+        return cls(address, cluster, clock or SystemClock(), pending_size_max, found)
 
     async def create(self, shard: str) -> None:
         self._check_open()
@@ -96,7 +112,7 @@ class KafkaLog:
     ) -> int:
         at = await self._shard(shard)
         if not len(records):
-            return await self._cluster.offset(at.place, LATEST)
+            return at.origin + await self._cluster.offset(at.place, LATEST)
         size = records.size
         if size > APPEND_SIZE_MAX:
             raise AssertionError(f"an append of {size} bytes; split it below {APPEND_SIZE_MAX}")
@@ -107,7 +123,7 @@ class KafkaLog:
         self._check(at)
         self._pending += size
         try:
-            return await at.appends.append(records, mark, packed)
+            return at.origin + await at.appends.append(records, mark, packed)
         except LogUnreachable:
             self._check(at)
             raise
@@ -120,15 +136,17 @@ class KafkaLog:
 
     async def read(self, shard: str, offset: int, size_max: int) -> Batch:
         at = await self._shard(shard)
-        records = self._recent.get(at.place, offset, size_max) if offset >= at.trimmed else None
+        inside = offset - at.origin
+        records = self._recent.get(at.place, inside, size_max) if inside >= at.trimmed else None
         if records is None:
-            records = await self._fetch(shard, at, offset, size_max)
+            records = await self._fetch(shard, at, inside, size_max)
         if len(records) > 1 and records.size > size_max:
             records = records.slice(0, records.count_within(size_max))
         return Batch(shard, offset, offset + len(records), records)
 
     async def wait(self, shard: str, offset: int) -> None:
         at = await self._shard(shard)
+        offset -= at.origin
         if offset < at.next:
             return
         self._moved(at, await self._cluster.offset(at.place, LATEST))
@@ -148,31 +166,32 @@ class KafkaLog:
         )
         self._check(at)
         self._moved(at, next_)
-        return first, next_
+        return at.origin + first, at.origin + next_
 
     async def find(self, shard: str, arrival_ms: int) -> int:
         at = await self._shard(shard)
         arrival_ms = max(0, arrival_ms)
         found = await self._cluster.offset(at.place, arrival_ms)
         if found >= 0:
-            return found
+            return at.origin + found
         # What comes between the two questions must not lie below the answer.
         next_ = await self._cluster.offset(at.place, LATEST)
         found = await self._cluster.offset(at.place, arrival_ms)
-        return next_ if found < 0 else found
+        return at.origin + (next_ if found < 0 else found)
 
     async def seen(self, shard: str, mark: ProducerMark) -> int | None:
         at = await self._shard(shard)
         await at.past.catch_up()
-        return at.past.marks.seen(mark)
+        found = at.past.marks.seen(mark)
+        return None if found is None else at.origin + found
 
     async def trim(self, shard: str, before: int) -> None:
         at = await self._shard(shard)
         first, next_ = await self.bounds(shard)
         before = min(before, next_)
         if before > first:
-            await self._cluster.trim(at.place, before)
-            at.trimmed = max(at.trimmed, before)
+            await self._cluster.trim(at.place, before - at.origin)
+            at.trimmed = max(at.trimmed, before - at.origin)
 
     async def drop(self, shard: str) -> None:
         self._check_open()
@@ -237,7 +256,7 @@ class KafkaLog:
                     lambda first, records: self._taken(at, first, records),
                 )
             )
-            at = self._shards[name] = _Shard(place, appends, past)
+            at = self._shards[name] = _Shard(place, self._origins.of(name), appends, past)
         return at
 
     async def _fetch(self, shard: str, at: _Shard, offset: int, size_max: int) -> Records:
@@ -248,9 +267,9 @@ class KafkaLog:
             fetched = await self._cluster.fetch(at.place, offset, max(size_max, FETCH_SIZE_MIN))
         except OffsetOutOfRangeError:
             first, next_ = await self.bounds(shard)
-            if first <= offset <= next_:  # appended meanwhile
+            if first <= offset + at.origin <= next_:  # appended meanwhile
                 return await self._fetch(shard, at, offset, size_max)
-            raise OffsetOutOfRange(f"{shard} holds [{first}, {next_}), not {offset}") from None
+            raise OffsetOutOfRange(f"{shard} holds [{first}, {next_}), not {offset + at.origin}") from None
         self._check(at)
         if len(fetched.data) > READ_INLINE_MAX:
             parts = await asyncio.to_thread(lambda: list(decode(fetched.data, shard)))

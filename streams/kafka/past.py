@@ -12,8 +12,9 @@ from aiokafka.errors import OffsetOutOfRangeError
 
 from streams.core.records import ProducerMark
 from streams.kafka.cluster import EARLIEST, LATEST, Cluster
-from streams.kafka.codec import Part, decode
+from streams.kafka.codec import decode
 from streams.kafka.places import Place
+from streams.log.copying import Part
 from streams.log.marks import Marks
 
 MARKS_MS = 900_000

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from streams.core.shards import shard_id
 
+ORIGINS = "origins"
+
 _SHARD = re.compile(r"(.+)/shardId-(\d{12})")
 
 
@@ -32,9 +34,14 @@ def place_of(prefix: str, shard: str) -> Place:
     return Place(f"{prefix}_{shard.replace('/', '.')}", 0)
 
 
+def origins_place(prefix: str) -> Place:
+    """See `origins`. It is no shard's."""
+    return Place(f"{prefix}_{ORIGINS}", 0)
+
+
 def shards_of(prefix: str, topic: str, partitions: int) -> list[str]:
     """The shards of a topic, by partition; none of somebody else's."""
-    if not topic.startswith((f"{prefix}.", f"{prefix}_")):
+    if not topic.startswith((f"{prefix}.", f"{prefix}_")) or topic == origins_place(prefix).topic:
         return []
     path = topic[len(prefix) + 1 :].replace(".", "/")
     if topic[len(prefix)] == "_":

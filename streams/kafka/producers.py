@@ -14,6 +14,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from streams.core.brokers import connection_options
 from streams.core.errors import LogUnreachable, ShardUnknown
 from streams.kafka.address import Address
 from streams.kafka.batches import BATCH_SIZE_MAX, Outgoing
@@ -131,6 +132,7 @@ class Producers:
             max_request_size=BATCH_SIZE_MAX,
             request_timeout_ms=round(REQUEST_S * 1000),
             retry_backoff_ms=50,
+            **connection_options(self._address.security),
         )
         try:
             await asyncio.wait_for(producer.start(), PATIENCE_S)

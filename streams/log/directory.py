@@ -1,6 +1,6 @@
 """The log's directory: who owns it, which format it has, and which shards lie in it.
 
-directory := LOCK FORMAT [KEYS] [TIER] shards/NAME~/… dropped-* [tier-cache/]
+directory := LOCK FORMAT [KEYS] [TIER] [COPYING] shards/NAME~/… dropped-* [tier-cache/]
              (the ~ keeps a shard apart from folders of shards)
 LOCK      := empty, locked (flock) while a process has the log open
 FORMAT    := "headrace-log 2\\n"
@@ -37,17 +37,22 @@ _FORMATS = (FORMAT, FORMAT_SEALED, FORMAT_TIERED)
 """Each may hold what those before it may."""
 
 FIRST = "first"
+COPYING = "COPYING"
+"""In a directory that a copy is being made in (see `filling`): nobody else opens it."""
 
 
 class Directory:
     """An opened directory; `close` gives it up. It is put in order, unless it is only `read`. Raises `LogError` where
     another process has it open, or its format is not this one's."""
 
-    def __init__(self, path: Path, disk: Disk, keyring: Keyring | None = None, *, read: bool = False) -> None:
+    def __init__(
+        self, path: Path, disk: Disk, keyring: Keyring | None = None, *, read: bool = False, copying: bool = False
+    ) -> None:
         self.path = path
         self.shards = path / "shards"
         self._disk = disk
         self._changes = not read
+        self._copying = copying
         if self._changes:
             disk.make_folders([self.shards])
         elif not (path / "FORMAT").exists():
@@ -139,6 +144,8 @@ class Directory:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LogError(f"{self.path} is in use by another process; one server owns a data directory") from None
+        if not self._copying and (self.path / COPYING).exists():
+            raise LogError(f"{self.path} is a copy that is not finished: go on with headrace log copy")
         marker = self.path / "FORMAT"
         found = marker.read_bytes() if marker.exists() else None
         if found is None or found in FORMATS_READ:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -18,8 +19,10 @@ from streams.core.records import Batch, ProducerMark, Records
 from streams.log import loading, packing, reader
 from streams.log.blocks import Blocks
 from streams.log.commits import CommitLog
+from streams.log.copying import Part
 from streams.log.directory import Directory
 from streams.log.disk import Disk
+from streams.log.gathering import gathered
 from streams.log.names import check_name
 from streams.log.packer import Packer
 from streams.log.sealing import Keyring
@@ -350,6 +353,11 @@ class EmbeddedLog:
         except FileNotFoundError:
             pass  # trimmed or dropped meanwhile
         return None
+
+    def gathered(self, shard: str, offset: int) -> Iterator[Part]:
+        """What a shard has from `offset` on, for a copy: in parts, with the marks. Blocks. Raises `LogCorrupt`."""
+        at = self._shard(shard)
+        return gathered(self._disk, shard, max(offset, at.first), list(at.segments))
 
     async def packed(self) -> None:
         """Everything that was sealed until now is packed, or cannot be. At once where nothing is compressed."""

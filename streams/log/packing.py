@@ -69,7 +69,7 @@ def pack(disk: Disk, segment: Segment, paused: Callable[[], bool]) -> Segment | 
     `paused` is called after each packed frame and may take its time; it answers whether to go on. None if it said no, or
     if there is damage. Raises `OSError`. Holds about two frames in memory."""
     path = packed_path(segment.path)
-    fresh = _fresh(path)
+    fresh = unfinished(path)
     packed = Segment(path, segment.base, segment.base, 0, segment.arrival_ms, seal=segment.seal)
     gathered = _Gathered()
     disk.remove(fresh)
@@ -121,13 +121,18 @@ def publish(disk: Disk, segment: Segment, packed: Segment) -> None:
     vouched = read_sidecar(disk, segment.path)
     if vouched is not None and vouched[0].next == packed.next:
         write_sidecar(disk, packed, vouched[1])
-    disk.rename(_fresh(packed.path), packed.path)
-    disk.sync_folder(packed.path.parent)
+    name_it(disk, packed.path)
+
+
+def name_it(disk: Disk, path: Path) -> None:
+    """What was written at `unfinished` is there under its name, durably. Raises `OSError`."""
+    disk.rename(unfinished(path), path)
+    disk.sync_folder(path.parent)
 
 
 def discard(disk: Disk, segment: Segment) -> None:
     """Removes what an unfinished packing of the segment has left. Raises `OSError`."""
-    disk.remove(_fresh(packed_path(segment.path)))
+    disk.remove(unfinished(packed_path(segment.path)))
 
 
 def sweep(disk: Disk, folder: Path) -> None:
@@ -146,5 +151,6 @@ def sweep(disk: Disk, folder: Path) -> None:
         disk.remove(plain)
 
 
-def _fresh(path: Path) -> Path:
+def unfinished(path: Path) -> Path:
+    """Where the file at `path` lies until it has its name."""
     return path.with_name(path.name + ".new")
