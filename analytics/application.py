@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -19,6 +19,7 @@ from analytics.explaining import Explained, explain
 from analytics.feeds import TICK_MS, Feed, Feeds, Now
 from analytics.frontier import InputTime
 from analytics.inputs import Decoder, Input, Reader, discover_columns
+from analytics.keeping import Keeping
 from analytics.limits import Limits
 from analytics.outputs import Output
 from analytics.plan import Plan, StreamPlan
@@ -56,7 +57,7 @@ class Application:
     `path` is the file that keeps its state; with it, rows reach streams and files exactly once through any crash. None:
     everything is in memory, and begins anew with the process. `progress` is told of every commit, before its rows are
     delivered, and `observe` of the rows of every stream, in a thread, without any promise. `generation` and `memory_max`
-    are those of `State`; `limits` hold for functions in Python. One `run` at a time.
+    are those of `State`; `limits` hold for functions in Python; `keep` is that of `analytics.keeping`. One `run` at a time.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Application:
         generation: int | None = None,
         memory_max: int | None = None,
         limits: Limits | None = None,
+        keep: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Raises `SqlError` where the program does not parse; the rest is checked by `open`."""
         self._program: Program = parse(program)
@@ -85,6 +87,7 @@ class Application:
         self._delivery = Delivery(outputs)
         self._path = path
         self._clock = clock or SystemClock()
+        self._keeping = Keeping(self._delivery, self._clock, keep)
         self._progress = progress
         self._observe = observe
         self._generation = generation
@@ -128,11 +131,12 @@ class Application:
         """Runs until `stop`. With `until_end`, reads what the inputs hold now, closes every window, and returns."""
         await self.open()
         try:
-            await self._delivery.deliver(self._opened.outbox())
+            await self._keeping.hand_out(self._opened, self._opened.outbox(), now=True)
             if until_end:
                 await self._run_to_end()
             else:
                 await self._run_live()
+            await self._keeping.hand_out(self._opened, [], now=True)
             await asyncio.to_thread(self._tidy)
         finally:
             if self._polling is not None:
@@ -245,7 +249,7 @@ class Application:
         return True
 
     def _wait_ms(self) -> int:
-        return WAIT_MS if self._engine.open_until_ms is None else TICK_MS
+        return WAIT_MS if self._engine.open_until_ms is None and not self._keeping.waiting else TICK_MS
 
     async def _run_to_end(self) -> None:
         ends = [await feed.reader.tips() for feed in self._feeds.every]
@@ -272,7 +276,7 @@ class Application:
         if processed is None:
             return
         entries = await asyncio.to_thread(self._compute, inputs, processed, end)
-        await self._delivery.deliver(entries)
+        await self._keeping.hand_out(self._opened, entries)
         if self._polling is not None:
             polling, self._polling = self._polling, None
             await polling
@@ -307,6 +311,7 @@ class Application:
             self._opened.commit(step.changes, times, entries, self._delivery.delivered)
             self._engine.applied(step.changes)
             self._delivery.delivered = []
+            self._keeping.changed()
             self._show(step, faulty)
             self._report(step, records, sum(len(table) for table in faulty), inputs)
         return entries

@@ -201,5 +201,9 @@ class State:
         if ids:
             self.connection.execute("DELETE FROM outbox WHERE list_contains(?, id)", [ids])
 
+    def settle(self) -> None:
+        """All that is committed is in the one file, which may be copied until the next commit."""
+        self.connection.execute("CHECKPOINT")
+
     def close(self) -> None:
         self.connection.close()

@@ -61,6 +61,9 @@ class Catalog:
             name for account, region, name in self._streams if (account, region) == (scope.account, scope.region)
         )
 
+    def by_number(self, number: int) -> DeliveryStream | None:
+        return self._by_number.get(number)
+
     def apply(self, event: Event) -> None:
         match event:
             case Created():
@@ -68,7 +71,7 @@ class Catalog:
                 ledgers = {shard: Ledger(position) for shard, position in event.positions.items()}
                 stream.lanes[MAIN] = Lane(stream, MAIN, event.source, ledgers)
                 self._add(stream)
-                self.next_number = event.number + 1
+                self.next_number = max(self.next_number, event.number + 1)
             case (
                 DatabaseCreated()
                 | DatabaseUpdated()

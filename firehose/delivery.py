@@ -1,6 +1,7 @@
 """Plan, deliver, commit: how records get into objects exactly once.
 
 1. *Stage.* Every object is encoded and sealed into a file under ``firehose/staging`` of the data directory, and synced.
+   Where processes share the log it is put into the depot too, where whoever takes over finds it.
 2. *Plan.* The journal takes the names of the objects, their staged files, and the offsets that each covers.
 3. *Deliver.* Each staged file becomes its object, create-only: a hard link where the store is a local directory.
 4. *Commit.* The manifests say what came where, then the journal that it did; the offsets are settled, the staged files go.
@@ -74,6 +75,7 @@ class Delivery:
         """Finishes the plans that were open at the last stop, and removes what no plan refers to."""
         await to_its_end(self._manifests.begin)
         await asyncio.to_thread(self._staging.sweep)
+        await self._again("recalling", self._staging.recall)
         for plan in list(self._lane.plans.values()):
             await self._finish(plan)
 
@@ -81,6 +83,7 @@ class Delivery:
         """The chunks' records are settled when it returns, however long the store takes to answer. False: some of their
         staged bytes vanished, and the records have to be read again."""
         plan = await self._again("staging", lambda: asyncio.to_thread(self._staging.stage, chunks))
+        await self._again("sharing", lambda: self._staging.share(plan.objects))
         planned = Planned(self._lane.number, plan, self._lane.id)
         await self._again("planning", lambda: self._book.commit(planned))
         return await self._finish(plan)
@@ -101,8 +104,7 @@ class Delivery:
         # Before the commit, which goes through even if this is cut short by then: who sees it settled sees it counted.
         self._count(done_with, missing)
         await self._again("committing", lambda: self._book.commit(done))
-        for one in used:
-            self._staging.path(one).unlink(missing_ok=True)
+        await self._again("tidying", lambda: self._staging.forget(used))
         return not missing
 
     def _count(self, plan: Plan, missing: Sequence[str]) -> None:
@@ -148,6 +150,7 @@ class Delivery:
         instead = await self._again(
             "staging", lambda: asyncio.to_thread(self._staging.stage_failure, one, lines, oldest_ms)
         )
+        await self._again("sharing", lambda: self._staging.share([instead]))
         await self._again("planning", lambda: self._book.execute(lambda *_: (None, self._replaced(plan, one, instead))))
         return await self._publish(plan, instead)
 

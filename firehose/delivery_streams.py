@@ -24,6 +24,7 @@ from firehose.stream import DeliveryStream
 from firehose.tags import given_tags
 from streams.core.errors import InvalidArgument, LimitExceeded, ResourceInUse, ResourceNotFound
 from streams.core.scope import Scope, delivery_source
+from streams.core.work import delivery_item, part_of
 from streams.sdk.client import LATEST
 
 DELIVERY_STREAMS_MAX = 5_000
@@ -66,7 +67,7 @@ async def create_delivery_stream(context: Context, request: Any, scope: Scope) -
             raise _exists(scope, name)
         if len(catalog.names(scope)) >= DELIVERY_STREAMS_MAX:
             raise LimitExceeded(f"You have already consumed your firehose quota of {DELIVERY_STREAMS_MAX} hoses.")
-        number = catalog.next_number
+        number = context.book.next_number(part_of(delivery_item(scope, name)), catalog.next_number)
         created = Created(
             number=number,
             account=scope.account,

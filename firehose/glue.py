@@ -26,6 +26,7 @@ from firehose.events import (
 from firehose.tables import Table, Version
 from streams.core.errors import RequestError, UnsupportedOperation
 from streams.core.scope import Scope
+from streams.core.work import GLUE
 
 PAGE = 100
 """Tables, databases or versions of one answer, Glue's own limit."""
@@ -79,7 +80,12 @@ class Glue:
         run = self._operations.get(operation)
         if run is None:
             raise UnsupportedOperation(f"Headrace does not offer {operation} yet.")
+        await self._book.current()
         return await run(request, scope)
+
+    async def item(self, operation: str, request: Any, scope: Scope) -> str | None:
+        """The item of the work whose owner answers a request; None where any process does."""
+        return None if operation.startswith("Get") else GLUE
 
     def resource(self, request: Any, scope: Scope) -> str | None:
         """The ARN of the table or database that a request is about; None where it is about none."""

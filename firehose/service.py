@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from firehose.configuration import Destination, keeps_originals
 from firehose.context import DIRECT_PUT, Context
 from firehose.delivery import Delivery
 from firehose.driver import Driver
-from firehose.events import BACKUP, MAIN
+from firehose.events import BACKUP, MAIN, Event, SchemaTaken
 from firehose.glue import Glue
 from firehose.manifests import Manifests, folder_of
 from firehose.memory import Memory
@@ -35,14 +35,16 @@ from firehose.query import TIMEOUT_S, Query
 from firehose.quotas import Quotas
 from firehose.schemas import row_reader
 from firehose.source import Source
-from firehose.staging import Staging
+from firehose.staging import Staging, staging_shelf
 from firehose.stream import DeliveryStream, Lane
 from firehose.transform import Transform
+from streams.control.depot import Depot
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
-from streams.core.errors import UnsupportedOperation
+from streams.core.errors import ResourceNotFound, UnsupportedOperation
 from streams.core.scope import Scope
 from streams.core.settings import Settings
+from streams.core.work import ALONE, Work, delivery_item, part_of
 from streams.sdk.client import FETCH_SIZE_MAX, Client
 
 Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
@@ -62,12 +64,20 @@ OPERATIONS: dict[str, Operation] = {
     "ListTagsForDeliveryStream": tags.list_tags_for_delivery_stream,
 }
 
+_ANYWHERE = frozenset(
+    {"DescribeDeliveryStream", "ListDeliveryStreams", "PutRecord", "PutRecordBatch", "ListTagsForDeliveryStream"}
+)
+"""Operations that any process answers; the others are for the owner of the delivery stream."""
+
 DRAIN_S = 5.0
 """How long a delivery that is under way may take when the process stops; what is not done then is resumed at the start."""
 
 
 class Firehose:
     """Delivery streams over the given journal. `client_for` answers the streams of a scope.
+
+    Where processes share the log, this one delivers the streams of the parts that it takes; `depot` is then where others
+    find what is staged.
 
     `functions` are those that processors call; who gives them closes them.
     Without any they are the settings' own.
@@ -86,10 +96,17 @@ class Firehose:
         stores: Callable[[str], Store] = open_store,
         randomness: random.Random | None = None,
         functions: Functions | None = None,
+        work: Work = ALONE,
+        depot: Depot | None = None,
     ) -> None:
         self._settings = settings or Settings()
         self._clock = clock or SystemClock()
-        self._book = Book(journal, self._clock)
+        self._book = Book(journal, self._clock, work)
+        self._book.renewed = self._renewed
+        self._book.followed = self._followed
+        self._depot = depot
+        self._parts: frozenset[int] = frozenset()
+        self._renewing: set[asyncio.Task[None]] = set()
         self._client_for = client_for
         self._store = cache(stores)
         self._own = functions is None
@@ -118,13 +135,63 @@ class Firehose:
         self.glue = Glue(self._book, self._adopted)
 
     async def open(self) -> None:
-        """Replays what exists and goes on delivering where the last process stopped."""
+        """Replays what exists and goes on delivering where the last process stopped; where processes share the log, only
+        once parts are taken."""
         await self._book.open()
+        if not self._book.shared:
+            for stream in self._book.catalog:
+                await self._go_on(stream)
+
+    async def take(self, parts: Collection[int]) -> None:
+        """Goes on with the delivery streams of these parts where their process before stopped. Raises `LogError`."""
+        await self._book.claim(parts)
+        self._parts |= frozenset(parts)
         for stream in self._book.catalog:
-            if stream.deleting_ms is not None:
-                await delivery_streams.finish_deleting(self._context, stream)
-            else:
-                self._start(stream)
+            if _part(stream) in parts:
+                await self._go_on(stream)
+
+    async def release(self, parts: Collection[int], drain_s: float = DRAIN_S) -> None:
+        """Delivers those of these parts no more; what is under way gets `drain_s` to end."""
+        self._parts -= frozenset(parts)
+        async with self._changing:
+            mine = {stream.number for stream in self._book.catalog if _part(stream) in parts}
+            keys = [key for key in self._drivers if key[0] in mine]
+            running = [self._drivers.pop(key) for key in keys]
+            await asyncio.gather(*(driver.stop(drain_s) for driver in running), return_exceptions=True)
+        await self._book.quiet()
+        self._book.release(parts)
+        for key in keys:
+            self._meters.pop(key, None)
+            # What is staged is in the depot; here it would lie about until this process has the stream again.
+            await asyncio.to_thread(shutil.rmtree, self._staging_folder(key[0]), ignore_errors=True)
+
+    def _renewed(self) -> None:
+        """Drivers hold on to what the catalog no longer is."""
+        task = asyncio.create_task(self._begin_again(), name="delivery streams begin again")
+        self._renewing.add(task)
+        task.add_done_callback(self._renewing.discard)
+
+    def _followed(self, events: Sequence[Event]) -> None:
+        """A version of a table that another process made is taken by the delivery streams here."""
+        numbers = [event.number for event in events if isinstance(event, SchemaTaken)]
+        if numbers:
+            task = asyncio.create_task(self._adopted(numbers), name="delivery streams have another schema")
+            self._renewing.add(task)
+            task.add_done_callback(self._renewing.discard)
+
+    async def _begin_again(self) -> None:
+        async with self._changing:
+            drivers, self._drivers = self._drivers, {}
+            await asyncio.gather(*(driver.stop() for driver in drivers.values()), return_exceptions=True)
+            for stream in self._book.catalog:
+                if _part(stream) in self._parts and stream.deleting_ms is None:
+                    self._start(stream)
+
+    async def _go_on(self, stream: DeliveryStream) -> None:
+        if stream.deleting_ms is not None:
+            await delivery_streams.finish_deleting(self._context, stream)
+        else:
+            self._start(stream)
 
     async def close(self, drain_s: float = DRAIN_S) -> None:
         """Stops reading, waits up to `drain_s` for deliveries that are under way, and ends the functions' processes.
@@ -137,7 +204,8 @@ class Firehose:
         await self._queries.close()
         if self._session is not None:
             await self._session.close()
-        await self._book.quiet()
+        await asyncio.gather(*self._renewing, return_exceptions=True)
+        await self._book.close()
 
     async def call(self, operation: str, request: Any, scope: Scope) -> Any:
         """The reply of a Firehose operation. Raises `RequestError`."""
@@ -145,7 +213,22 @@ class Firehose:
         if run is None:
             raise UnsupportedOperation(f"Headrace does not offer {operation} yet.")
         self._quotas.call(operation, scope)
-        return await run(self._context, request, scope)
+        if operation.startswith(("Describe", "List")):
+            await self._book.current()
+        try:
+            return await run(self._context, request, scope)
+        except ResourceNotFound:
+            if not self._book.shared:
+                raise
+            # Another process may have made it a moment ago.
+            await self._book.current()
+            return await run(self._context, request, scope)
+
+    async def item(self, operation: str, request: Any, scope: Scope) -> str | None:
+        """The item of the work whose owner answers a request; None where any process does."""
+        if operation in _ANYWHERE:
+            return None
+        return delivery_item(scope, request.delivery_stream_name)
 
     def positions(self, scope: Scope, name: str) -> dict[str, int]:
         """How far the delivery stream has come: the first offset of each shard of its source that is not delivered.
@@ -204,7 +287,14 @@ class Firehose:
         delivery = Delivery(
             lane,
             self._open_store,
-            Staging(self._staging(lane.stream) / lane.id, lane, destination, self._clock, between=between),
+            Staging(
+                self._staging_folder(lane.number) / lane.id,
+                lane,
+                destination,
+                self._clock,
+                between=between,
+                depot=self._depot,
+            ),
             self._book,
             self._clock,
             settings.firehose_retry_s,
@@ -243,8 +333,11 @@ class Firehose:
         for lane in stream.lanes:
             self._meters.pop((stream.number, lane), None)
         self._quotas.forget(stream.number)
-        for folder in (self._staging(stream), folder_of(self._settings.data_path, stream.number)):
+        for folder in (self._staging_folder(stream.number), folder_of(self._settings.data_path, stream.number)):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        if self._depot is not None:
+            for lane in stream.lanes:
+                await self._depot.drop(staging_shelf(stream.number, lane))
 
     async def _restart(self, stream: DeliveryStream, change: Callable[[], Awaitable[Any]]) -> Any:
         """What is under way is cut short: what was planned is finished as it was planned, all else is read again."""
@@ -262,7 +355,7 @@ class Firehose:
     async def _adopted(self, numbers: Sequence[int]) -> None:
         """These delivery streams have another schema: what they hold is read again, under it."""
         for stream in self._book.catalog:
-            if stream.number in numbers:
+            if stream.number in numbers and (not self._book.shared or _part(stream) in self._parts):
                 await self._restart(stream, self._book.quiet)
 
     def _set_aside(self, stream: DeliveryStream) -> None:
@@ -275,12 +368,16 @@ class Firehose:
         running = [self._drivers.pop(key) for key in list(self._drivers) if key[0] == stream.number]
         await asyncio.gather(*(driver.stop() for driver in running))
 
-    def _staging(self, stream: DeliveryStream) -> Path:
-        return self._settings.data_path / "firehose" / "staging" / str(stream.number)
+    def _staging_folder(self, number: int) -> Path:
+        return self._settings.data_path / "firehose" / "staging" / str(number)
 
     def _open_store(self, bucket: str) -> Store:
         """The store of the settings, or else a folder of the data directory."""
         return self._store(self._settings.buckets.get(bucket) or str(self._settings.data_path / "buckets" / bucket))
+
+
+def _part(stream: DeliveryStream) -> int:
+    return part_of(delivery_item(stream.scope, stream.name))
 
 
 def _destination(lane: Lane, compat: Compat) -> Destination:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,15 +27,31 @@ from firehose.ledger import Coverage
 from firehose.names import moment, object_id, object_suffix, random_string, random_strings
 from firehose.partitions import keys_of
 from firehose.stream import Lane
+from streams.control.depot import Depot
 from streams.core.clock import Clock
 from streams.core.durable import sync_folder
 
 
+def staging_shelf(number: int, lane: str) -> str:
+    """Where in a depot the staged objects of a lane are."""
+    return f"firehose/{number}/{lane}"
+
+
 class Staging:
-    """The folder of one lane. All methods block; only one `stage` runs at a time."""
+    """The folder of one lane. What is no coroutine blocks; only one `stage` runs at a time.
+
+    With a `depot`, what is staged is there too: another process that takes the lane over finds the very bytes of a plan.
+    """
 
     def __init__(
-        self, folder: Path, lane: Lane, destination: Destination, clock: Clock, *, between: bool = False
+        self,
+        folder: Path,
+        lane: Lane,
+        destination: Destination,
+        clock: Clock,
+        *,
+        between: bool = False,
+        depot: Depot | None = None,
     ) -> None:
         """`between`: a delimiter stands between records, not after the last one of an object."""
         self.folder = folder
@@ -43,6 +59,32 @@ class Staging:
         self._destination = destination
         self._clock = clock
         self._between = between
+        self._depot = depot
+        self._shelf = staging_shelf(lane.number, lane.id)
+
+    async def share(self, objects: Iterable[StagedObject]) -> None:
+        """Others can go on with these when it returns."""
+        if self._depot is not None:
+            for one in objects:
+                await self._depot.put(self._shelf, one.staged, self.path(one))
+
+    async def recall(self) -> None:
+        """What open plans refer to and another process has staged is here when it returns, as far as it is anywhere."""
+        if self._depot is None:
+            return
+        wanted = [one for plan in self._lane.plans.values() for one in plan.objects if not self.path(one).exists()]
+        if wanted:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        for one in wanted:
+            await self._depot.get(self._shelf, one.staged, self.path(one))
+
+    async def forget(self, objects: Iterable[StagedObject]) -> None:
+        """These are where they belong."""
+        gone = list(objects)
+        for one in gone:
+            self.path(one).unlink(missing_ok=True)
+        if self._depot is not None:
+            await self._depot.remove(self._shelf, [one.staged for one in gone])
 
     def path(self, one: StagedObject) -> Path:
         return self.folder / one.staged

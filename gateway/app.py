@@ -11,6 +11,7 @@ from analytics.api.service import Analytics
 from connectors.functions.api import Lambda
 from connectors.functions.registry import Functions
 from firehose import Firehose
+from gateway.advertised import advertised
 from gateway.applications import ApplicationsDoor
 from gateway.auth import Auth, check_exposed
 from gateway.deliveries import Deliveries
@@ -20,12 +21,17 @@ from gateway.private import PrivateDoor
 from gateway.renewal import Renewal
 from gateway.rest import RestDoor
 from gateway.server import Server
+from gateway.sharing import Sharing
 from gateway.tls import Tls
+from streams.control.book import open_journal
+from streams.control.depot import open_depot
+from streams.control.followed import FollowedJournal
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
-from streams.core.errors import SettingsError
 from streams.core.settings import Settings
-from streams.opening import open_log
+from streams.core.work import ALONE, FUNCTIONS, Work
+from streams.log.log import Log
+from streams.opening import open_log, open_membership
 from streams.sdk.local import LocalClient
 from streams.service import Service
 
@@ -33,8 +39,11 @@ from streams.service import Service
 class App:
     """A running headrace. `await App.start(settings)`, then `url`, then `stop`; or ``async with await App.start(…)``."""
 
-    def __init__(self, service: Service, url: str, reload: Callable[[], None], parts: AsyncExitStack) -> None:
+    def __init__(
+        self, service: Service, url: str, reload: Callable[[], None], parts: AsyncExitStack, work: Work
+    ) -> None:
         self.service = service
+        self.work = work
         self.url = url
         self.reload = reload
         """Reads certificates and the credentials file again. What cannot be used is logged, and what was in force stays."""
@@ -47,49 +56,54 @@ class App:
         check_exposed(settings)
         clock = clock or SystemClock()
         tls = Tls(settings, clock)
-        forward = Forward(settings.worker) if settings.worker else None
-        if forward is not None and not settings.log:
-            raise SettingsError("setting worker needs a log that processes share: log = kafka://…")
         async with AsyncExitStack() as opening:
             log = await open_log(settings, settings.data_path / "log", clock)
             opening.push_async_callback(log.close)
-            service = Service(log, clock=clock, settings=settings)
+            membership = await open_membership(log, settings, opening)
+            work = membership or ALONE
+            depot = open_depot(log, settings.depot)
+            service = Service(log, clock=clock, settings=settings, work=work)
             opening.push_async_callback(service.close)
             await service.open()
             functions = Functions.of(settings)
             opening.push_async_callback(functions.close)
             functions.sweep()
-            lambdas = Lambda(Journal(log, "control/functions"), functions, settings=settings, clock=clock)
+            lambdas = Lambda(
+                _functions_journal(log, clock, work), functions, settings=settings, clock=clock, depot=depot
+            )
             opening.push_async_callback(lambdas.close)
-            if forward is None:
-                await lambdas.open()
+            await lambdas.open()
             firehose = Firehose(
-                Journal(log, "control/firehose"),
+                open_journal(log, "control/firehose"),
                 lambda scope: LocalClient(service, scope),
                 settings=settings,
                 clock=clock,
                 functions=functions,
+                work=work,
+                depot=depot,
             )
             opening.push_async_callback(firehose.close)
-            if forward is None:
-                await firehose.open()
-            else:
-                opening.push_async_callback(forward.close)
+            await firehose.open()
             door = PrivateDoor(service, settings.scope, functions.invoke)
             opening.push_async_callback(door.stop)
             await door.start()
             analytics = Analytics(
-                Journal(log, "control/applications"),
+                open_journal(log, "control/applications"),
                 lambda scope: LocalClient(service, scope),
                 door.url,
                 functions=functions,
                 delivery_source=firehose.source,
                 settings=settings,
                 clock=clock,
+                work=work,
+                depot=depot,
             )
             opening.push_async_callback(analytics.close)
-            if forward is None:
-                await analytics.open()
+            await analytics.open()
+            forward = None
+            if membership is not None:
+                forward = Forward(membership)
+                opening.push_async_callback(forward.close)
             auth = Auth(settings, clock, service.resource_policy)
             desk = Desk(
                 {
@@ -103,6 +117,7 @@ class App:
                 auth,
                 ApplicationsDoor(analytics),
                 forward,
+                work,
                 Deliveries(firehose, clock),
                 RestDoor("lambda", lambdas, auth, secure=tls.context is not None),
             )
@@ -121,8 +136,13 @@ class App:
             renewal = Renewal([tls.reload, auth.reload], clock)
             opening.push_async_callback(renewal.stop)
             renewal.start()
-            url = _url(settings.host, server.port, secure=tls.context is not None)
-            return cls(service, url, renewal.reload, opening.pop_all())
+            secure = tls.context is not None
+            url = _url(settings.host, server.port, secure=secure)
+            if membership is not None:
+                advertise = settings.advertise or advertised(settings.log, settings.host, server.port, secure=secure)
+                await membership.start(advertise, Sharing([service, firehose, analytics, lambdas], clock).moved)
+                opening.push_async_callback(membership.hold)
+            return cls(service, url, renewal.reload, opening.pop_all(), work)
         raise AssertionError("unreachable")
 
     async def stop(self) -> None:
@@ -136,6 +156,11 @@ class App:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+
+def _functions_journal(log: Log, clock: Clock, work: Work) -> Journal | FollowedJournal:
+    name = "control/functions"
+    return FollowedJournal(log, name, FUNCTIONS, clock, work) if log.shared else Journal(log, name)
 
 
 def _url(host: str, port: int, *, secure: bool) -> str:

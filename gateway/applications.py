@@ -21,6 +21,7 @@ from gateway.http import Request, Response
 from gateway.native import failure, scope_of
 from streams.core.errors import InvalidArgument, RequestError, UnknownOperation
 from streams.core.scope import Scope
+from streams.core.work import application_item
 from streams.wire import native
 
 PATH = f"{native.PREFIX}applications/"
@@ -58,6 +59,10 @@ class ApplicationsDoor(Collector):
             return _json({"next": following, "seen": told})
         except RequestError as error:
             return failure(error)
+
+    async def item(self, request: Request, scope: Scope) -> str | None:
+        """The application, whose owner answers. Raises `RequestError`."""
+        return application_item(scope_of(request, scope), _route(request)[0])
 
     def collect(self) -> Iterator[Metric]:
         running = self._analytics.running()

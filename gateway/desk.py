@@ -26,7 +26,7 @@ from gateway.forward import Forward
 from gateway.http import Request, Response
 from gateway.metrics import CONTENT_TYPE as METRICS_TYPE
 from gateway.metrics import MetricsPage, RequestMetrics
-from gateway.native import NativeDoor, failure, question
+from gateway.native import NativeDoor, NativeItems, failure, question
 from gateway.rest import RestDoor
 from streams.core.errors import (
     InternalFailure,
@@ -39,6 +39,7 @@ from streams.core.errors import (
     ShardClosed,
 )
 from streams.core.scope import Scope
+from streams.core.work import ALONE, Work
 from streams.service import Service
 from streams.wire import protocol as wire
 from streams.wire.native import PREFIX
@@ -61,6 +62,8 @@ class Target(Protocol):
 
     def resource(self, request: Any, scope: Scope) -> str | None: ...
 
+    async def item(self, operation: str, request: Any, scope: Scope) -> str | None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -77,7 +80,8 @@ class Row:
 
 
 class Desk:
-    """`handle` is the server's handler. `rows` are by the prefix of X-Amz-Target. What `forward` is concerned with, it answers."""
+    """`handle` is the server's handler. `rows` are by the prefix of X-Amz-Target. What is another process's, `forward` answers
+    where there is one."""
 
     def __init__(
         self,
@@ -86,10 +90,12 @@ class Desk:
         auth: Auth,
         applications: ApplicationsDoor | None = None,
         forward: Forward | None = None,
+        work: Work = ALONE,
         deliveries: Deliveries | None = None,
         rest: RestDoor | None = None,
     ) -> None:
         self._forward = forward
+        self._work = work
         self._applications = applications
         self._deliveries = deliveries
         self._rest = rest
@@ -98,6 +104,7 @@ class Desk:
         self._auth = auth
         self._streams = streams
         self._ids = _Ids()
+        self._native_items = NativeItems(streams)
         self._native: Callable[[Request, Scope], Coroutine[Any, Any, Response]] | None = None
         self._native_tasks: set[asyncio.Task[Response]] = set()
         self._event_streams = EventStreams()
@@ -118,8 +125,6 @@ class Desk:
         """Never raises."""
         request_id, headers = self._ids.next()
         try:
-            if self._forward is not None and self._forward.concerns(request):
-                return await self._send_on(self._forward, request)
             if request.target.startswith(PREFIX):
                 response = await self._ask_native(request)
             elif request.method == "GET" and request.path in ("/healthz", "/metrics"):
@@ -129,7 +134,7 @@ class Desk:
             elif identity.asks(request):
                 response = self._identify(request, request_id)
             elif self._rest is not None and self._rest.serves(request):
-                response = await self._rest.answer(request, self._requests)
+                response = await self._rest.answer(request, self._requests, self._forward)
             else:
                 response = await self._call(request, request_id)
         except Exception as error:
@@ -150,6 +155,11 @@ class Desk:
             if caller.principal is not None:
                 resource = row.target.resource(asked, caller.scope)
                 self._auth.permit(caller, f"{row.signed}:{call.operation}", resource, request)
+            if self._forward is not None:
+                item = await row.target.item(call.operation, asked, caller.scope)
+                answer = None if item is None else await self._forward.answer(request, item)
+                if answer is not None:
+                    return answer
             reply = await row.target.call(call.operation, asked, caller.scope)
         except Exception as error:
             code = error.code if isinstance(error, RequestError) else InternalFailure.code
@@ -159,14 +169,6 @@ class Desk:
         if call.events is not None:
             return self._event_streams.open(reply, call.events, f"{call.operation}Event", request_id)
         return Response(200, [("Content-Type", call.content_type)], call.codec.encode(reply))
-
-    async def _send_on(self, forward: Forward, request: Request) -> Response:
-        try:
-            return await forward.send(request)
-        except ServiceUnavailable as error:
-            if not request.target.startswith(PREFIX):
-                raise
-            return failure(error)
 
     def _identify(self, request: Request, request_id: str) -> Response:
         try:
@@ -184,6 +186,11 @@ class Desk:
             if caller.principal is not None:
                 action, resource = (door.question if door else question)(request, caller.scope)
                 self._auth.permit(caller, action, resource, request)
+            if self._forward is not None:
+                item = await (door or self._native_items).item(request, caller.scope)
+                answer = None if item is None else await self._forward.answer(request, item)
+                if answer is not None:
+                    return answer
         except RequestError as error:
             return failure(error)
         scope = caller.scope
@@ -204,7 +211,9 @@ class Desk:
     def _page(self, request: Request) -> Response:
         """The pages for those who run the server: whether it lives, and what it does."""
         if request.path == "/healthz":
-            return Response(200, [("Content-Type", "text/plain")], b"ok\n")
+            trouble = self._work.trouble()
+            text = f"{trouble or 'ok'}\n".encode()
+            return Response(200 if trouble is None else 503, [("Content-Type", "text/plain")], text)
         self._auth.check_metrics(request)
         if self._metrics is None:
             more = [room for room in (self._applications, self._deliveries) if room is not None]

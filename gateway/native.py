@@ -26,6 +26,7 @@ from streams.core.errors import (
 )
 from streams.core.scope import Scope, delivery_of
 from streams.sdk.local import LocalClient, NativeService
+from streams.service import Service
 from streams.wire import arrow, native
 
 log = logging.getLogger(__name__)
@@ -155,6 +156,24 @@ _METHODS: dict[tuple[str, str], Method] = {
     ("PUT", "NAME/groups/CONSUMER"): NativeDoor.save_group,
     ("DELETE", "NAME/groups/CONSUMER"): NativeDoor.leave_group,
 }
+
+
+_OF_GROUPS = frozenset(
+    {NativeDoor.describe_groups, NativeDoor.sync_group, NativeDoor.save_group, NativeDoor.leave_group}
+)
+"""Methods that are for whoever coordinates the consumer groups of a stream."""
+
+
+class NativeItems:
+    """Whose requests at the native door are, where processes share the work."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def item(self, request: Request, scope: Scope) -> str | None:
+        """The item of the work whose owner answers; None where any process does. Raises `RequestError`."""
+        method, stream, _ = _route(request)
+        return await self._service.groups_item(scope_of(request, scope), stream) if method in _OF_GROUPS else None
 
 
 _ACTIONS: dict[Method, str] = {

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from gateway.auth import Auth
+from gateway.forward import Forward
 from gateway.http import Request, Response
 from gateway.metrics import RequestMetrics
 from streams.core.errors import AccessDenied, InternalFailure, RequestError, UnknownOperation
@@ -31,6 +32,8 @@ class Target(Protocol):
 
     async def download(self, path: str, query: str) -> bytes | None: ...
 
+    async def item(self, operation: str, request: Any, scope: Scope) -> str | None: ...
+
 
 class RestDoor:
     """Requests for `service` (as botocore names it), answered by `target`. `secure`: callers come over TLS."""
@@ -44,8 +47,8 @@ class RestDoor:
     def serves(self, request: Request) -> bool:
         return is_rest(request)
 
-    async def answer(self, request: Request, requests: RequestMetrics) -> Response:
-        """Raises `RequestError`."""
+    async def answer(self, request: Request, requests: RequestMetrics, forward: Forward | None = None) -> Response:
+        """What is another process's, `forward` answers. Raises `RequestError`."""
         if "origin" in request.headers:
             # Functions run with the server's rights: any page that its user opens could have them run its code.
             raise AccessDenied(FROM_A_PAGE)
@@ -66,6 +69,11 @@ class RestDoor:
             if caller.principal is not None:
                 action = f"{self._service}:{_ACTIONS.get(operation.name, operation.name)}"
                 self._auth.permit(caller, action, self._target.resource(asked, caller.scope), request)
+            if forward is not None:
+                item = await self._target.item(operation.name, asked, caller.scope)
+                answer = None if item is None else await forward.answer(request, item)
+                if answer is not None:
+                    return answer
             reply = await self._target.call(operation.name, asked, caller.scope)
         except Exception as error:
             code = error.code if isinstance(error, RequestError) else InternalFailure.code

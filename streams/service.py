@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from streams.control.checkpoints import Checkpoints
 from streams.control.controller import Controller
+from streams.control.resources import find_queue
 from streams.control.stream import Stream
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import (
@@ -35,6 +36,7 @@ from streams.core.exchange import (
 from streams.core.records import ProducerMark, Records
 from streams.core.scope import Scope
 from streams.core.settings import Settings
+from streams.core.work import ALONE, Work, groups_item, queue_item
 from streams.log.log import Log
 from streams.operations import (
     accounts,
@@ -128,6 +130,8 @@ OPERATIONS: dict[str, Operation] = {
 REFUSED: frozenset[str] = frozenset(name for name, run in OPERATIONS.items() if run is channels.refuse_channel)
 """Operations that are answered with a modelled error, always."""
 
+OF_A_QUEUE = frozenset({"DeleteQueue", *(name for name in OPERATIONS if "QueueRecords" in name)})
+"""Operations that are for whoever hands out the records of a queue."""
 
 _LOOKS = ("Describe", "List")
 """Operations that show what exists also where another process has just made it."""
@@ -145,10 +149,11 @@ class Service:
         clock: Clock | None = None,
         settings: Settings | None = None,
         random: Callable[[int], bytes] = os.urandom,
+        work: Work = ALONE,
     ) -> None:
         clock = clock or SystemClock()
         self._controller = Controller(log, clock, random)
-        self._context = Context(log, self._controller, clock, settings or Settings(), random)
+        self._context = Context(log, self._controller, clock, settings or Settings(), random, work)
         self._checkpoints = Checkpoints(
             log, lambda stream_id: self._controller.catalog.by_id(stream_id) is not None, self._controller.current
         )
@@ -163,6 +168,28 @@ class Service:
         await self._context.drop_orphans()
         self._janitor.start()
         self._scaler.start()
+
+    async def take(self, parts: Collection[int]) -> None:
+        """What is in these parts is opened when it is asked for."""
+
+    async def release(self, parts: Collection[int]) -> None:
+        """Queues and consumer groups of these parts of the work are others' when it returns."""
+        await self._context.release(parts)
+
+    async def item(self, operation: str, request: Any, scope: Scope) -> str | None:
+        """The item of the work whose owner answers a request; None where any process does. Raises `ResourceNotFound`."""
+        if operation not in OF_A_QUEUE:
+            return None
+
+        async def find() -> str:
+            return queue_item(find_queue(self._controller.catalog, request.queue_arn, self._context.now_ms()).id)
+
+        return await self._answered(find)
+
+    async def groups_item(self, scope: Scope, stream: str) -> str:
+        """As `item`, for the consumer groups of a stream. Raises `ResourceNotFound`."""
+        found = await self.describe_stream(scope, stream)
+        return groups_item(found.id)
 
     def end_subscriptions(self) -> None:
         """Whoever is subscribed to a shard or waits at a queue comes to a clean end, and nobody else is or does any more."""

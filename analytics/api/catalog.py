@@ -18,6 +18,7 @@ from analytics.api.events import (
     Event,
     Snapshot,
     Started,
+    StateKept,
     Stopped,
     Tagged,
     Version,
@@ -32,7 +33,8 @@ VERSIONS_KEPT = 10
 
 @dataclass(slots=True, eq=False)
 class Application:
-    """One application. `generation` counts how often its state was begun anew."""
+    """One application. `generation` counts how often its state was begun anew, `state` is the name of what is kept of it
+    for other processes."""
 
     created: Created
     versions: list[Version]
@@ -41,6 +43,7 @@ class Application:
     running: bool = False
     generation: int = 0
     deleting: bool = False
+    state: str = ""
 
     @property
     def number(self) -> int:
@@ -88,10 +91,13 @@ class Catalog:
         mine = (scope.account, scope.region)
         return sorted(name for account, region, name in self._applications if (account, region) == mine)
 
+    def by_number(self, number: int) -> Application | None:
+        return self._by_number.get(number)
+
     def apply(self, event: Event) -> None:
         if isinstance(event, Created):
             self._add(Application(event, [Version(1, event.at_ms, event.configuration)], event.at_ms))
-            self.next_number = event.number + 1
+            self.next_number = max(self.next_number, event.number + 1)
             return
         found = self._by_number.get(event.number)
         if found is None:
@@ -120,6 +126,8 @@ class Catalog:
                     }
             case Stopped():
                 found.running = False
+            case StateKept():
+                found.state = event.name
             case Deleting():
                 found.running, found.deleting = False, True
             case Deleted():
@@ -136,6 +144,7 @@ class Catalog:
                 one.running,
                 one.generation,
                 one.deleting,
+                one.state,
             )
             for one in self._applications.values()
         ]
@@ -152,6 +161,7 @@ class Catalog:
                     kept.running,
                     kept.generation,
                     kept.deleting,
+                    kept.state,
                 )
             )
         self.next_number = snapshot.next_number

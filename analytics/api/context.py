@@ -28,7 +28,7 @@ from streams.sdk.client import Client
 class Context:
     """`delivery_source` gives the stream that a delivery stream's records are in, and whether it takes records directly;
     None where there is no such delivery stream. `started`, `renewed` and `stopped` act on an application that the book
-    already has so; what takes long they do afterwards."""
+    already has so; what takes long they do afterwards. `mine` says whether this process is to run it."""
 
     book: Book
     client_for: Callable[[Scope], Client]
@@ -42,6 +42,7 @@ class Context:
     started: Callable[[Application], None]
     renewed: Callable[[Application], None]
     stopped: Callable[[Application], asyncio.Task[None]]
+    mine: Callable[[Application], bool] = lambda _application: True
 
     def application(self, scope: Scope, name: str) -> Application:
         """Raises `ResourceNotFound`."""
@@ -55,6 +56,8 @@ class Context:
         if application.deleting:
             return "DELETING"
         supervisor = self.supervisors.get(application.number)
+        if not self.mine(application):
+            return "RUNNING" if application.running else "READY"
         if supervisor is None:
             return "STARTING" if application.running else "READY"
         if not application.running:

@@ -21,6 +21,7 @@ from streams.core.errors import (
     ResourceNotFound,
 )
 from streams.core.scope import Scope
+from streams.core.work import application_item, part_of
 
 APPLICATIONS_MAX = 1_000
 """Applications of one account and region: each that runs is a process, and far fewer fill a machine."""
@@ -39,7 +40,7 @@ async def create(
     def decide(catalog: Catalog, now_ms: int) -> tuple[None, list[Event]]:
         _check_new(catalog, scope, name)
         created = Created(
-            number=catalog.next_number,
+            number=context.book.next_number(part_of(application_item(scope, name)), catalog.next_number),
             at_ms=now_ms,
             account=scope.account,
             region=scope.region,

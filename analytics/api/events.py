@@ -5,6 +5,7 @@
     Tagged    its tags are these
     Started   it is to run, from these places on
     Stopped   it is not to run
+    StateKept   whoever goes on with it finds its state in the depot under this name
     Deleting  it ends, and what it keeps goes
     Deleted   it is gone
 
@@ -86,6 +87,10 @@ class Stopped(_Event, frozen=True):
     pass
 
 
+class StateKept(_Event, frozen=True):
+    name: str
+
+
 class Deleting(_Event, frozen=True):
     pass
 
@@ -94,7 +99,7 @@ class Deleted(_Event, frozen=True):
     pass
 
 
-Event: TypeAlias = Created | Changed | Tagged | Started | Stopped | Deleting | Deleted
+Event: TypeAlias = Created | Changed | Tagged | Started | Stopped | StateKept | Deleting | Deleted
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -113,6 +118,7 @@ class ApplicationSnapshot(msgspec.Struct, frozen=True):
     running: bool
     generation: int
     deleting: bool
+    state: str = ""
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 from analytics.api import tags, v1, v2
@@ -13,16 +13,19 @@ from analytics.api.book import Book
 from analytics.api.catalog import Application
 from analytics.api.context import Context
 from analytics.api.events import Deleted
+from analytics.api.handover import Kept, shelf_of
 from analytics.api.specification import DeliverySource, specify, state_folder
 from analytics.worker.asking import Questions
 from analytics.worker.messages import Run, Seen
 from analytics.worker.supervisor import Health, Supervisor
 from connectors.functions.registry import Functions
+from streams.control.depot import Depot
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import ResourceInUse, UnsupportedOperation
 from streams.core.scope import Scope
 from streams.core.settings import Settings
+from streams.core.work import ALONE, Work, application_item, part_of
 from streams.sdk.client import Client
 
 DRAIN_S = 5.0
@@ -93,7 +96,10 @@ class Second:
         run = V2.get(operation)
         if run is None:
             raise UnsupportedOperation(f"{operation} is not for SQL applications, which are what Headrace runs.")
-        return await run(self._analytics.context, request, scope)
+        return await self._analytics.answer(run, request, scope)
+
+    async def item(self, operation: str, request: Any, scope: Scope) -> str | None:
+        return await self._analytics.item(operation, request, scope)
 
     def resource(self, request: Any, scope: Scope) -> str | None:
         return self._analytics.resource(request, scope)
@@ -101,7 +107,10 @@ class Second:
 
 class Analytics:
     """Applications over the given journal. `client_for` answers the streams of a scope, `door` is the URL at which their
-    processes reach them and the functions; `delivery_source` as `Context` has it."""
+    processes reach them and the functions; `delivery_source` as `Context` has it.
+
+    Where processes share the log, this one runs the applications of the parts that it takes, and keeps their states in the
+    `depot` for the others."""
 
     implemented: frozenset[str] = frozenset(V1)
 
@@ -115,10 +124,15 @@ class Analytics:
         delivery_source: DeliverySource = lambda _scope, _name: None,
         settings: Settings | None = None,
         clock: Clock | None = None,
+        work: Work = ALONE,
+        depot: Depot | None = None,
     ) -> None:
         self._settings = settings or Settings()
         self._clock = clock or SystemClock()
-        self._book = Book(journal, self._clock)
+        self._book = Book(journal, self._clock, work)
+        self._book.renewed = self._renewed
+        self._depot = depot
+        self._parts: frozenset[int] = frozenset()
         self._supervisors: dict[int, Supervisor] = {}
         self._stops: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -135,14 +149,51 @@ class Analytics:
             self._start,
             self._renew,
             self._stop,
+            self._mine,
         )
 
         self.second = Second(self)
 
     async def open(self) -> None:
-        """Replays what exists; what ran when the last process stopped goes on where it was."""
+        """Replays what exists; what ran when the last process stopped goes on where it was, where processes share the log
+        once its part is taken."""
         await self._book.open()
+        if not self._book.shared:
+            await self._go_on(self._book.catalog)
+
+    async def take(self, parts: Collection[int]) -> None:
+        """The applications of these parts go on where their process before stopped. Raises `LogError`."""
+        await self._book.claim(parts)
+        self._parts |= frozenset(parts)
+        await self._go_on(one for one in self._book.catalog if _part(one) in parts)
+
+    async def release(self, parts: Collection[int]) -> None:
+        """Those of these parts come to the end of their micro-batch, and run here no more."""
+        leaving = [one for one in self._book.catalog if _part(one) in parts]
+        supervisors = [each for one in leaving if (each := self._supervisors.pop(one.number, None)) is not None]
+        await asyncio.gather(*(supervisor.stop(DRAIN_S) for supervisor in supervisors))
+        await self._book.quiet()
+        self._parts -= frozenset(parts)
+        self._book.release(parts)
+
+    def _mine(self, application: Application) -> bool:
+        return not self._book.shared or _part(application) in self._parts
+
+    def _renewed(self) -> None:
+        """Supervisors ask for what is to run by what the catalog no longer is."""
         for application in self._book.catalog:
+            old = self._supervisors.pop(application.number, None)
+            if old is not None:
+                self._stops.add(task := asyncio.create_task(self._replace(old, application)))
+                task.add_done_callback(self._stops.discard)
+
+    async def _replace(self, old: Supervisor, application: Application) -> None:
+        await old.stop()
+        if application.running and self._mine(application) and not self._closing:
+            self._start(application)
+
+    async def _go_on(self, applications: Iterable[Application]) -> None:
+        for application in applications:
             if application.deleting:
                 await self._finish(application)
             elif application.running:
@@ -156,14 +207,26 @@ class Analytics:
         self._supervisors.clear()
         await asyncio.gather(*(supervisor.stop(DRAIN_S) for supervisor in supervisors))
         await self.context.questions.close()
-        await self._book.quiet()
+        await self._book.close()
 
     async def call(self, operation: str, request: Any, scope: Scope) -> Any:
         """The reply of an operation of the first API. Raises `RequestError`."""
         run = V1.get(operation)
         if run is None:
             raise UnsupportedOperation(f"Headrace does not offer {operation} yet.")
+        return await self.answer(run, request, scope)
+
+    async def answer(self, run: Operation, request: Any, scope: Scope) -> Any:
+        """The reply of an operation, which knows what any process had done before. Raises `RequestError`."""
+        await self._book.current()
         return await run(self.context, request, scope)
+
+    async def item(self, operation: str, request: Any, scope: Scope) -> str | None:
+        """The item of the work whose owner answers a request; None where any process does."""
+        name = getattr(request, "application_name", None)
+        if name is None:
+            name = (getattr(request, "resource_arn", None) or "").rpartition(":application/")[2]
+        return application_item(scope, name) if name else None
 
     def resource(self, request: Any, scope: Scope) -> str | None:
         """The ARN of the application that a request is about; None where it is about none."""
@@ -196,9 +259,13 @@ class Analytics:
 
     def _start(self, application: Application) -> None:
         def specification() -> Run:
-            return specify(application, self._settings, self.context.door, self.context.delivery_source)
+            kept = self._depot is not None
+            return specify(application, self._settings, self.context.door, self.context.delivery_source, kept=kept)
 
-        supervisor = Supervisor(application.name, specification, self._clock)
+        handover = None
+        if self._depot is not None:
+            handover = Kept(application, self._book, self._depot, self._settings, self._clock)
+        supervisor = Supervisor(application.name, specification, self._clock, handover)
         self._supervisors[application.number] = supervisor
         supervisor.start()
 
@@ -223,4 +290,10 @@ class Analytics:
         """Also at the start, for an application whose deletion a crash interrupted."""
         folder = state_folder(application, self._settings)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        if self._depot is not None:
+            await self._depot.drop(shelf_of(application))
         await self._book.commit(Deleted(application.number, self._clock.now_ms()))
+
+
+def _part(application: Application) -> int:
+    return part_of(application_item(application.scope, application.name))

@@ -111,8 +111,14 @@ def state_folder(application: Application, settings: Settings) -> str:
     return str(settings.data_path / "applications" / str(application.number))
 
 
-def specify(application: Application, settings: Settings, door: str, delivery_source: DeliverySource) -> Run:
-    """Raises `InvalidArgument` for what the application refers to and is not there."""
+def state_path(application: Application, settings: Settings) -> str:
+    return os.path.join(state_folder(application, settings), "state.duckdb")
+
+
+def specify(
+    application: Application, settings: Settings, door: str, delivery_source: DeliverySource, *, kept: bool = False
+) -> Run:
+    """`kept`: its state is kept for other processes too. Raises `InvalidArgument` for what the application refers to and is not there."""
     configuration, scope = application.configuration, application.scope
     inputs = []
     for given in configuration.inputs:
@@ -144,8 +150,7 @@ def specify(application: Application, settings: Settings, door: str, delivery_so
         )
         for given in configuration.references
     ]
-    folder = state_folder(application, settings)
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(state_folder(application, settings), exist_ok=True)
     return Run(
         arn=application.arn,
         account=scope.account,
@@ -154,9 +159,10 @@ def specify(application: Application, settings: Settings, door: str, delivery_so
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         references=tuple(references),
-        path=os.path.join(folder, "state.duckdb"),
+        path=state_path(application, settings),
         generation=application.generation,
         door=door,
         memory_max=settings.application_memory_max,
         scripts=settings.function_api,
+        kept=kept,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pyarrow as pa
 
@@ -51,6 +51,7 @@ def build(
     progress: Callable[[Progress], None],
     observe: Callable[[str, pa.RecordBatch], None],
     stuck: Callable[[str], None] | None = None,
+    keep: Callable[[], Awaitable[None]] | None = None,
 ) -> Application:
     """Raises `SqlError`, `ValidationError`. `stuck` is told of a function that cannot be interrupted."""
     check_scripts(parse(run.code), run.scripts)
@@ -67,6 +68,7 @@ def build(
         generation=run.generation,
         memory_max=run.memory_max // 2,
         limits=Limits(stuck),
+        keep=keep,
     )
 
 

@@ -6,9 +6,11 @@ server → process    Run      the application, whole; comes first and once
                     Check, Discover   instead of it: questions, each answered once
                     Watch    show rows, or show none
                     Stop     come to an end after the micro-batch at hand
+                    Kept     the state is safe elsewhere: go on
 process → server    Running  it reads
                     Advanced what a commit did
                     Seen     rows of a stream, while somebody watches
+                    Keep     the file of the state is whole and at rest: keep it, and say so
                     Failed   it cannot go on: what was wrong
                     Ended    it has come to its end as it was told
                     Checked, Discovered   the answers
@@ -79,8 +81,8 @@ class _Message(msgspec.Struct, frozen=True, tag_field="say"):
 
 
 class Run(_Message, frozen=True):
-    """`door` is the URL at which the server lets its own processes in; `generation` is that of the state in `path`;
-    `scripts`: the code may have functions in Python."""
+    """`door` is the URL at which the server lets its own processes in; `generation` is that of the state in `path`, which is
+    also kept elsewhere where `kept` says so; `scripts`: the code may have functions in Python."""
 
     arn: str
     account: str
@@ -94,6 +96,7 @@ class Run(_Message, frozen=True):
     door: str
     memory_max: int
     scripts: bool = True
+    kept: bool = False
 
 
 class Check(_Message, frozen=True):
@@ -117,6 +120,10 @@ class Stop(_Message, frozen=True):
     pass
 
 
+class Kept(_Message, frozen=True):
+    pass
+
+
 class Running(_Message, frozen=True):
     """`streams`: the in-application streams and the names of their columns."""
 
@@ -136,6 +143,10 @@ class Seen(_Message, frozen=True):
 
     stream: str
     rows: list[bytes]
+
+
+class Keep(_Message, frozen=True):
+    pass
 
 
 class Failed(_Message, frozen=True):
@@ -162,8 +173,8 @@ class Discovered(_Message, frozen=True):
     rows: list[list[str]]
 
 
-Command: TypeAlias = Run | Check | Discover | Watch | Stop
-Event: TypeAlias = Running | Advanced | Seen | Failed | Ended | Checked | Discovered
+Command: TypeAlias = Run | Check | Discover | Watch | Stop | Kept
+Event: TypeAlias = Running | Advanced | Seen | Keep | Failed | Ended | Checked | Discovered
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

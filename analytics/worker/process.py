@@ -34,6 +34,8 @@ from analytics.worker.messages import (
     Ended,
     Event,
     Failed,
+    Keep,
+    Kept,
     Run,
     Running,
     Seen,
@@ -122,6 +124,7 @@ class _Running:
         self._writer = writer
         self._loop = asyncio.get_running_loop()
         self._watched = False
+        self._kept = asyncio.Event()
 
     async def run(self, run: Run) -> None:
         clock = SystemClock()
@@ -134,7 +137,8 @@ class _Running:
                 raise FunctionError(error.message) from error
 
         try:
-            application = build(run, client, invoke, clock, self._progress, self._observe, self._stuck)
+            keep = self._keep if run.kept else None
+            application = build(run, client, invoke, clock, self._progress, self._observe, self._stuck, keep)
             listening = asyncio.create_task(self._listen(application))
             try:
                 await application.open()
@@ -163,6 +167,8 @@ class _Running:
                 os._exit(0)
             if isinstance(command, Watch):
                 self._watched = command.on
+            elif isinstance(command, Kept):
+                self._kept.set()
             elif isinstance(command, Stop):
                 application.stop()
 
@@ -171,6 +177,11 @@ class _Running:
         self._loop.call_soon_threadsafe(self._say, Failed(text))
         time.sleep(LAST_WORDS_S)
         os._exit(1)
+
+    async def _keep(self) -> None:
+        self._kept.clear()
+        self._say(Keep())
+        await self._kept.wait()
 
     def _say(self, event: Event) -> None:
         self._writer.write(frame(event))

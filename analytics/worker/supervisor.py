@@ -8,9 +8,10 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from analytics.worker.child import Child
-from analytics.worker.messages import Advanced, Event, Failed, Run, Running, Seen, Stop, Watch
+from analytics.worker.messages import Advanced, Event, Failed, Keep, Kept, Run, Running, Seen, Stop, Watch
 from streams.core.clock import Clock
 from streams.core.errors import HeadraceError
 
@@ -46,14 +47,30 @@ class Health:
     streams: dict[str, list[str]] = field(default_factory=dict)
 
 
+class Handover(Protocol):
+    """What other processes go on with: the state of an application, as it was last kept."""
+
+    async def recall(self) -> None:
+        """The state is here."""
+        ...
+
+    async def keep(self) -> None:
+        """The state is where others find it. Raises `HeadraceError` where this process is not to have the application any
+        more."""
+        ...
+
+
 class Supervisor:
-    """One application. `specify` gives what is to run, anew for each process. `phase` of its health is *starting* until its
+    """One application. `specify` gives what is to run, anew for each process. Before the first one the state is recalled by
+    `handover`, where there is one, which then keeps it. `phase` of its health is *starting* until its
     first process runs or has failed, then *running*, and *waiting* before a restart."""
 
-    def __init__(self, name: str, specify: Callable[[], Run], clock: Clock) -> None:
+    def __init__(self, name: str, specify: Callable[[], Run], clock: Clock, handover: Handover | None = None) -> None:
         self._name = name
         self._specify = specify
         self._clock = clock
+        self._handover = handover
+        self._recalled = handover is None
         self._child: Child | None = None
         self._stopping = asyncio.Event()
         self._renewing = asyncio.Event()
@@ -145,6 +162,9 @@ class Supervisor:
 
     async def _run(self) -> None:
         self._renewing.clear()
+        if self._handover is not None and not self._recalled:
+            await self._handover.recall()
+            self._recalled = True
         child = self._child = await Child.start(self._name)
         try:
             self.health.pid = child.pid
@@ -156,6 +176,10 @@ class Supervisor:
                 await child.send(Stop())
             while (event := await child.receive()) is not None:
                 self._hear(event)
+                if isinstance(event, Keep):
+                    assert self._handover is not None, "it was told that its state is kept"
+                    await self._handover.keep()
+                    await child.send(Kept())
                 if self._watched and self._clock.now_ms() >= self._watched_until_ms:
                     self._watched = False
                     await child.send(Watch(False))

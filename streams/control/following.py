@@ -49,7 +49,7 @@ class Following:
 
     async def catch_up(self) -> None:
         """Reads and applies what there is."""
-        await self._journal.catch_up(self._applied)
+        await self._journal.catch_up(self.applied)
 
     async def _ask(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
@@ -58,7 +58,8 @@ class Following:
         if await self._journal.behind():
             await self.catch_up()
 
-    def _applied(self, replay: Replay) -> None:
+    def applied(self, replay: Replay) -> None:
+        """What the journal was read for, whoever read it."""
         self._apply(replay)
         self.changed()
         self.change.set()

@@ -29,8 +29,8 @@ from streams.core.records import Batch, Records
 from streams.log.log import Log
 
 _READ_SIZE = 8 << 20
-_EVENT = "event"
-_SNAPSHOT = "snapshot"
+EVENT = "event"
+SNAPSHOT = "snapshot"
 _OWNER = "owner"
 
 
@@ -43,7 +43,7 @@ class Replay:
 
     def followed_by(self, records: Records) -> Replay:
         """What the journal held with these records at its end. Takes the events over."""
-        marks = pc.indices_nonzero(pc.equal(records.partition_key, _SNAPSHOT)).to_pylist()
+        marks = pc.indices_nonzero(pc.equal(records.partition_key, SNAPSHOT)).to_pylist()
         if marks:
             return Replay(records.data[marks[-1]].as_py(), records.data.slice(marks[-1] + 1).to_pylist())
         self.events.extend(records.data.to_pylist())
@@ -93,14 +93,14 @@ class Journal:
     async def append(self, events: Sequence[bytes]) -> None:
         """All of them or none, durable when it returns. Raises `LogFull`, `JournalMoved`."""
         if events:
-            first = await self._write_next(_EVENT, events)
+            first = await self._write_next(EVENT, events)
             self._position = first + len(events)
             self._events_since_snapshot += len(events)
 
     async def snapshot(self, state: bytes) -> None:
         """`state`, which is that of `position`, stands for all events so far, which are forgotten. Raises `LogFull`,
         `JournalMoved`: then it does not."""
-        offset = await self._write_next(_SNAPSHOT, [state])
+        offset = await self._write_next(SNAPSHOT, [state])
         self._position = max(self._position, offset + 1)
         self._events_since_snapshot = 0
         await self._log.trim(self._name, offset)
@@ -108,11 +108,11 @@ class Journal:
     async def propose(self, events: Sequence[bytes], expected: int) -> bool:
         """Events decided on the state of the position `expected`; False where another was first: they are then nothing.
         Durable when it returns, and seen by `catch_up`, also here."""
-        return await self._write(_EVENT, events, expected) == expected
+        return await self._write(EVENT, events, expected) == expected
 
     async def add(self, events: Sequence[bytes]) -> None:
         """Events that hold whatever came before them. Durable when it returns, and seen by `catch_up`, also here."""
-        await self._log.append(self._name, Records.of([_EVENT] * len(events), events))
+        await self._log.append(self._name, Records.of([EVENT] * len(events), events))
 
     async def behind(self) -> bool:
         """Whether there is more than has been read."""
@@ -123,11 +123,12 @@ class Journal:
         """Returns when there is more than has been read."""
         await self._log.wait(self._name, self._position)
 
-    async def catch_up(self, apply: Callable[[Replay], None]) -> None:
-        """Reads what has come. `apply` gets it in order, and has applied it when `position` is behind it. There is a
-        snapshot in it where what was next has been forgotten meanwhile."""
+    async def catch_up(self, apply: Callable[[Replay], None], to: int | None = None) -> None:
+        """Reads what has come, or as far as `to`, an offset after records that are known to be there. `apply` gets it in
+        order, and has applied it when `position` is behind it. There is a snapshot in it where what was next has been
+        forgotten meanwhile."""
         async with self._reading:
-            first, end = await self._log.bounds(self._name)
+            first, end = await self._log.bounds(self._name) if to is None else (0, to)
             while self._position < end:
                 try:
                     if self._position < first:
@@ -136,8 +137,8 @@ class Journal:
                 except OffsetOutOfRange:
                     apply(await self._replay())
                     return
-                records = counting(batch)
-                is_event = pc.equal(records.partition_key, _EVENT)
+                records = self._counting(batch)
+                is_event = pc.equal(records.partition_key, EVENT)
                 apply(Replay(None, records.data.filter(is_event).to_pylist()))
                 self._position = batch.next
                 # A snapshot says what is known here already.
@@ -157,11 +158,15 @@ class Journal:
                 if not self.shared:
                     raise
                 return await self._replay()  # somebody has shortened it
-            replay = replay.followed_by(counting(batch))
+            replay = replay.followed_by(self._counting(batch))
             position = batch.next
         self._position = position
         self._events_since_snapshot = len(replay.events)
         return replay
+
+    def _counting(self, batch: Batch) -> Records:
+        """The records of a batch that count, their keys only their kinds. Called with each batch once, in order."""
+        return counting(batch)
 
     async def _write_next(self, kind: str, data: Sequence[bytes]) -> int:
         """At `position`, or behind records that count for nothing. Raises `JournalMoved`."""
@@ -173,7 +178,7 @@ class Journal:
             position, end = expected, (await self._log.bounds(self._name))[1]
             while position < end:
                 batch = await self._log.read(self._name, position, _READ_SIZE)
-                if len(counting(batch, (_EVENT, _SNAPSHOT, _OWNER))):
+                if len(counting(batch, (EVENT, SNAPSHOT, _OWNER))):
                     raise JournalMoved(
                         f"another process has written to the journal {self._name}, and this one no longer can"
                     )
@@ -189,7 +194,7 @@ class Journal:
         return expected
 
 
-def counting(batch: Batch, kinds_wanted: Collection[str] = (_EVENT, _SNAPSHOT)) -> Records:
+def counting(batch: Batch, kinds_wanted: Collection[str] = (EVENT, SNAPSHOT)) -> Records:
     """The records of a journal that lie where they expect to, their keys only their kinds."""
     records = batch.records
     if not pc.any(pc.match_substring(records.partition_key, " ")).as_py():

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 from streams.control.journal import Journal
-from streams.core.errors import HeadraceError, LogError
+from streams.core.errors import HeadraceError, JournalMoved, LogError
 from streams.log.log import Log
 
 _logger = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ class Store(Generic[S]):
         self._waiting: list[asyncio.Future[None]] = []
         self._writing: asyncio.Task[None] | None = None
         self._torn = False
+        self.moved = False
+        """Whether another process has become the owner of the journal."""
 
     @classmethod
     async def open(
@@ -118,6 +120,7 @@ class Store(Generic[S]):
                 await self._journal.append(events)
         except LogError as error:
             self._torn = True
+            self.moved = self.moved or isinstance(error, JournalMoved)
             return error
         except Exception as error:
             self._torn = True

@@ -141,10 +141,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="Where the log is: empty for the data directory, or kafka://host:9092,host:9092/prefix for Apache Kafka, which any number of headraces may share."
         ),
     ] = ""
-    worker: Annotated[
+    work: Annotated[
+        bool,
+        Meta(
+            description="Whether this process takes its share of the work, where processes share the log: delivery streams, SQL applications, queues, consumer groups. false: it takes records and answers requests."
+        ),
+    ] = True
+    work_session_s: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=300,
+            description="How long a process that shares the log may be silent before others take over its work, seconds. Brokers allow 6 to 1,800 (group.min.session.timeout.ms).",
+        ),
+    ] = 10.0
+    advertise: Annotated[
         str,
         Meta(
-            description="URL of the headrace that runs delivery streams, SQL applications, queues and consumer groups, where others share its log; empty: this one does."
+            description="URL at which other processes that share the log reach this one; empty: this machine's address on the way to the brokers, and port."
+        ),
+    ] = ""
+    depot: Annotated[
+        str,
+        Meta(
+            description="Where processes that share the log keep what another may have to go on with, staged objects and states of SQL applications: a folder or fsspec URL that all of them reach. Empty: in the log."
         ),
     ] = ""
     log_sync: Annotated[

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, Protocol
 
 from streams.control.events import decode_as, encode
 from streams.control.store import Store
+from streams.core.balance import balance
 from streams.core.clock import Clock
 from streams.core.errors import LimitExceeded, ResourceInUse, ResourceNotFound
 from streams.core.waits import first
-from streams.groups.balance import balance
 from streams.groups.events import Forgotten, Founded, Leased, Released, Saved, Snapshot, decode_event, dressed
 from streams.groups.state import Group, State
 from streams.log.log import Log
@@ -109,16 +109,22 @@ class Coordinator:
                 member.told[shard] = lease.generation
 
     @classmethod
-    async def open(cls, log: Log, clock: Clock) -> Coordinator:
+    async def open(cls, log: Log, clock: Clock, journal: str = JOURNAL) -> Coordinator:
+        """Whoever opens it on the same journal ends what another one, before, could do. Raises `LogError`."""
         store = await Store.open(
             log,
-            JOURNAL,
+            journal,
             fresh=State,
             restored=lambda data: State.restored(decode_as(Snapshot, data)),
             decode=decode_event,
             encode=lambda value: encode(dressed(value)),
         )
         return cls(store, clock)
+
+    @property
+    def moved(self) -> bool:
+        """Whether another process has opened the journal since: this one can do nothing more."""
+        return self._store.moved
 
     def knows(self, stream: str, group: str) -> bool:
         return (stream, group) in self._store.state.groups

@@ -65,8 +65,8 @@ class KafkaLog:
     def __init__(
         self, address: Address, cluster: Cluster, clock: Clock, pending_max: int, found: Origins = NONE
     ) -> None:
-        self._address = address
-        self._cluster = cluster
+        self.address = address
+        self.cluster = cluster
         self._origins = found
         self._clock = clock
         self._producers = Producers(address)
@@ -99,11 +99,11 @@ class KafkaLog:
     async def create(self, shard: str) -> None:
         self._check_open()
         check_name(shard)
-        place = place_of(self._address.prefix, shard)
+        place = place_of(self.address.prefix, shard)
         async with self._changing:
             self._check_open()
-            if self._cluster.leader(place) is None:
-                await self._cluster.create(place.topic, place.partition + 1)
+            if self.cluster.leader(place) is None:
+                await self.cluster.create(place.topic, place.partition + 1)
                 await self._producers.refresh()
             self._dropped.discard(shard)
 
@@ -112,7 +112,7 @@ class KafkaLog:
     ) -> int:
         at = await self._shard(shard)
         if not len(records):
-            return at.origin + await self._cluster.offset(at.place, LATEST)
+            return at.origin + await self.cluster.offset(at.place, LATEST)
         size = records.size
         if size > APPEND_SIZE_MAX:
             raise AssertionError(f"an append of {size} bytes; split it below {APPEND_SIZE_MAX}")
@@ -149,7 +149,7 @@ class KafkaLog:
         offset -= at.origin
         if offset < at.next:
             return
-        self._moved(at, await self._cluster.offset(at.place, LATEST))
+        self._moved(at, await self.cluster.offset(at.place, LATEST))
         self._check(at)
         if offset < at.next:
             return
@@ -162,7 +162,7 @@ class KafkaLog:
     async def bounds(self, shard: str) -> tuple[int, int]:
         at = await self._shard(shard)
         first, next_ = await asyncio.gather(
-            self._cluster.offset(at.place, EARLIEST), self._cluster.offset(at.place, LATEST)
+            self.cluster.offset(at.place, EARLIEST), self.cluster.offset(at.place, LATEST)
         )
         self._check(at)
         self._moved(at, next_)
@@ -171,12 +171,12 @@ class KafkaLog:
     async def find(self, shard: str, arrival_ms: int) -> int:
         at = await self._shard(shard)
         arrival_ms = max(0, arrival_ms)
-        found = await self._cluster.offset(at.place, arrival_ms)
+        found = await self.cluster.offset(at.place, arrival_ms)
         if found >= 0:
             return at.origin + found
         # What comes between the two questions must not lie below the answer.
-        next_ = await self._cluster.offset(at.place, LATEST)
-        found = await self._cluster.offset(at.place, arrival_ms)
+        next_ = await self.cluster.offset(at.place, LATEST)
+        found = await self.cluster.offset(at.place, arrival_ms)
         return at.origin + (next_ if found < 0 else found)
 
     async def seen(self, shard: str, mark: ProducerMark) -> int | None:
@@ -190,32 +190,32 @@ class KafkaLog:
         first, next_ = await self.bounds(shard)
         before = min(before, next_)
         if before > first:
-            await self._cluster.trim(at.place, before - at.origin)
+            await self.cluster.trim(at.place, before - at.origin)
             at.trimmed = max(at.trimmed, before - at.origin)
 
     async def drop(self, shard: str) -> None:
         self._check_open()
         async with self._changing:
             self._check_open()
-            place = place_of(self._address.prefix, shard)
-            there = (await self._cluster.topics()).get(place.topic, 0)
+            place = place_of(self.address.prefix, shard)
+            there = (await self.cluster.topics()).get(place.topic, 0)
             if place.partition >= there or shard in self._dropped:
                 return
             self._forget(shard, ShardUnknown(f"shard {shard} was dropped"))
             self._dropped.add(shard)
-            others = set(shards_of(self._address.prefix, place.topic, there))
+            others = set(shards_of(self.address.prefix, place.topic, there))
             if others <= self._dropped:
-                await self._cluster.delete(place.topic)
+                await self.cluster.delete(place.topic)
                 await self._producers.refresh()
                 self._dropped -= others
             else:
-                await self._cluster.trim(place, LATEST)
+                await self.cluster.trim(place, LATEST)
 
     async def shards(self) -> list[str]:
         self._check_open()
         found = []
-        for topic, partitions in (await self._cluster.topics()).items():
-            found += shards_of(self._address.prefix, topic, partitions)
+        for topic, partitions in (await self.cluster.topics()).items():
+            found += shards_of(self.address.prefix, topic, partitions)
         return sorted(set(found) - self._dropped)
 
     async def close(self) -> None:
@@ -231,21 +231,21 @@ class KafkaLog:
         await asyncio.gather(*(at.appends.idle() for at in self._shards.values()))
         await self._tails.close()
         await self._producers.close()
-        await self._cluster.close()
+        await self.cluster.close()
 
     async def _shard(self, name: str) -> _Shard:
         self._check_open()
         at = self._shards.get(name)
         if at is not None:
             return at
-        place = place_of(self._address.prefix, name)
-        if name not in self._dropped and place.partition >= self._cluster.partitions(place.topic):
-            await self._cluster.refresh()
-        if name in self._dropped or place.partition >= self._cluster.partitions(place.topic):
+        place = place_of(self.address.prefix, name)
+        if name not in self._dropped and place.partition >= self.cluster.partitions(place.topic):
+            await self.cluster.refresh()
+        if name in self._dropped or place.partition >= self.cluster.partitions(place.topic):
             raise ShardUnknown(f"no shard {name} in this log")
         at = self._shards.get(name)
         if at is None:
-            past = Past(self._cluster, name, place)
+            past = Past(self.cluster, name, place)
             appends = Appends(
                 *(
                     name,
@@ -264,7 +264,7 @@ class KafkaLog:
         try:
             if offset < 0:
                 raise OffsetOutOfRangeError
-            fetched = await self._cluster.fetch(at.place, offset, max(size_max, FETCH_SIZE_MIN))
+            fetched = await self.cluster.fetch(at.place, offset, max(size_max, FETCH_SIZE_MIN))
         except OffsetOutOfRangeError:
             first, next_ = await self.bounds(shard)
             if first <= offset + at.origin <= next_:  # appended meanwhile

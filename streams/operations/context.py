@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from random import Random
 from typing import TypeVar, cast
@@ -14,11 +15,13 @@ from streams.control.decisions import Decision, find_stream
 from streams.control.queue import QUEUES
 from streams.control.stream import ORIGIN, Key, Stream
 from streams.core.clock import Clock
-from streams.core.errors import ServiceUnavailable, ShardUnknown
+from streams.core.errors import ShardUnknown
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.core.waits import first
+from streams.core.work import ALONE, Work
 from streams.groups.coordinator import Coordinator
+from streams.groups.registry import Coordinators
 from streams.log.log import Log, SharedLog
 from streams.operations.arrivals import Arrivals
 from streams.operations.fanout import Fanout
@@ -44,7 +47,13 @@ class Context:
     """`random` gives that many random bytes."""
 
     def __init__(
-        self, log: Log, controller: Controller, clock: Clock, settings: Settings, random: Callable[[int], bytes]
+        self,
+        log: Log,
+        controller: Controller,
+        clock: Clock,
+        settings: Settings,
+        random: Callable[[int], bytes],
+        work: Work = ALONE,
     ) -> None:
         self.controller = controller
         self.holding: Holding | None = None
@@ -65,37 +74,36 @@ class Context:
         self.metrics = Metrics()
         self.lag = Lag(clock)
         self.fanout = Fanout(self._news)
-        self.queues = Queues(log, clock)
+        self.work = work
+        self.queues = Queues(log, clock, work)
+        self.coordinators = Coordinators(log, clock, work)
         self._live: dict[str, Live] = {}
         self._strays: dict[str, int] = {}
-        self._groups: Coordinator | None = None
 
     async def opened(self) -> None:
         """The controller has its catalog, and with it the key of our tokens and the streams that consumer groups read."""
         self.tokens = Tokens(self.catalog.key)
-        if not self.settings.worker:
-            self._groups = await Coordinator.open(self.log, self.clock)
+        await self.coordinators.open()
         if self.holding is not None:
             self.holding.changed()
 
-    @property
-    def groups(self) -> Coordinator:
-        """Raises `ServiceUnavailable` where another process is the worker."""
-        if self._groups is None:
-            raise ServiceUnavailable(f"Consumer groups are the worker's, at {self.settings.worker}.")
-        return self._groups
+    async def groups(self, stream_id: str) -> Coordinator:
+        """Of the stream's consumer groups. Raises `ServiceUnavailable` where they are another process's."""
+        return await self.coordinators.of(stream_id)
+
+    async def release(self, parts: Collection[int]) -> None:
+        """Queues and consumer groups of these parts of the work are others' when it returns."""
+        await asyncio.gather(self.queues.release(parts), self.coordinators.release(parts))
 
     def stop(self) -> None:
         """Whoever waits is answered."""
         self.fanout.stop()
         self.queues.stop()
-        if self._groups is not None:
-            self._groups.stop()
+        self.coordinators.stop()
 
     async def close(self) -> None:
         await self.queues.close()
-        if self._groups is not None:
-            await self._groups.close()
+        await self.coordinators.close()
         if self.holding is not None:
             await self.holding.stop()
 
@@ -191,8 +199,7 @@ class Context:
         """
         async with self.controller.quiet():
             await self.queues.keep(self.catalog.queues)
-            if self._groups is not None:
-                self._groups.keep({stream.id for stream in self.catalog.streams.values()})
+            self.coordinators.keep({stream.id for stream in self.catalog.streams.values()})
             owned = {name for stream in self.catalog.streams.values() for name in stream.logs()}
             owned |= {queue.log for queue in self.catalog.queues.values()}
             strays = [

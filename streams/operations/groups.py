@@ -58,16 +58,18 @@ async def sync_group(
     if not LEASE_MS_MIN <= lease_ms <= LEASE_MS_MAX:
         raise InvalidArgument(f"A lease lasts {LEASE_MS_MIN} to {LEASE_MS_MAX} ms, not {lease_ms}.")
     view = StreamView(context, scope, stream)
-    if not context.groups.knows(view.id, group):
+    groups = await context.groups(view.id)
+    if not groups.knows(view.id, group):
         positions = await find(context, scope, stream, start, None)
-        await context.groups.found(view.id, group, {_index(shard): at for shard, at in positions.items()})
+        await groups.found(view.id, group, {_index(shard): at for shard, at in positions.items()})
     indexes = {_index(shard): generation for shard, generation in held.items()}
-    granted = await context.groups.sync(view, group, member, indexes, lease_ms, wait_ms)
+    granted = await groups.sync(view, group, member, indexes, lease_ms, wait_ms)
     return {shard_id(shard): Lease(*one) for shard, one in granted.items()}
 
 
 async def leave_group(context: Context, scope: Scope, stream: str, group: str, member: str) -> None:
-    await context.groups.leave(StreamView(context, scope, stream), group, member)
+    view = StreamView(context, scope, stream)
+    await (await context.groups(view.id)).leave(view, group, member)
 
 
 async def save_group(
@@ -83,18 +85,21 @@ async def save_group(
         if one.position < 0 or (one.intent is not None and one.intent < one.position):
             raise InvalidArgument(f"The progress in {shard} goes from {one.position} to {one.intent}.")
         indexes[_index(shard)] = coordinator.Progress(one.generation, one.position, one.intent)
-    await context.groups.save(StreamView(context, scope, stream), group, member, indexes)
+    view = StreamView(context, scope, stream)
+    await (await context.groups(view.id)).save(view, group, member, indexes)
 
 
 async def forget_group(context: Context, scope: Scope, stream: str, group: str) -> None:
-    await context.groups.forget(StreamView(context, scope, stream), group)
+    view = StreamView(context, scope, stream)
+    await (await context.groups(view.id)).forget(view, group)
 
 
 async def describe_groups(context: Context, scope: Scope, stream: str) -> list[GroupDescription]:
     found = StreamView(context, scope, stream).stream()
     now_ms = context.now_ms()
     described = []
-    for name, (group, members) in sorted(context.groups.groups(found.id).items()):
+    groups = await context.groups(found.id)
+    for name, (group, members) in sorted(groups.groups(found.id).items()):
         shards = []
         for shard in found.visible_shards(now_ms):
             first, tip = await context.log.bounds(found.log(shard))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from streams.control.store import Store
 from streams.core.clock import Clock
-from streams.core.errors import HeadraceError, ResourceNotFound, Throttling
+from streams.core.errors import HeadraceError, RequestError, Throttling
 from streams.core.waits import first
 from streams.queues.events import Postponed, Restored, Settled, runs_of
 from streams.queues.state import State
@@ -66,6 +66,11 @@ class Dispatcher:
         self._kick = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._stopped = False
+
+    @property
+    def moved(self) -> bool:
+        """Whether another process has opened the queue since: this one can do nothing more."""
+        return self._store.moved
 
     async def receive(self, limit: int, wait_ms: int, visibility_ms: int | None, dead: bool) -> list[Given]:
         """Up to `limit` records, of the dead letters if `dead`, in flight for so long (None: as the queue says); none if
@@ -128,7 +133,7 @@ class Dispatcher:
         self._stopped = True
         self._answer_waiters([])
 
-    async def close(self, error: ResourceNotFound | None = None) -> None:
+    async def close(self, error: RequestError | None = None) -> None:
         """Whoever waits gets `error`, or nothing. What was recorded is durable when it returns."""
         self._stopped = True
         self._answer_waiters(error or [])

@@ -12,9 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from gateway.app import App
-from streams import TRIM_HORIZON, Consumer, GroupConsumer, HttpClient, Producer
-from streams.core.errors import InternalFailure, ServiceUnavailable, SettingsError
-from streams.core.records import Records
+from streams import TRIM_HORIZON, Consumer, HttpClient, Producer
 from streams.core.settings import Settings
 from tests.aws import session
 
@@ -147,73 +145,3 @@ async def test_a_subscriber_at_one_sees_what_the_other_takes(gateways: list[App]
         return []
 
     assert await asyncio.to_thread(use) == [b"1"]
-
-
-@pytest.fixture
-async def worker_and_gateway(kafka_url: str, tmp_path: Path) -> AsyncIterator[list[App]]:
-    worker = await App.start(Settings(data=str(tmp_path / "worker"), port=0, log=kafka_url))
-    gateway = await App.start(Settings(data=str(tmp_path / "gateway"), port=0, log=kafka_url, worker=worker.url))
-    yield [worker, gateway]
-    await gateway.stop()
-    await worker.stop()
-
-
-async def test_a_gateway_sends_on_what_is_the_workers(worker_and_gateway: list[App]) -> None:
-    worker, gateway = worker_and_gateway
-    client = kinesis(gateway)
-
-    def use() -> None:
-        client.create_stream(StreamName="s", StreamModeDetails={"StreamMode": "ON_DEMAND"})
-        arn = client.describe_stream_summary(StreamName="s")["StreamDescriptionSummary"]["StreamARN"]
-        firehose = session().client(
-            "firehose",
-            endpoint_url=gateway.url,
-            region_name="us-east-1",
-            aws_access_key_id="k",
-            aws_secret_access_key="s",
-        )
-        bucket = {"BucketARN": "arn:aws:s3:::b", "RoleARN": "arn:aws:iam::000000000000:role/r"}
-        firehose.create_delivery_stream(DeliveryStreamName="d", ExtendedS3DestinationConfiguration=bucket)
-        assert firehose.list_delivery_streams()["DeliveryStreamNames"] == ["d"]
-        with pytest.raises(firehose.exceptions.ResourceNotFoundException):
-            firehose.describe_delivery_stream(DeliveryStreamName="none")
-        assert client.list_tags_for_resource(ResourceARN=arn)["Tags"] == []
-
-    await asyncio.to_thread(use)
-    direct = HttpClient(worker.url)
-    through = HttpClient(gateway.url)
-    async with GroupConsumer(through, "s", group="g", start=TRIM_HORIZON) as group:
-        await through.put("s", Records.of(["k"], [b"1"]))
-        async for batch in group:
-            assert batch.records.data.to_pylist() == [b"1"]
-            break
-        assert [one.name for one in await direct.describe_groups("s")] == ["g"]
-    await worker.stop()
-    with pytest.raises(ServiceUnavailable, match="does not answer"):
-        await through.describe_groups("s")
-    for one in (direct, through):
-        await one.close()
-
-
-async def test_a_second_worker_takes_over_and_the_first_does_no_more(
-    worker_and_gateway: list[App], kafka_url: str, tmp_path: Path
-) -> None:
-    first = HttpClient(worker_and_gateway[0].url)
-    await first.create_stream("s")
-    start = {"start": TRIM_HORIZON, "lease_ms": 10_000}
-    assert await first.sync_group("s", "g", "a", {}, **start) != {}
-    async with await App.start(Settings(data=str(tmp_path / "second"), port=0, log=kafka_url)) as app:
-        second = HttpClient(app.url)
-        assert [one.name for one in await second.describe_groups("s")] == ["g"]
-        with pytest.raises(InternalFailure, match="another process has written to the journal control/groups"):
-            await first.sync_group("s", "other", "a", {}, **start)
-        assert await second.sync_group("s", "other", "b", {}, **start) != {}
-        await second.close()
-    await first.close()
-
-
-async def test_a_worker_elsewhere_needs_a_log_that_is_shared(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="worker needs a log that processes share"):
-        await App.start(Settings(data=str(tmp_path), port=0, worker="http://127.0.0.1:1"))
-    with pytest.raises(SettingsError, match="setting worker = 'nowhere'"):
-        await App.start(Settings(data=str(tmp_path), port=0, worker="nowhere"))

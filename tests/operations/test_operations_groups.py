@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams import LATEST, TRIM_HORIZON, GroupConsumer, Records
+from streams.core.balance import balance
 from streams.core.errors import HeadraceError, InvalidArgument, ResourceInUse, ResourceNotFound
 from streams.core.exchange import Progress
-from streams.groups.balance import balance
 
 LEASE_S = 10
 

@@ -38,7 +38,7 @@ class CodeStore:
         """Unpacked, and durable when it returns. Raises `ArchiveError`, OSError."""
         unpack(content, self._folder)
         code = describe(content)
-        target = self._folder / f"{code.name}.zip"
+        target = self.archive(code.name)
         if target.exists():
             return code
         hidden = self._folder / f".{uuid.uuid4()}.zip"
@@ -56,10 +56,14 @@ class CodeStore:
     def root(self, name: str) -> Path:
         """The unpacked folder; it is unpacked again where it is gone. Raises OSError where the archive is gone too."""
         folder = self._folder / name
-        return folder if folder.is_dir() else unpack((self._folder / f"{name}.zip").read_bytes(), self._folder)
+        return folder if folder.is_dir() else unpack(self.content(name), self._folder)
+
+    def archive(self, name: str) -> Path:
+        """The file that the archive is, if it is here."""
+        return self._folder / f"{name}.zip"
 
     def content(self, name: str) -> bytes:
-        return (self._folder / f"{name}.zip").read_bytes()
+        return self.archive(name).read_bytes()
 
     def sweep(self, kept: Collection[str]) -> None:
         """Removes every archive that is not `kept`, and what a crash left half done."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -39,6 +40,32 @@ class Journal(Protocol):
     async def append(self, events: Sequence[bytes]) -> None: ...
 
     async def snapshot(self, state: bytes) -> None: ...
+
+
+@runtime_checkable
+class SharedJournal(Journal, Protocol):
+    """One that several processes follow, and one of them writes: see `streams.control.followed`."""
+
+    follow: Callable[[Replay], None]
+    part: int
+
+    async def current(self) -> None: ...
+
+    async def claim(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Depot(Protocol):
+    """Where other processes find the archives of code: see `streams.control.depot`."""
+
+    async def put(self, shelf: str, name: str, path: Path) -> None: ...
+
+    async def get(self, shelf: str, name: str, path: Path) -> bool: ...
+
+    async def drop(self, shelf: str) -> None: ...
 
 
 class FunctionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="put"):
@@ -88,10 +115,12 @@ _snapshot = msgspec.json.Decoder(list[FunctionRecord]).decode
 
 
 class FunctionBook:
-    """Reading is free; `execute` decides and commits, one change at a time."""
+    """Reading is free; `execute` decides and commits, one change at a time. `followed` is told of events that other processes
+    may have written."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, followed: Callable[[Event], None]) -> None:
         self._journal = journal
+        self._followed = followed
         self._records: dict[Key, FunctionRecord] = {}
         self._lock = asyncio.Lock()
 
@@ -113,6 +142,20 @@ class FunctionBook:
                 self._apply(record)
         for data in replay.events:
             self._apply(_event(data))
+        if isinstance(self._journal, SharedJournal):
+            self._journal.follow = self._follow
+
+    def _follow(self, replay: Replay) -> None:
+        events: list[Event] = []
+        if replay.snapshot is not None:
+            kept = _snapshot(replay.snapshot)
+            names = {(one.account, one.region, one.name) for one in kept}
+            events += [FunctionDeleted(*key) for key in self._records if key not in names]
+            events += kept
+        events += [_event(data) for data in replay.events]
+        for event in events:
+            self._apply(event)
+            self._followed(event)
 
     async def execute(self, decide: Callable[[], Event], applied: Callable[[Event], Awaitable[None]]) -> Event:
         """The event that `decide` makes of the state as it is, committed. Its callers may go away: what has begun is

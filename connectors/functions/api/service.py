@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import msgspec
@@ -21,7 +22,15 @@ from connectors.functions.api.errors import (
 )
 from connectors.functions.api.links import Links
 from connectors.functions.api.names import Named, named
-from connectors.functions.api.records import Event, FunctionBook, FunctionDeleted, FunctionRecord, Journal
+from connectors.functions.api.records import (
+    Depot,
+    Event,
+    FunctionBook,
+    FunctionDeleted,
+    FunctionRecord,
+    Journal,
+    SharedJournal,
+)
 from connectors.functions.api.shown import configured, runnable, state
 from connectors.functions.api.sources import Sources
 from connectors.functions.api.tags import tagged, untagged
@@ -32,9 +41,17 @@ from streams.core.clock import Clock
 from streams.core.errors import ServiceUnavailable
 from streams.core.scope import Scope
 from streams.core.settings import Settings
+from streams.core.work import FUNCTIONS
+
+log = logging.getLogger(__name__)
 
 PAGE = 50
 """Functions of one answer, Lambda's own limit."""
+
+_CHANGES = frozenset({"CreateFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration", "DeleteFunction"})
+"""Operations that one process answers, where several share the log."""
+
+_ARCHIVE = "code.zip"
 
 STALE = (
     "The RevisionId provided does not match the latest RevisionId. Call the GetFunction/GetAlias API to retrieve the "
@@ -48,8 +65,14 @@ class Lambda:
     """`call(operation, request, scope)` as a service. What is created is in `journal` and in the data directory, and runs in
     `functions`."""
 
-    def __init__(self, journal: Journal, functions: Functions, *, settings: Settings, clock: Clock) -> None:
-        self._book = FunctionBook(journal)
+    def __init__(
+        self, journal: Journal, functions: Functions, *, settings: Settings, clock: Clock, depot: Depot | None = None
+    ) -> None:
+        self._book = FunctionBook(journal, self._follow)
+        self._shared = journal if isinstance(journal, SharedJournal) else None
+        self._depot = depot
+        self._followed: asyncio.Queue[Event] = asyncio.Queue()
+        self._following: asyncio.Task[None] | None = None
         self._functions = functions
         self._settings = settings
         self._clock = clock
@@ -81,8 +104,20 @@ class Lambda:
         """What existed exists again. A function whose code is gone is there, and its calls say what is missing."""
         await self._book.open()
         await asyncio.to_thread(self._code.sweep, {record.code for record in self._book})
-        for record in self._book:
+        for record in list(self._book):
+            await self._recall(record)
             self._functions.put(await asyncio.to_thread(runnable, record, self._code))
+        if self._shared is not None:
+            self._following = asyncio.create_task(self._follow_all(), name="functions of other processes")
+
+    async def take(self, parts: Collection[int]) -> None:
+        """Functions are created, changed and deleted here from now on, if that is in these parts of the work."""
+        if self._shared is not None and self._shared.part in parts:
+            await self._shared.claim()
+
+    async def release(self, parts: Collection[int]) -> None:
+        if self._shared is not None and self._shared.part in parts:
+            self._shared.release()
 
     async def interrupt(self) -> None:
         """Whoever waits for a call is told that the service stops, instead of holding it up."""
@@ -92,6 +127,11 @@ class Lambda:
 
     async def close(self) -> None:
         """Ends what still runs of functions that were changed or deleted."""
+        if self._shared is not None:
+            await self._shared.close()
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
         await asyncio.gather(*(callee.close() for callee in self._retired))
         await asyncio.gather(*self._draining, return_exceptions=True)
 
@@ -102,7 +142,13 @@ class Lambda:
             raise not_offered(operation)
         if not self._settings.function_api:
             raise InvalidParameterValue(OFF)
+        if self._shared is not None and operation != "Invoke":
+            await self._shared.current()
         return await run(request, scope)
+
+    async def item(self, operation: str, request: Any, scope: Scope) -> str | None:
+        """The item of the work whose owner answers a request; None where any process does."""
+        return FUNCTIONS if operation in _CHANGES else None
 
     def resource(self, request: Any, scope: Scope) -> str | None:
         """The ARN of the function that a request is about; None where it is about none."""
@@ -160,7 +206,9 @@ class Lambda:
             return self._described(msgspec.structs.replace(record, **fields))
         async with self._changing_code:
             await self._saved(content)
-            return await self._update(request, scope, fields)
+            told = await self._update(request, scope, fields)
+        await self._forget(record.code)
+        return told
 
     async def _update_configuration(self, request: Any, scope: Scope) -> dict[str, Any]:
         self._changeable(request, scope)
@@ -188,7 +236,9 @@ class Lambda:
             self._changeable(request, scope)
             return FunctionDeleted(scope.account, scope.region, asked.name)
 
+        code = self._changeable(request, scope).code
         await self._book.execute(decide, self._apply)
+        await self._forget(code)
         return {"StatusCode": 204}
 
     # Tags -------------------------------------------------------------------------------------------------------------
@@ -319,9 +369,34 @@ class Lambda:
     async def _saved(self, content: bytes) -> Code:
         """Raises `InvalidParameterValue`."""
         try:
-            return await asyncio.to_thread(self._code.save, content)
+            code = await asyncio.to_thread(self._code.save, content)
         except ArchiveError as error:
             raise InvalidParameterValue(error.message) from error
+        if self._depot is not None:
+            await self._depot.put(_shelf(code.name), _ARCHIVE, self._code.archive(code.name))
+        return code
+
+    async def _forget(self, code: str) -> None:
+        """The archive is where other processes find it only while something names it."""
+        if self._depot is not None and code not in {record.code for record in self._book}:
+            await self._depot.drop(_shelf(code))
+
+    def _follow(self, event: Event) -> None:
+        self._followed.put_nowait(event)
+
+    async def _follow_all(self) -> None:
+        while True:
+            event = await self._followed.get()
+            try:
+                await self._apply(event)
+            except Exception:
+                log.exception("function %s could not be followed", event.name)
+
+    async def _recall(self, record: FunctionRecord) -> None:
+        """Its code is here, if another process has put it where it is found."""
+        path = self._code.archive(record.code)
+        if self._depot is not None and record.code and not path.exists():
+            await self._depot.get(_shelf(record.code), _ARCHIVE, path)
 
     async def _apply(self, event: Event) -> None:
         """A change that is committed is what runs from now on; code that nothing names any more goes when its last call has
@@ -330,6 +405,7 @@ class Lambda:
         if isinstance(event, FunctionDeleted):
             before = self._functions.drop(arn)
         else:
+            await self._recall(event)
             before = self._functions.put(await asyncio.to_thread(runnable, event, self._code))
         if before is not None:
             task = asyncio.create_task(self._drain(before), name=f"end of {arn}")
@@ -342,6 +418,10 @@ class Lambda:
         self._retired.discard(callee)
         async with self._changing_code:
             await asyncio.to_thread(self._code.sweep, {record.code for record in self._book})
+
+
+def _shelf(code: str) -> str:
+    return f"functions/{code}"
 
 
 def _coded(code: Code) -> dict[str, Any]:
