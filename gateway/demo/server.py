@@ -17,14 +17,15 @@ from streams.core.errors import HeadraceError
 
 _READY = re.compile(r"listening on (http://[^,\s]+)")
 _STOP_S_MAX = 30.0
+_SHARING = ("HEADRACE_LOG", "HEADRACE_WORK", "HEADRACE_WORK_SESSION_S", "HEADRACE_DEPOT")
 
 
 @contextlib.contextmanager
 def serving(data: Path) -> Iterator[str]:
     """The endpoint, once the server listens; in the end it is stopped as a service manager does it. Of the settings in the
-    environment only ``HEADRACE_LOG`` is the server's too."""
+    environment only those are the server's too that say how it shares a log with others."""
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_") or name == "HEADRACE_LOG"
+        name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_") or name in _SHARING
     }
     environment |= {
         "HEADRACE_FUNCTIONS": msgspec.json.encode({FUNCTION: HANDLER}).decode(),

@@ -16,7 +16,7 @@ from botocore.config import Config
 from tests.aws import session
 
 READY = re.compile(r"(http://[0-9.]+:\d+)")
-READY_S_MAX = 30.0
+READY_S_MAX = 120.0
 
 
 class ServerProcess:
