@@ -349,13 +349,16 @@ class Firehose:
             finally:
                 if copying is not None and stream.lanes[BACKUP] is not copying:
                     self._set_aside(stream)
-                if stream.deleting_ms is None:
+                if stream.deleting_ms is None and self._mine(stream):
                     self._start(stream)
+
+    def _mine(self, stream: DeliveryStream) -> bool:
+        return not self._book.shared or _part(stream) in self._parts
 
     async def _adopted(self, numbers: Sequence[int]) -> None:
         """These delivery streams have another schema: what they hold is read again, under it."""
         for stream in self._book.catalog:
-            if stream.number in numbers and (not self._book.shared or _part(stream) in self._parts):
+            if stream.number in numbers and self._mine(stream):
                 await self._restart(stream, self._book.quiet)
 
     def _set_aside(self, stream: DeliveryStream) -> None:
