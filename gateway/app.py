@@ -23,8 +23,8 @@ from gateway.rest import RestDoor
 from gateway.server import Server
 from gateway.sharing import Sharing
 from gateway.tls import Tls
-from streams.control.book import open_journal
 from streams.control.depot import open_depot
+from streams.control.divided import DividedJournal
 from streams.control.followed import FollowedJournal
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
@@ -74,7 +74,7 @@ class App:
             opening.push_async_callback(lambdas.close)
             await lambdas.open()
             firehose = Firehose(
-                open_journal(log, "control/firehose"),
+                DividedJournal(log, "control/firehose"),
                 lambda scope: LocalClient(service, scope),
                 settings=settings,
                 clock=clock,
@@ -88,7 +88,7 @@ class App:
             opening.push_async_callback(door.stop)
             await door.start()
             analytics = Analytics(
-                open_journal(log, "control/applications"),
+                DividedJournal(log, "control/applications"),
                 lambda scope: LocalClient(service, scope),
                 door.url,
                 functions=functions,
@@ -160,7 +160,7 @@ class App:
 
 def _functions_journal(log: Log, clock: Clock, work: Work) -> Journal | FollowedJournal:
     name = "control/functions"
-    return FollowedJournal(log, name, FUNCTIONS, clock, work) if log.shared else Journal(log, name)
+    return FollowedJournal(log, name, FUNCTIONS, clock, work) if log.shared else DividedJournal(log, name)
 
 
 def _url(host: str, port: int, *, secure: bool) -> str:

@@ -18,7 +18,6 @@ from streams.control.journal import Journal, Replay
 from streams.core.clock import Clock
 from streams.core.errors import JournalMoved, LogFull, LogUnreachable, ServiceUnavailable
 from streams.core.work import ALONE, PARTS, Work
-from streams.log.log import Log
 
 _logger = logging.getLogger(__name__)
 
@@ -63,11 +62,6 @@ class Form(Generic[E]):
         return events
 
 
-def open_journal(log: Log, name: str) -> Journal:
-    """For a book: one that can be divided where the log is shared."""
-    return DividedJournal(log, name) if log.shared else Journal(log, name)
-
-
 class Book(Generic[C, E]):
     """Keeps the catalog. Reading it is free; changing it goes through `execute` or `commit`. After `snapshot_events` events
     a snapshot is written. `part` says of which part an event is, None where what it is about is gone."""
@@ -95,7 +89,7 @@ class Book(Generic[C, E]):
         self._part = part
         self._work = work
         self._epochs: dict[int, int] = {}
-        self._divided = journal if isinstance(journal, DividedJournal) else None
+        self._divided = journal if isinstance(journal, DividedJournal) and journal.shared else None
         self._following: Following | None = None
         self._lock = asyncio.Lock()
         self._running: set[asyncio.Task[object]] = set()

@@ -10,7 +10,8 @@ An event counts only under the latest claim of its part. So a process that was a
 meanwhile, may go on to write: it changes nothing, and reads so. Nobody waits for anybody, and events of different parts
 never get in each other's way. A snapshot is written by anybody who has read up to its place.
 
-Records of a journal that one owner wrote (`Journal.own`) count as they did.
+Records of a journal that one owner wrote (`Journal.own`) count as they did. A log that was copied into a folder has one owner
+again, who reads all of this and writes no claims.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ class DividedJournal(Journal):
 
     async def snapshot(self, state: bytes) -> None:
         """`state` is that of `position`. Raises `JournalMoved` where somebody has written there meanwhile."""
+        if not self.shared:
+            await super().snapshot(state)
+            return
         expected = self._position
         key = f"snapshot {expected} {self._written_claims()}"
         offset = await self._log.append(self._name, Records.of([key], [state]))
@@ -81,7 +85,7 @@ class DividedJournal(Journal):
         if kind == _PART:
             part, epoch = map(int, rest)
             return journal.EVENT if self._claims.get(part) == epoch else None
-        if kind not in (journal.EVENT, journal.SNAPSHOT) or int(rest[0]) != offset:
+        if kind not in (journal.EVENT, journal.SNAPSHOT) or (rest and int(rest[0]) != offset):
             return None
         if kind == journal.SNAPSHOT and len(rest) > 1:
             self._claims = _read_claims(rest[1])

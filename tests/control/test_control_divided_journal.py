@@ -9,6 +9,7 @@ import pytest
 from streams.control.divided import DividedJournal
 from streams.control.journal import Journal, Replay
 from streams.core.errors import JournalMoved
+from streams.log.memory import MemoryLog
 from tests.control.test_control_shared_journal import SharedLog
 
 NAME = "control/x"
@@ -150,3 +151,26 @@ async def test_many_processes_agree_whoever_writes_claims_and_shortens(log: Shar
                         await process.write(part, event)
     for process in [*processes, await Process(log).open()]:
         assert await process.current() == expected
+
+
+async def test_copied_into_a_folder_it_has_one_owner_again(log: SharedLog) -> None:
+    process = await Process(log).open()
+    await process.claim(0, 1)
+    await process.write(0, b"a")
+    await process.journal.snapshot(b"a")
+    await process.write(1, b"b")
+    folder = MemoryLog()
+    await folder.create(NAME)
+    first, next_ = await log.bounds(NAME)
+    for offset in range(next_):  # as a copy has it: the same offsets, and nothing where there was nothing
+        batch = await log.read(NAME, max(offset, first), 1)
+        await folder.append(NAME, batch.records.slice(0, 1))
+    await folder.trim(NAME, first)
+    journal = DividedJournal(folder, NAME)
+    replay = await journal.own()
+    assert (replay.snapshot, replay.events) == (b"a", [b"b"])
+    await journal.append([b"c"])
+    replay = await DividedJournal(folder, NAME).own()
+    assert (replay.snapshot, replay.events) == (b"a", [b"b", b"c"])
+    await journal.snapshot(b"a b c")
+    assert (await DividedJournal(folder, NAME).own()).snapshot == b"a b c"
