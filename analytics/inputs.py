@@ -139,12 +139,12 @@ class Decoder:
         if self.time.rule.column is not None:
             physical = next(physical for physical, column in self._wanted if column.name == self.time.rule.column)
             event = rows.column(physical).combine_chunks()
-            valid = event.is_valid().to_numpy(zero_copy_only=False)
             times = event.cast(pa.int64()).fill_null(0).to_numpy()
-            if not valid.all():
+            if event.null_count:
+                valid = event.is_valid().to_numpy(zero_copy_only=False)
                 message = f"the row has no {self.time.rule.column}, which is its ROWTIME"
                 faulty.append(self._refused(batch, source, arrival, ~valid, "MissingRowtime", message, now_ms))
-        admitted, late, future = self.time.admit(batch.shard, times[valid], now_ms)
+        admitted, late, future = self.time.admit(batch.shard, times if valid.all() else times[valid], now_ms)
         keep = valid.copy()
         for bad, name, message in (
             (late, "LateRow", "the row is behind the time that the stream has reached"),
@@ -155,9 +155,10 @@ class Decoder:
                 mask[np.flatnonzero(valid)[bad]] = True
                 faulty.append(self._refused(batch, source, times, mask, name, message, now_ms))
                 keep &= ~mask
-        rt = pa.array(admitted[~(late | future)]).cast(MS)
         if not keep.all():
+            admitted = admitted[~(late | future)]
             rows, source = rows.filter(pa.array(keep)), source[keep]
+        rt = pa.array(admitted).cast(MS)
         rows = rows.append_column("rt", rt)
         return Rows(self._hidden(rows, batch, source), pa.concat_tables(faulty))
 

@@ -19,6 +19,7 @@ from benchmarks.load import own_cpu_s
 from benchmarks.stage import embedded
 from connectors.formats import json_scan
 from connectors.formats.schema import Column
+from streams.core.memory import keep_memory
 from streams.core.records import Records
 from streams.sdk.client import LATEST, Client
 from streams.sdk.consumer import Consumer
@@ -42,7 +43,8 @@ _SENT = re.compile(rb'"sent": ?(\d+)')
 
 def latency(quick: bool) -> Outcome:
     seconds = 2.0 if quick else 20.0
-    json_scan.load()  # which a process that goes on for longer does by itself
+    keep_memory()  # as the process of an application does
+    json_scan.load()  # which one that goes on for longer does by itself
     outcome = Outcome(figures=[])
     written = ceilings.append_s(100 * _EACH) * 1e3
     for case, durable in (("state in memory", False), ("state on disk", True)):

@@ -48,6 +48,7 @@ from connectors.formats.json import encode_json
 from connectors.functions.errors import FunctionError
 from streams.core.clock import SystemClock
 from streams.core.errors import HeadraceError, RequestError
+from streams.core.memory import keep_memory
 from streams.core.scope import Scope
 from streams.sdk.http import HttpClient
 
@@ -72,6 +73,7 @@ def main() -> None:
     _bind_to(parent)
     # A thread that decodes may hold the interpreter for so long while the loop has rows to deliver; Python's own is 5 ms.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    keep_memory()
     uvloop.run(_serve(channel))
 
 

@@ -19,6 +19,7 @@ from benchmarks.stage import embedded
 from benchmarks.subjects import Unavailable
 from connectors.formats import json_scan
 from connectors.formats.duck import literal
+from streams.core.memory import keep_memory
 
 JSON_PER_CORE = {"q1": 2e6, "q2": 2e6}
 """Events a second and core that the path from JSON has promised."""
@@ -28,6 +29,7 @@ _CEILING_ROWS = 50_000
 def nexmark(quick: bool) -> Outcome:
     count = 100_000 if quick else 1_000_000
     batches = list(events.events(count))
+    keep_memory()  # as the process of an application does
     reader = json_scan.load()
     figures = uvloop.run(_headrace(batches))
     beside, skipped = _flink(quick)

@@ -50,12 +50,15 @@ __all__ = ["decode_json", "encode_json", "infer_columns"]
 def decode_json(data: pa.Array, columns: Sequence[Column], dialect: Dialect = LENIENT) -> Decoded:
     """`data` is binary. A column's `path` is ``$.a.b``; other paths raise `ValidationError`. A strict `dialect` fails
     records that the table above would convert."""
-    texts, broken = _texts(data)
-    faults = {index: RowFault(index, "InvalidEncoding", "the record is not UTF-8 text") for index in broken}
+    faults: dict[int, RowFault] = {}
     if columns:
-        rows = _rows(_plan(tuple(columns)), texts, faults, dialect)
+        plan = _plan(tuple(columns))
+        # The kernel knows neither a strict dialect's times nor its rules.
+        rows = None if dialect.strict else _scanned_rows(plan, data, faults)
+        if rows is None:
+            rows = _asked_rows(plan, _checked(data, faults), faults, dialect)
     else:
-        _no_objects(texts, range(len(texts)), faults)
+        _no_objects(_checked(data, faults), range(len(data)), faults)
         rows = pa.RecordBatch.from_struct_array(pa.array([{}] * len(data), pa.struct([])))
     source = np.arange(len(data), dtype=np.int64)
     if faults:
@@ -96,42 +99,48 @@ def _plan(columns: tuple[Column, ...]) -> Plan:
     return Plan(columns)
 
 
-def _texts(data: pa.Array) -> tuple[pa.Array, list[int]]:
-    """`data` as a string array without a copy; records that are not UTF-8 are emptied and their indices returned."""
+def _checked(data: pa.Array, faults: dict[int, RowFault]) -> pa.Array:
+    """`data` as a string array without a copy; records that are not UTF-8 are emptied, and added to `faults`."""
     try:
-        return data.cast(pa.string()), []
+        return data.cast(pa.string())
     except pa.ArrowInvalid:
         pass
-    broken, kept = [], data.to_pylist()
+    kept = data.to_pylist()
     for index, value in enumerate(kept):
         try:
             value.decode()
         except UnicodeDecodeError:
-            broken.append(index)
+            faults[index] = RowFault(index, "InvalidEncoding", "the record is not UTF-8 text")
             kept[index] = b""
-    return pa.array(kept, pa.binary()).cast(pa.string()), broken
+    return pa.array(kept, pa.binary()).cast(pa.string())
 
 
-def _rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault], dialect: Dialect) -> pa.RecordBatch:
-    """A row for each text; `faults` are added to."""
-    # The kernel knows neither a strict dialect's times nor its rules.
-    scanned = None if dialect.strict else scan(plan.scan, texts)
-    if scanned is None:
-        return _asked_rows(plan, texts, faults, dialect)
-    arrays, left = scanned
+def _scanned_rows(plan: Plan, data: pa.Array, faults: dict[int, RowFault]) -> pa.RecordBatch | None:
+    """A row for each record, most of them without DuckDB; None where that cannot be. `faults` are added to."""
+    found = scan(plan.scan, data)
+    if found is None:
+        return None
+    if not found.ascii:
+        try:
+            data.cast(pa.string())
+        except pa.ArrowInvalid:
+            return None
+    arrays, left = found.arrays, found.left
     if len(left):
-        known = {place: faults[index] for place, index in enumerate(left.tolist()) if index in faults}
-        others = _asked_rows(plan, texts.take(pa.array(left)), known, dialect)
-        faults |= {int(left[place]): replace(fault, index=int(left[place])) for place, fault in known.items()}
-        places = np.arange(len(texts))
-        places[left] = len(texts) + np.arange(len(left))
+        own: dict[int, RowFault] = {}
+        asked = _asked_rows(plan, _checked(data.take(pa.array(left)), own), own, LENIENT)
+        faults |= {int(left[place]): replace(fault, index=int(left[place])) for place, fault in own.items()}
+        places = np.arange(len(data))
+        places[left] = len(data) + np.arange(len(left))
         order = pa.array(places)
-        arrays = [pa.concat_arrays([own, other]).take(order) for own, other in zip(arrays, others.columns, strict=True)]
+        arrays = [
+            pa.concat_arrays([read, other]).take(order) for read, other in zip(arrays, asked.columns, strict=True)
+        ]
     return pa.RecordBatch.from_arrays(arrays, schema=plan.schema)
 
 
 def _asked_rows(plan: Plan, texts: pa.Array, faults: dict[int, RowFault], dialect: Dialect) -> pa.RecordBatch:
-    """The same, all of it read by DuckDB."""
+    """A row for each text, all of it read by DuckDB; `faults` are added to."""
     raws = at(_read(plan, texts), plan.places)
     nothing = _indices(reduce(pc.and_, [raw.is_null() for raw in raws]))
     if nothing:

@@ -20,6 +20,7 @@ from connectors.formats.json_simd import (
     inlined,
     lowest,
     move,
+    put,
     special,
     unlike,
 )
@@ -54,22 +55,32 @@ _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _BLANK = (ord(each) for each in "{}[] ")
 
 
 @inlined
-def _string_end(at: int, end: int, stop: int) -> int:
-    """Where the string is closed whose first byte is at `at`; -1 where it is not plain."""
+def _string_end(at: int, end: int, stop: int, wide: int) -> int:
+    """Where the string is closed whose first byte is at `at`; -1 where it is not plain. Notes at `wide` what is not ASCII."""
     while at + STEP <= stop:
         found = special(at)
         if found != 0:
             at += lowest(found)
-            return at if at < end and byte(at) == _QUOTE else -1
+            break
         at += STEP
         if at >= end:
             return -1
+    if at < end and byte(at) == _QUOTE:
+        return at
+    return _long_end(at, end, wide)
+
+
+@compiled
+def _long_end(at: int, end: int, wide: int) -> int:
+    """The same, byte by byte."""
     while at < end:
         char = byte(at)
         if char == _QUOTE:
             return at
         if char == _BACKSLASH or char < _BLANK:
             return -1
+        if char > 127:
+            put(wide, 1)
         at += 1
     return -1
 
@@ -144,12 +155,12 @@ def _word_end(at: int, end: int) -> tuple[int, int]:
 
 
 @compiled
-def _key_end(at: int, end: int, stop: int) -> tuple[int, int, int]:
+def _key_end(at: int, end: int, stop: int, wide: int) -> tuple[int, int, int]:
     """Behind the colon and the blanks of a key, and where the key's bytes begin and end; (-1, 0, 0) where there is none."""
     at = _blank(at, end)
     if at >= end or byte(at) != _QUOTE:
         return -1, 0, 0
-    close = _string_end(at + 1, end, stop)
+    close = _string_end(at + 1, end, stop, wide)
     if close < 0:
         return -1, 0, 0
     colon = _blank(close + 1, end)
@@ -159,13 +170,13 @@ def _key_end(at: int, end: int, stop: int) -> tuple[int, int, int]:
 
 
 @inlined
-def _scalar_end(at: int, end: int, stop: int) -> int:
+def _scalar_end(at: int, end: int, stop: int, wide: int) -> int:
     """Behind a plain value that is no object and no list; -1."""
     if at >= end:
         return -1
     char = byte(at)
     if char == _QUOTE:
-        close = _string_end(at + 1, end, stop)
+        close = _string_end(at + 1, end, stop, wide)
         return close + 1 if close >= 0 else -1
     if char == _MINUS or 48 <= char <= 57:
         return _number_end(at, end, stop)[0]
@@ -173,7 +184,7 @@ def _scalar_end(at: int, end: int, stop: int) -> int:
 
 
 @compiled
-def _nested_end(at: int, end: int, stop: int) -> int:
+def _nested_end(at: int, end: int, stop: int, wide: int) -> int:
     """Behind an object or a list, which is checked through and through; -1."""
     depth, objects = 0, 0
     while True:
@@ -190,12 +201,12 @@ def _nested_end(at: int, end: int, stop: int) -> int:
             fresh = at < end and (byte(at) == _CLOSE if inside == 1 else byte(at) == _CLOSE_LIST)
             if not fresh:
                 if inside == 1:
-                    at = _key_end(at, end, stop)[0]
+                    at = _key_end(at, end, stop, wide)[0]
                     if at < 0:
                         return -1
                 continue
         else:
-            at = _scalar_end(at, end, stop)
+            at = _scalar_end(at, end, stop, wide)
             if at < 0:
                 return -1
         while True:
@@ -206,7 +217,7 @@ def _nested_end(at: int, end: int, stop: int) -> int:
             if byte(at) == _COMMA and not fresh:
                 at = _blank(at + 1, end)
                 if inside == 1:
-                    at = _key_end(at, end, stop)[0]
+                    at = _key_end(at, end, stop, wide)[0]
                     if at < 0:
                         return -1
                 break
@@ -221,11 +232,11 @@ def _nested_end(at: int, end: int, stop: int) -> int:
 
 
 @inlined
-def _taken(at: int, end: int, kind: int, base: int, stop: int) -> tuple[int, int, int]:
+def _taken(at: int, end: int, kind: int, base: int, stop: int, wide: int) -> tuple[int, int, int]:
     """Behind a value of one column, what there is, and the value; (-1, 0, 0) where it is not plainly of its kind."""
     char = byte(at)
     if char == _QUOTE:
-        close = _string_end(at + 1, end, stop)
+        close = _string_end(at + 1, end, stop, wide)
         if close < 0:
             return -1, 0, 0
         if kind == TEXT:
@@ -277,13 +288,15 @@ def scan(
     least: np.ndarray,
     most: np.ndarray,
     between: int,
+    wide: int,
     values: np.ndarray,
     given: np.ndarray,
     left: np.ndarray,
 ) -> int:
     """Reads the records at `base`, of which number n goes from ``offsets[n]`` to ``offsets[n + 1]`` (int32); memory ends at
     `stop`. The keys of columns are at `keys` up to `key_ends` each, with 32 bytes behind; `kinds` is what their values are
-    read as, `least` and `most` which whole numbers they hold. `between` is `BETWEEN_SIZE` bytes of work space. Into column
+    read as, `least` and `most` which whole numbers they hold. `between` is `BETWEEN_SIZE` bytes of work space; the byte at `wide` becomes 1
+    where something was not ASCII. Into column
     and record of `values` (int64, of which a REAL takes the bits) and `given` (uint8, zeros); `left` gets the numbers of
     records to be read otherwise. How many those are."""
     sizes, columns = np.zeros(MEMBERS, np.int64), np.zeros(MEMBERS, np.int64)
@@ -312,7 +325,7 @@ def scan(
                 if member == 0 and at < end and byte(at) == _CLOSE:
                     read = _blank(at + 1, end) == end
                     break
-                at, first, last = _key_end(at, end, stop)
+                at, first, last = _key_end(at, end, stop, wide)
                 if at < 0:
                     break
                 column = -1
@@ -333,13 +346,13 @@ def scan(
                 if (seen >> column) & 1:
                     break  # which of two values counts, is DuckDB's affair
                 seen |= np.int64(1) << column
-                at, there, value = _taken(at, end, kinds[column], base, stop)
+                at, there, value = _taken(at, end, kinds[column], base, stop, wide)
                 if at < 0 or (kinds[column] == WHOLE and not least[column] <= value <= most[column]):
                     break
                 values[column, row], given[column, row] = value, there
             else:
                 nested = byte(at) == _OPEN or byte(at) == _OPEN_LIST
-                at = _nested_end(at, end, stop) if nested else _scalar_end(at, end, stop)
+                at = _nested_end(at, end, stop, wide) if nested else _scalar_end(at, end, stop, wide)
                 if at < 0:
                     break
         if not read:

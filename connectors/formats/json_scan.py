@@ -15,6 +15,7 @@ import logging
 import resource
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -63,7 +64,7 @@ class _Loader:
         try:
             from connectors.formats import json_kernel
 
-            Scan([Column("a", pa.string())]).run(json_kernel, pa.array(['{"a":"b"}']))
+            Scan([Column("a", pa.string())]).run(json_kernel, pa.array([b'{"a":"b"}']))
             self.kernel = json_kernel
         except Exception:
             # Without it everything works as before, only slower.
@@ -79,17 +80,26 @@ def load() -> bool:
     return _loader.kernel is not None
 
 
-def scan(columns: Scan | None, texts: pa.Array) -> tuple[list[pa.Array], np.ndarray] | None:
-    """The values of each column, and the numbers of the texts (strings) that were left, whose values mean nothing. None where there is no
-    kernel, or it is of no use for these columns."""
-    if columns is None or texts.null_count or not columns.useful():
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """The values of each column; the numbers of the records that were `left`, whose values mean nothing; and whether all
+    that was read is ASCII. What is not, has to be proved to be UTF-8."""
+
+    arrays: list[pa.Array]
+    left: np.ndarray
+    ascii: bool
+
+
+def scan(columns: Scan | None, data: pa.Array) -> Scanned | None:
+    """What the kernel reads of records (binary). None where there is none, or it is of no use for these columns."""
+    if columns is None or data.null_count or not columns.useful():
         return None
     if _loader.kernel is None:
-        _loader.count(len(texts))
+        _loader.count(len(data))
         return None
-    arrays, left = columns.run(_loader.kernel, texts)
-    columns.note(len(texts), len(left))
-    return arrays, left
+    found = columns.run(_loader.kernel, data)
+    columns.note(len(data), len(found.left))
+    return found
 
 
 def planned(columns: Sequence[Column], paths: Sequence[tuple[str, ...]]) -> Scan | None:
@@ -130,14 +140,14 @@ class Scan:
         if 2 * left > count:
             self._skips = _SKIPPED_BATCHES
 
-    def run(self, kernel: ModuleType, texts: pa.Array) -> tuple[list[pa.Array], np.ndarray]:
-        count = len(texts)
-        offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + count + 1]
-        data = texts.buffers()[2]
-        base, size = (0, 0) if data is None else (data.address, data.size)
+    def run(self, kernel: ModuleType, data: pa.Array) -> Scanned:
+        count = len(data)
+        _, offset_buffer, bytes_buffer = data.buffers()
+        offsets = np.frombuffer(offset_buffer, np.int32)[data.offset : data.offset + count + 1]
+        base, size = (0, 0) if bytes_buffer is None else (bytes_buffer.address, bytes_buffer.size)
         values = np.empty((len(self._types), count), np.int64)
         given, left = np.zeros(values.shape, np.uint8), np.empty(count, np.int64)
-        between = np.zeros(kernel.BETWEEN_SIZE, np.uint8)
+        between = np.zeros(kernel.BETWEEN_SIZE + 1, np.uint8)
         found = kernel.scan(
             base,
             base + size,
@@ -148,13 +158,14 @@ class Scan:
             self._least,
             self._most,
             between.ctypes.data,
+            between.ctypes.data + kernel.BETWEEN_SIZE,
             values,
             given,
             left,
         )
         memory = (kernel, base, base + size)
         arrays = [_array(kind, values[number], given[number], memory) for number, kind in enumerate(self._types)]
-        return arrays, left[:found]
+        return Scanned(arrays, left[:found], not between[-1])
 
 
 _SKIPPED, _WHOLE, _REAL, _TEXT, _BOOLEAN, _TIME, _DATE = range(7)  # as json_kernel has them, which may not be there

@@ -70,13 +70,14 @@ def no_digits(_: Any, at: Any) -> Any:
 
 @intrinsic
 def special(_: Any, at: Any) -> Any:
-    """A bit for each of 32 bytes that ends a string or makes it more than its bytes: quote, backslash, control character."""
+    """A bit for each of 32 bytes that ends a string, or makes it more than its bytes, or is not ASCII: quote, backslash,
+    control character, or one from 128 on, which is negative."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         loaded = builder.load(_vector(builder, args[0]), align=1)
         quote, backslash, blank = (ir.Constant(_OF_BYTES, [each] * STEP) for each in (_QUOTE, _BACKSLASH, _BLANK))
         alike = builder.or_(builder.icmp_unsigned("==", loaded, quote), builder.icmp_unsigned("==", loaded, backslash))
-        return _mask(builder, builder.or_(alike, builder.icmp_unsigned("<", loaded, blank)))
+        return _mask(builder, builder.or_(alike, builder.icmp_signed("<", loaded, blank)))
 
     return types.int64(types.int64), generate
 
@@ -114,12 +115,12 @@ def lowest(_: Any, mask: Any) -> Any:
 
 
 @intrinsic
-def put(_: Any, target: Any, at: Any) -> Any:
-    """Copies a byte."""
+def put(_: Any, target: Any, value: Any) -> Any:
+    """Writes a byte."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        to, place = (builder.inttoptr(each, ir.IntType(8).as_pointer()) for each in args)
-        builder.store(builder.load(place), to)
+        to = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        builder.store(builder.trunc(args[1], ir.IntType(8)), to)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), generate

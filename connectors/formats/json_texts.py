@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from connectors.formats.json_simd import STEP, compiled, move, put
+from connectors.formats.json_simd import STEP, byte, compiled, move, put
 
 
 @compiled
@@ -32,4 +32,4 @@ def copy(base: int, stop: int, values: np.ndarray, given: np.ndarray, offsets: n
                     move(to + step, at + step)
             else:
                 for number in range(size):
-                    put(to + number, at + number)
+                    put(to + number, byte(at + number))

@@ -17,6 +17,7 @@ from gateway.cli.sql_rows import Format
 from gateway.cli.sql_session import Session
 from gateway.cli.sql_test import sql_test
 from gateway.cli.worded import Worded
+from streams.core.memory import keep_memory
 
 
 @click.command(cls=Worded, commands={"explain": explain, "test": sql_test})
@@ -70,6 +71,7 @@ def sql(
         raise click.UsageError("give a STATEMENT or a --file, not both")
     if target.json and form not in (None, "json"):
         raise click.UsageError(f"--json and --output {form} exclude each other")
+    keep_memory()
     form = "json" if target.json else form or "table"
     session = Session(target, Options(**options), form, follow, show, state, parameters, out)
     if statement is not None:

@@ -101,8 +101,12 @@ class Records:
 
     def with_arrival(self, arrival_ms: int | np.ndarray) -> Records:
         """The same records, arrived at one time or each at its own (int64 milliseconds)."""
-        times = np.full(len(self), arrival_ms, np.int64) if isinstance(arrival_ms, int) else arrival_ms
-        return replace(self, arrival=pa.array(times).cast(ARRIVAL))
+        times = (
+            np.full(len(self), arrival_ms, np.int64)
+            if isinstance(arrival_ms, int)
+            else np.ascontiguousarray(arrival_ms, np.int64)
+        )
+        return replace(self, arrival=pa.Array.from_buffers(ARRIVAL, len(self), [None, pa.py_buffer(times)], 0))
 
     def arrival_ms(self) -> np.ndarray:
         """int64 milliseconds since the epoch, a view of `arrival`."""

@@ -24,6 +24,10 @@ from streams.log.unpacked import Unpacked
 log = logging.getLogger(__name__)
 
 
+REST_SIZE = 256 << 10
+"""Bytes that a read takes at once when the first ones did not do: it rarely needs more than one frame."""
+
+
 @dataclass(slots=True)
 class Reading:
     """What a read found: records at [first, first + n), and where the frame behind them begins."""
@@ -44,7 +48,9 @@ def read(
     parts: list[Records] = []
     first = following = offset
     size = 0
-    for header, plain in frames(disk, segment, position, INDEX_EVERY + size_max, unpacked):
+    # What frames hold beside records is an eighth at most where records are not tiny; what is still wanting is little.
+    whole = INDEX_EVERY + size_max + size_max // 8
+    for header, plain in frames(disk, segment, position, whole, unpacked, min(whole, REST_SIZE)):
         if header.next <= following:
             position = header.end
             continue
@@ -102,12 +108,18 @@ def _arrived(records: Records, header: Header) -> Records:
 
 
 def frames(
-    disk: Disk, segment: Segment, position: int, chunk: int, unpacked: Unpacked | None = None
+    disk: Disk,
+    segment: Segment,
+    position: int,
+    chunk: int,
+    unpacked: Unpacked | None = None,
+    rest: int | None = None,
 ) -> Iterator[tuple[Header, memoryview | None]]:
     """Frames from `position` to the segment's end with their columns; None for a frame that is damaged. Those of packed
-    segments are kept in `unpacked`, and what is there already is not read again.
+        segments are kept in `unpacked`, and what is there already is not read again. `chunk` bytes are read at once, and `rest`
+    when those are used up (None: as many).
 
-    A frame whose header is damaged is passed over without a word from here: the next whole one follows.
+        A frame whose header is damaged is passed over without a word from here: the next whole one follows.
     """
     content, at = memoryview(b""), position
     lately = unpacked if segment.packed else None
@@ -119,7 +131,7 @@ def frames(
         begin = position - at
         if begin + HEADER_SIZE > len(content):
             content, at = memoryview(segment.read(disk, position, min(chunk, segment.size - position))), position
-            begin = 0
+            chunk, begin = rest or chunk, 0
         header = decode_header(content, begin, position)
         if header is None or header.end > segment.size:
             whole = memoryview(segment.read(disk, position, segment.size - position))
@@ -133,7 +145,7 @@ def frames(
             content = memoryview(
                 segment.read(disk, position, max(header.end - position, min(chunk, segment.size - position)))
             )
-            at, begin = position, 0
+            chunk, at, begin = rest or chunk, position, 0
         body = content[begin + HEADER_SIZE : begin + HEADER_SIZE + header.body_size]
         if not body_is_whole(header, body):
             log.error(

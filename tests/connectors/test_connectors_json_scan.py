@@ -72,9 +72,9 @@ def assert_alike(data: pa.Array, columns: list[Column]) -> Decoded:
 def left(data: list[bytes], columns: list[Column]) -> list[int]:
     """Which records are left to DuckDB."""
     plan = json_format._plan(tuple(columns))
-    result = json_scan.scan(plan.scan, pa.array(data, pa.binary()).cast(pa.string()))
+    result = json_scan.scan(plan.scan, pa.array(data, pa.binary()))
     assert result is not None
-    return result[1].tolist()
+    return result.left.tolist()
 
 
 TIMES = st.one_of(
@@ -283,6 +283,28 @@ def test_a_slice_is_read_in_its_place_up_to_the_last_byte() -> None:
     data = pa.array([b'{"a":%d,"s":"%s"}' % (n, b"x" * n) for n in range(100)], pa.binary()).slice(40, 60)
     found = assert_alike(data, [Column("a", pa.int64()), Column("s", pa.string())])
     assert found.rows.column("a").to_pylist() == list(range(40, 100))
+
+
+@pytest.mark.parametrize("place", ["read", "skipped", "a key", "left"])
+@pytest.mark.parametrize("text", ["é".encode(), "𝄞".encode(), b"\xff", b"\xc3", b"\xed\xa0\x80"])
+def test_what_is_not_utf_8_is_found_wherever_it_stands(place: str, text: bytes) -> None:
+    filled = text + b"x" * 40
+    record = {
+        "read": b'{"a":"%s"}' % filled,
+        "skipped": b'{"b":"%s","a":"1"}' % filled,
+        "a key": b'{"%s":1,"a":"1"}' % filled,
+        "left": b'{"b":"%s","a":"\\n"}' % filled,
+    }[place]
+    found = assert_alike(pa.array([b'{"a":"x"}', record, b'{"a":"y"}'], pa.binary()), [Column("a", pa.string())])
+    assert [fault.code for fault in found.faults] == ([] if _is_utf_8(text) else ["InvalidEncoding"])
+
+
+def _is_utf_8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def test_a_producer_whose_records_are_not_plain_is_not_tried_again_and_again() -> None:
