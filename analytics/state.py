@@ -1,16 +1,15 @@
 """The database of an application: one DuckDB file, one transaction a micro-batch.
 
     about       one row: version of this layout, digest of the program, the application's own id
-    positions   (input, shard) → next offset to read, greatest ROWTIME, clock at its last row
-    frontiers   input → milliseconds
+    progress    one row, a `Progress` in MessagePack: how far inputs and outputs have come
     outbox      id → output, where its bytes begin in the output, bytes: committed, not yet known to be delivered
-    outputs     output → bytes so far
     sources     input → the id of its stream, for applications of the API
     w0, w1 …    partial aggregates of open windows (`analytics.plan.Window`)
 
 A transaction takes the records read, what they did to the windows, and what is to be delivered, all or nothing. Delivery
-comes after it and may be repeated; whoever receives it knows the id. A database of another version or of another program
-is refused.
+comes after it and may be repeated; whoever receives it knows the id. Statements are what a small one costs: progress is one
+value, so that there are three whatever the number of shards. A database of another version or of another program is
+refused; one of `CONVERTED` becomes one of `VERSION`.
 """
 
 from __future__ import annotations
@@ -19,29 +18,43 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
+import msgspec
 
 from analytics.engine import Changes
 from analytics.errors import SqlError
 from analytics.frontier import InputTime, ShardTime
 from analytics.functions import prepare
 
-VERSION = 2
+VERSION = 3
+CONVERTED = 2
+"""It had a table for positions, one for frontiers, and one for outputs."""
 
 _LAYOUT = """
 CREATE TABLE about (version INTEGER, program VARCHAR, id VARCHAR);
-CREATE TABLE positions (
-    input VARCHAR, shard VARCHAR, next BIGINT, high_ms BIGINT, seen_ms BIGINT, PRIMARY KEY (input, shard)
-);
-CREATE TABLE frontiers (input VARCHAR PRIMARY KEY, at_ms BIGINT);
-CREATE TABLE outbox (id BIGINT PRIMARY KEY, output INTEGER, begins BIGINT, bytes BLOB);
-CREATE TABLE outputs (output INTEGER PRIMARY KEY, size BIGINT, last BIGINT);
+CREATE TABLE progress (bytes BLOB);
+CREATE TABLE outbox (id BIGINT, output INTEGER, begins BIGINT, bytes BLOB);
 """
 
+_TABLES = frozenset({"about", "progress", "outbox", "sources"})
 
-_TABLES = frozenset({"about", "positions", "frontiers", "outbox", "outputs", "sources"})
+
+class Place(msgspec.Struct, array_like=True):
+    """A shard of an input: the next offset to read, the greatest ROWTIME, and the clock at its last row."""
+
+    next: int
+    high_ms: int | None
+    seen_ms: int
+
+
+class Progress(msgspec.Struct, array_like=True):
+    """`places` by input and shard, `frontiers` (milliseconds) by input; of each output the bytes so far, and the id of its
+    last delivery."""
+
+    places: dict[str, dict[str, Place]] = {}
+    frontiers: dict[str, int] = {}
+    outputs: dict[int, tuple[int, int]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +91,13 @@ class State:
         if not self.connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'about'").fetchall():
             self.connection.execute("BEGIN")
             self.connection.execute(_LAYOUT)
+            self.connection.execute("INSERT INTO progress VALUES (?)", [msgspec.msgpack.encode(Progress())])
             self.connection.execute("INSERT INTO about VALUES (?, ?, ?)", [VERSION, digest, uuid.uuid4().hex])
             self.connection.execute("COMMIT")
         found = self.connection.execute("SELECT version, program, id FROM about").fetchall()
         ((version, kept, self.id),) = found
+        if version == CONVERTED:
+            version = convert(self.connection)
         if version != VERSION:
             self.connection.close()
             raise SqlError(f"the state in {path} has version {version}; this program reads version {VERSION}")
@@ -90,6 +106,11 @@ class State:
         elif kept != digest:
             self.connection.close()
             raise SqlError(f"the state in {path} belongs to another program: give this one a state of its own")
+        self._progress = self._load()
+
+    def _load(self) -> Progress:
+        ((data,),) = self.connection.execute("SELECT bytes FROM progress").fetchall()
+        return msgspec.msgpack.decode(data, type=Progress)
 
     def _begin_anew(self, digest: str, *, keep_positions: bool) -> None:
         run = self.connection.execute
@@ -98,15 +119,19 @@ class State:
             if table not in _TABLES:
                 run(f'DROP TABLE "{table}"')
         if not keep_positions:
-            run("DELETE FROM positions")
-            run("DELETE FROM frontiers")
+            self._progress = Progress(outputs=self._load().outputs)
+            self._write()
             run("DROP TABLE IF EXISTS sources")
         run("UPDATE about SET program = ?", [digest])
         run("COMMIT")
 
     def all_positions(self) -> dict[str, int]:
         """Of all inputs together, where they share one stream: an input may read shards that another one has read."""
-        return dict(self.connection.execute("SELECT shard, max(next) FROM positions GROUP BY shard").fetchall())
+        furthest: dict[str, int] = {}
+        for places in self._progress.places.values():
+            for shard, place in places.items():
+                furthest[shard] = max(place.next, furthest.get(shard, 0))
+        return furthest
 
     def note_source(self, input: str, stream_id: str) -> None:
         """Which stream the positions are in, that all inputs share. Where it is another under the same name, its records
@@ -116,33 +141,31 @@ class State:
         found = run("SELECT id FROM sources WHERE input = ?", [input]).fetchall()
         if found == [(stream_id,)]:
             return
-        run("BEGIN")
         if found:
-            run("DELETE FROM positions")
+            self._progress.places = {}
+        run("BEGIN")
+        self._write()
         run("INSERT OR REPLACE INTO sources VALUES (?, ?)", [input, stream_id])
         run("COMMIT")
 
     def positions(self, input: str) -> dict[str, int]:
         """Shard → next offset; empty for an input that was never read."""
-        found = self.connection.execute("SELECT shard, next FROM positions WHERE input = ?", [input]).fetchall()
-        return dict(found)
+        return {shard: place.next for shard, place in self._progress.places.get(input, {}).items()}
 
     def load_time(self, input: str, time: InputTime) -> None:
-        found = self.connection.execute("SELECT at_ms FROM frontiers WHERE input = ?", [input]).fetchall()
-        time.at_ms = found[0][0] if found else None
-        shards = self.connection.execute("SELECT shard, high_ms, seen_ms FROM positions WHERE input = ?", [input])
-        time.shards = {shard: ShardTime(high, seen) for shard, high, seen in shards.fetchall()}
+        places = self._progress.places.get(input, {})
+        time.at_ms = self._progress.frontiers.get(input)
+        time.shards = {shard: ShardTime(place.high_ms, place.seen_ms) for shard, place in places.items()}
 
     def sizes(self) -> dict[int, int]:
         """Output → bytes so far."""
-        return dict(self.connection.execute("SELECT output, size FROM outputs").fetchall())
+        return {output: size for output, (size, _) in self._progress.outputs.items()}
 
     def outbox(self) -> list[Entry]:
         return [Entry(*row) for row in self.connection.execute("SELECT * FROM outbox ORDER BY id").fetchall()]
 
     def last_id(self) -> int:
-        found = self.connection.execute("SELECT coalesce(max(last), 0) FROM outputs").fetchall()
-        return int(found[0][0])
+        return max((last for _, last in self._progress.outputs.values()), default=0)
 
     def commit(
         self,
@@ -152,6 +175,8 @@ class State:
         delivered: Iterable[int],
     ) -> None:
         """`times` by input: the next offset of each shard, and its time. Durable when it returns."""
+        if not self.durable and not changes.any:
+            return
         run = self.connection.execute
         run("BEGIN")
         try:
@@ -161,6 +186,7 @@ class State:
             run("COMMIT")
         except BaseException:
             run("ROLLBACK")
+            self._progress = self._load()
             raise
 
     def _note(
@@ -170,30 +196,24 @@ class State:
         delivered: Iterable[int],
     ) -> None:
         """Where everything has come to, which in memory nobody would ever ask for."""
-        shards = [
-            (name, shard, at, known.high_ms, known.seen_ms)
-            for name, (positions, time) in times.items()
-            for shard, at in positions.items()
-            for known in (time.shards.get(shard, ShardTime()),)
-        ]
-        self._replace("positions", "input", shards)
-        self._replace("frontiers", "input", [(name, t.at_ms) for name, (_, t) in times.items() if t.at_ms is not None])
-        last = {entry.output: (entry.output, entry.at + len(entry.data), entry.id) for entry in entries}
-        self._replace("outputs", "output", list(last.values()))
+        now = self._progress
+        for name, (positions, time) in times.items():
+            places = now.places.setdefault(name, {})
+            for shard, at in positions.items():
+                known = time.shards.get(shard, ShardTime())
+                places[shard] = Place(at, known.high_ms, known.seen_ms)
+            if time.at_ms is not None:
+                now.frontiers[name] = time.at_ms
         for entry in entries:
-            self.connection.execute(
-                "INSERT INTO outbox VALUES (?, ?, ?, ?)", [entry.id, entry.output, entry.at, entry.data]
-            )
+            now.outputs[entry.output] = (entry.at + len(entry.data), entry.id)
+        self._write()
         self.forget(delivered)
+        if entries:
+            values = [value for entry in entries for value in (entry.id, entry.output, entry.at, entry.data)]
+            self.connection.execute(f"INSERT INTO outbox VALUES {', '.join(['(?, ?, ?, ?)'] * len(entries))}", values)
 
-    def _replace(self, table: str, key: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """The rows of the keys (the first column) that are given. DuckDB takes twice as long for an INSERT OR REPLACE."""
-        if not rows:
-            return
-        keys = list(dict.fromkeys(row[0] for row in rows))
-        self.connection.execute(f"DELETE FROM {table} WHERE list_contains(?, {key})", [keys])
-        places = ", ".join([f"({', '.join('?' * len(rows[0]))})"] * len(rows))
-        self.connection.execute(f"INSERT INTO {table} VALUES {places}", [value for row in rows for value in row])
+    def _write(self) -> None:
+        self.connection.execute("UPDATE progress SET bytes = ?", [msgspec.msgpack.encode(self._progress)])
 
     def forget(self, delivered: Iterable[int]) -> None:
         """These deliveries are known to have been made."""
@@ -207,3 +227,22 @@ class State:
 
     def close(self) -> None:
         self.connection.close()
+
+
+def convert(connection: duckdb.DuckDBPyConnection) -> int:
+    """Makes a database of `CONVERTED` one of `VERSION`, in one transaction; the version."""
+    run = connection.execute
+    progress = Progress()
+    for name, shard, *place in run("SELECT input, shard, next, high_ms, seen_ms FROM positions").fetchall():
+        progress.places.setdefault(name, {})[shard] = Place(*place)
+    progress.frontiers = dict(run("SELECT input, at_ms FROM frontiers").fetchall())
+    outputs = run("SELECT output, size, last FROM outputs").fetchall()
+    progress.outputs = {output: (size, last) for output, size, last in outputs}
+    run("BEGIN")
+    run("CREATE TABLE progress (bytes BLOB)")
+    run("INSERT INTO progress VALUES (?)", [msgspec.msgpack.encode(progress)])
+    for table in ("positions", "frontiers", "outputs"):
+        run(f"DROP TABLE {table}")
+    run("UPDATE about SET version = ?", [VERSION])
+    run("COMMIT")
+    return VERSION

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import msgspec
 import pyarrow as pa
 import pytest
 
 from analytics import Application, Input, Output
+from analytics.engine import Changes
+from analytics.frontier import InputTime, TimeRule
+from analytics.state import CONVERTED, VERSION, Entry, Progress, State
 from connectors.formats.schema import Column
 from tests.analytics.analytics_support import Crash, World, world
 
@@ -78,3 +83,55 @@ async def test_another_generation_begins_anew_and_delivers_the_rest(tmp_path: Pa
         await run(client, tmp_path, COUNTING, 2)
         assert [row["id"] for row in await client.rows("all")] == [1, 2, 3, 1, 2, 3]
         assert [row["n"] for row in await client.rows("counts")] == [3]
+
+
+def made_older(path: Path) -> None:
+    """The database as the version before had it: tables for positions, frontiers and outputs."""
+    with duckdb.connect(str(path / "state.duckdb")) as connection:
+        run = connection.execute
+        ((data,),) = run("SELECT bytes FROM progress").fetchall()
+        progress = msgspec.msgpack.decode(data, type=Progress)
+        run(
+            "CREATE TABLE positions (input VARCHAR, shard VARCHAR, next BIGINT, high_ms BIGINT, seen_ms BIGINT, "
+            "PRIMARY KEY (input, shard)); CREATE TABLE frontiers (input VARCHAR PRIMARY KEY, at_ms BIGINT); "
+            "CREATE TABLE outputs (output INTEGER PRIMARY KEY, size BIGINT, last BIGINT)"
+        )
+        for name, places in progress.places.items():
+            for shard, place in places.items():
+                run("INSERT INTO positions VALUES (?, ?, ?, ?, ?)", [name, shard, *msgspec.to_builtins(place)])
+        for name, at_ms in progress.frontiers.items():
+            run("INSERT INTO frontiers VALUES (?, ?)", [name, at_ms])
+        for output, (size, last) in progress.outputs.items():
+            run("INSERT INTO outputs VALUES (?, ?, ?)", [output, size, last])
+        run("DROP TABLE progress")
+        run("UPDATE about SET version = ?", [CONVERTED])
+
+
+async def test_a_state_of_the_version_before_goes_on_exactly_once(tmp_path: Path) -> None:
+    async with world() as client:
+        await begun(client, tmp_path)
+        made_older(tmp_path)
+        await client.give("in", [b'{"id": 10}'])
+        await run(client, tmp_path, COUNTING, 1)
+        assert [row["id"] for row in await client.rows("all")] == [1, 2, 3, 10]
+        assert [row["n"] for row in await client.rows("counts")] == [4]
+        state = State(str(tmp_path / "state.duckdb"), COUNTING + f"\n-- SOURCE_SQL_STREAM_001 {COLUMNS}", 1)
+        assert state.connection.execute("SELECT version FROM about").fetchall() == [(VERSION,)]
+        state.close()
+
+
+def test_what_was_rolled_back_is_not_remembered(tmp_path: Path) -> None:
+    state = State(str(tmp_path / "state.duckdb"), "a program")
+    time = InputTime(TimeRule(), at_ms=7)
+    state.commit(Changes(), {"in": ({"s": 5}, time)}, [Entry(1, 0, 0, b"abc")], [])
+    with pytest.raises(duckdb.Error):
+        state.commit(Changes(added={"nowhere": pa.table({"a": [1]})}), {"in": ({"s": 9}, time)}, [], [])
+    with pytest.raises(duckdb.Error):
+        state.commit(Changes(), {"in": ({"s": 9}, time)}, [Entry(2, 1 << 40, 3, b"d")], [])
+    assert state.positions("in") == {"s": 5}
+    assert (state.sizes(), state.last_id()) == ({0: 3}, 1)
+    state.close()
+    again = State(str(tmp_path / "state.duckdb"), "a program")
+    assert again.positions("in") == {"s": 5}
+    assert again.outbox() == [Entry(1, 0, 0, b"abc")]
+    again.close()
