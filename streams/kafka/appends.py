@@ -114,6 +114,7 @@ class Appends:
     async def _write(self, batch: Sequence[_Append]) -> None:
         if any(one.mark is not None for one in batch):
             await self._past.catch_up()
+            await self._past.remember(self._clock.now_ms())
         arrival_ms = max(await self._past.arrival_ms(), self._clock.now_ms())
         fresh: list[tuple[_Append, int]] = []
         again: list[tuple[_Append, int]] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
@@ -144,14 +144,17 @@ class Cluster:
 
         return await self._patiently(ask)
 
-    async def create(self, topic: str, partitions: int) -> None:
-        """The topic has at least so many partitions, and is known to."""
+    async def create(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
+        """The topic has at least so many partitions, and is known to. `config` is what is other than in `CONFIG`."""
 
         async def ask() -> None:
             await self.refresh()
             there = self.partitions(topic)
             if there < partitions:
-                await (self._grow if there else self._create)(topic, partitions)
+                if there:
+                    await self._grow(topic, partitions)
+                else:
+                    await self._create(topic, partitions, {**CONFIG, **(config or {})})
                 await self.refresh()
             for index in range(partitions):
                 if self.leader(Place(topic, index)) is None:
@@ -238,8 +241,8 @@ class Cluster:
             raise LeaderNotAvailableError(f"partition {place.partition} of {place.topic}")
         return leader
 
-    async def _create(self, topic: str, partitions: int) -> None:
-        new = NewTopic(topic, partitions, 1, topic_configs=CONFIG)
+    async def _create(self, topic: str, partitions: int, config: dict[str, str]) -> None:
+        new = NewTopic(topic, partitions, 1, topic_configs=config)
         new.replication_factor = self._address.replication  # whose constructor takes no -1
         reply = await self._admin.create_topics([new])
         for _, code, message in reply.topic_errors:

@@ -26,6 +26,7 @@ from streams.kafka.past import Past
 from streams.kafka.places import Place, place_of, shards_of
 from streams.kafka.producers import Producers
 from streams.kafka.recent import Recent
+from streams.kafka.remembered import Remembered
 from streams.kafka.tails import Tails
 from streams.log.names import check_name
 from streams.log.waiting import Waiters
@@ -70,6 +71,7 @@ class KafkaLog:
         self._origins = found
         self._clock = clock
         self._producers = Producers(address)
+        self._remembered = Remembered(address, cluster, self._producers)
         self._tails = Tails(cluster)
         self._recent = Recent()
         self._shards: dict[str, _Shard] = {}
@@ -203,6 +205,7 @@ class KafkaLog:
                 return
             self._forget(shard, ShardUnknown(f"shard {shard} was dropped"))
             self._dropped.add(shard)
+            await self._remembered.forget(shard, self._clock.now_ms())
             others = set(shards_of(self.address.prefix, place.topic, there))
             if others <= self._dropped:
                 await self.cluster.delete(place.topic)
@@ -245,7 +248,7 @@ class KafkaLog:
             raise ShardUnknown(f"no shard {name} in this log")
         at = self._shards.get(name)
         if at is None:
-            past = Past(self.cluster, name, place)
+            past = Past(self.cluster, name, place, self._remembered)
             appends = Appends(
                 *(
                     name,

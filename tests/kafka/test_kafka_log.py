@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -80,6 +81,60 @@ async def test_a_mark_is_known_after_a_restart_and_to_others(opened: Opener) -> 
     assert await one.append(SHARD, records([("k", b"3")]), ProducerMark("p", 4)) == 3
     assert await (await opened()).seen(SHARD, ProducerMark("p", 4)) == 3
     assert await one.bounds(SHARD) == (0, 4)
+
+
+async def test_a_repeat_is_known_however_old_it_is(kafka_url: str) -> None:
+    """Days later, in a process that was started since, behind records of others; written down or not when its own died."""
+    clock = ManualClock()
+    address = parse(kafka_url)
+    first = await KafkaLog.open(address, clock=clock)
+    await first.create(SHARD)
+    await first.append(SHARD, records([("k", b"1")]), ProducerMark("early", 7))
+    clock.advance(30)
+    await first.append(SHARD, records([("k", b"2")]), ProducerMark("late", 1))  # only in the shard
+    other = await KafkaLog.open(address, clock=clock)
+    for _ in range(5):
+        clock.advance(86_400)
+        await other.append(SHARD, records([("k", b"x")]))
+    fresh = await KafkaLog.open(address, clock=clock)
+    assert await fresh.append(SHARD, records([("k", b"1")]), ProducerMark("early", 7)) == 0
+    assert await fresh.append(SHARD, records([("k", b"2")]), ProducerMark("late", 1)) == 1
+    assert await other.append(SHARD, records([("k", b"1")]), ProducerMark("early", 7)) == 0
+    assert await fresh.append(SHARD, records([("k", b"3")]), ProducerMark("late", 2)) == 7
+    for log in (first, other, fresh):
+        assert await log.bounds(SHARD) == (0, 8)
+        await log.close()
+
+
+async def test_repeats_through_restarts_at_any_time(kafka_url: str, seed: int) -> None:
+    """Against a table of what was appended last under each name. Processes die without a word."""
+    randomness, clock, address = random.Random(seed), ManualClock(), parse(kafka_url)
+    logs = [await KafkaLog.open(address, clock=clock) for _ in range(2)]
+    opened = list(logs)
+    await logs[0].create(SHARD)
+    last: dict[str, tuple[int, int]] = {}
+    count = 0
+    for _ in range(120):
+        clock.advance(randomness.choice((0.0, 1.0, 20.0, 70.0, 2_000.0)))
+        place = randomness.randrange(2)
+        if randomness.random() < 0.15:
+            logs[place] = await KafkaLog.open(address, clock=clock)
+            opened.append(logs[place])
+        producer, log = f"p{randomness.randrange(3)}", logs[place]
+        sequence, first = last.get(producer, (0, -1))
+        match randomness.randrange(4):
+            case 0:
+                await log.append(SHARD, records([("k", b"unmarked")]))
+                count += 1
+            case 1 if sequence:
+                assert await log.append(SHARD, records([("k", b"again")]), ProducerMark(producer, sequence)) == first
+            case _:
+                assert await log.append(SHARD, records([("k", b"new")]), ProducerMark(producer, sequence + 1)) == count
+                last[producer] = sequence + 1, count
+                count += 1
+    assert await logs[0].bounds(SHARD) == (0, count)
+    for log in opened:
+        await log.close()
 
 
 async def test_arrival_goes_on_where_it_was_after_a_restart(kafka_url: str) -> None:
