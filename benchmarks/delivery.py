@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from isal import isal_zlib
 
-from benchmarks import webhooks
+from benchmarks import delivery_partitions, webhooks
 from benchmarks.harness import Benchmark, Ceiling, Figure, Outcome, Verdict, progress
 from connectors.formats.compression import LEVEL
 from firehose import Firehose
@@ -35,6 +35,7 @@ SIZE = 300
 FULL_MB, QUICK_MB = 300, 30
 PARQUET_MB_S_MIN = 150.0
 GZIP_SHARE_MIN = 0.85
+PARTITIONS_MB_MAX = 1_000.0
 ROLE = "arn:aws:iam::000000000000:role/bench"
 SCOPE = Scope()
 
@@ -203,4 +204,41 @@ def _compressor(compressor: Any, records: list[bytes], size_mb: int) -> float:
     return turns * len(lines) / 1e6 / (time.process_time() - began)
 
 
-BENCHMARKS = [Benchmark(name="delivery", title="Delivery streams, from the log to files", minutes=1.0, run=delivery)]
+def partitions(quick: bool) -> Outcome:
+    size_mb = QUICK_MB if quick else FULL_MB
+    progress(f"{size_mb} MB of records of {SIZE} B in {delivery_partitions.PARTITIONS} partitions at once")
+    taken = delivery_partitions.measure(size_mb)
+    spent_s = taken.buffered_s + taken.delivered_s
+    memory_mb = (taken.rss + taken.workers_rss) / 1e6
+    return Outcome(
+        figures=[
+            Figure(
+                case=f"{taken.partitions} partitions by jq, NDJSON",
+                subject="headrace",
+                metrics={
+                    "peak RSS MB": taken.rss / 1e6,
+                    "with the jq processes, MB": memory_mb,
+                    "spilled MB": taken.spilled / 1e6,
+                    "MB/s": taken.bytes / 1e6 / spent_s,
+                    "MB/s per core": taken.bytes / 1e6 / taken.cpu_s,
+                    "objects/s": taken.objects / taken.delivered_s,
+                },
+            )
+        ],
+        verdicts=[
+            Verdict(
+                promise="10,000 active partitions in under 1 GB of memory",
+                measured=f"{memory_mb:.0f} MB at {taken.partitions} partitions, {taken.objects} objects",
+                met=memory_mb < PARTITIONS_MB_MAX
+                and taken.partitions == taken.objects == delivery_partitions.PARTITIONS,
+            )
+        ],
+    )
+
+
+BENCHMARKS = [
+    Benchmark(name="delivery", title="Delivery streams, from the log to files", minutes=1.0, run=delivery),
+    Benchmark(
+        name="partitions", title="Ten thousand active partitions of one delivery stream", minutes=1.5, run=partitions
+    ),
+]

@@ -6,6 +6,7 @@ first record came into it, whichever is first. Bytes are those that AWS counts: 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ NEVER_MS = 1 << 62
 
 OVERHEAD_SIZE = 16
 """Bytes kept for each buffered record beside its own: its offset, and its place in an Arrow array."""
+PIECE_SIZE = 800
+"""Bytes kept for each piece beside its records: the objects of Python, numpy and Arrow that it is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Piece:
     @property
     def weight(self) -> int:
         """Bytes that it takes in memory: its records and what is known about each."""
-        return self.size + OVERHEAD_SIZE * len(self.offsets)
+        return self.size + OVERHEAD_SIZE * len(self.offsets) + PIECE_SIZE
 
     def slice(self, first: int, count: int) -> Piece:
         """Records [first, first + count); the size is their share of the whole."""
@@ -76,31 +79,48 @@ class Piece:
 
 @dataclass(slots=True, eq=False)
 class Chunk:
-    """What one partition has gathered."""
+    """What one partition has gathered: `pieces` in memory, and before them what stands in `extents` on disk (see
+    `firehose.spill`). `weight` is of what is in memory, everything else of both."""
 
     partition: Partition
     opened_ms: int
     pieces: list[Piece] = field(default_factory=list)
     size: int = 0
     oldest_ms: int = NEVER_MS
+    newest_ms: int = 0
+    records: int = 0
+    weight: int = 0
+    extents: array[int] = field(default_factory=lambda: array("q"))
 
-    @property
-    def weight(self) -> int:
-        return sum(piece.weight for piece in self.pieces)
+    def add(self, piece: Piece) -> None:
+        self.pieces.append(piece)
+        self.size += piece.size
+        self.oldest_ms = min(self.oldest_ms, piece.oldest_ms)
+        self.newest_ms = max(self.newest_ms, piece.newest_ms)
+        self.records += len(piece.offsets)
+        self.weight += piece.weight
 
-    @property
-    def newest_ms(self) -> int:
-        return max(piece.newest_ms for piece in self.pieces)
+    def unload(self) -> None:
+        """Its pieces are on disk."""
+        self.pieces, self.weight = [], 0
 
-    @property
-    def records(self) -> int:
-        return sum(len(piece.offsets) for piece in self.pieces)
+    def loaded(self, pieces: Iterable[Piece]) -> Chunk:
+        """The same with all of its records in memory, of which `pieces` were on disk."""
+        whole = Chunk(self.partition, self.opened_ms)
+        for piece in (*pieces, *self.pieces):
+            whole.add(piece)
+        whole.size, whole.oldest_ms, whole.newest_ms = self.size, self.oldest_ms, self.newest_ms
+        return whole
 
 
 class Buffer:
-    def __init__(self, size_max: int, interval_ms: int) -> None:
+    """`shared`: pieces of several partitions lie in memory that goes as a whole: it counts until all of them are gone, or
+    on disk."""
+
+    def __init__(self, size_max: int, interval_ms: int, *, shared: bool = False) -> None:
         self._size_max = size_max
         self._interval_ms = interval_ms
+        self._shared = shared
         self._chunks: dict[Partition, Chunk] = {}
         self.weight = 0
         """Bytes that all partitions take in memory."""
@@ -116,9 +136,7 @@ class Buffer:
         chunk = self._chunks.get(piece.partition)
         if chunk is None:
             chunk = self._chunks[piece.partition] = Chunk(piece.partition, now_ms)
-        chunk.pieces.append(piece)
-        chunk.size += piece.size
-        chunk.oldest_ms = min(chunk.oldest_ms, piece.oldest_ms)
+        chunk.add(piece)
         self.weight += piece.weight
 
     def due(self, now_ms: int) -> list[Partition]:
@@ -152,5 +170,16 @@ class Buffer:
         dropped = self._chunks.pop(Partition(DROPPED), None)
         if dropped is not None:
             taken.append(dropped)
-        self.weight -= sum(chunk.weight for chunk in taken)
+        if not self._chunks:
+            self.weight = 0
+        elif not self._shared:
+            self.weight -= sum(chunk.weight for chunk in taken)
         return taken
+
+    def in_memory(self) -> list[Chunk]:
+        """The chunks that have something in memory which can go to disk."""
+        return [chunk for chunk in self._chunks.values() if chunk.pieces and chunk.partition.kind != DROPPED]
+
+    def unloaded(self) -> None:
+        """What was `in_memory` is on disk now."""
+        self.weight = sum(chunk.weight for chunk in self._chunks.values())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from firehose.book import Book
+from firehose.inflow import Inflow
 from firehose.quotas import Quotas
 from firehose.stream import DeliveryStream
 from streams.core.clock import Clock
@@ -23,7 +24,7 @@ DIRECT_PUT, KINESIS = "DirectPut", "KinesisStreamAsSource"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`functions` are those that exist, by ARN. `started` begins to deliver a stream that was created, `stopped` ends it; `restarted` makes a change while nothing
+    """`functions` are those that exist, by ARN; `inflow` is what is being put just now. `started` begins to deliver a stream that was created, `stopped` ends it; `restarted` makes a change while nothing
     of the stream runs, and begins again with what the change made of it."""
 
     book: Book
@@ -34,6 +35,7 @@ class Context:
     quotas: Quotas
     started: Callable[[DeliveryStream], None]
     stopped: Callable[[DeliveryStream], Awaitable[None]]
+    inflow: Inflow
     restarted: Callable[[DeliveryStream, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
     def stream(self, scope: Scope, name: str) -> DeliveryStream:

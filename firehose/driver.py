@@ -2,7 +2,8 @@
 
 Reading goes on while a delivery is under way. A delivery that is slow or fails lets the buffer grow up to the process's
 bound on memory; then reading waits, and the backlog stays in the log. Whatever goes wrong in between, the driver begins
-again from what the journal says is settled.
+again from what the journal says is settled. Where more partitions are allowed than memory is meant for, what is buffered goes
+to disk instead of growing, up to a bound of its own.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from firehose.book import Book
-from firehose.buffer import DATA, DROPPED, Buffer, Piece
+from firehose.buffer import DATA, DROPPED, Buffer, Chunk, Piece
 from firehose.configuration import Destination
 from firehose.delivery import PAUSE_S_MAX, Delivery
 from firehose.memory import Memory
 from firehose.meters import Meter
 from firehose.pipeline import Pipeline
 from firehose.source import Source, Unsettled
+from firehose.spill import Spill
 from firehose.stream import Lane
+from firehose.threads import to_its_end
 from streams.core.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -32,8 +35,12 @@ PROCESSING_MAX = 2
 answers are sorted out."""
 
 
+PLAN_MAX = 1_000
+"""Partitions that are delivered together: the journal takes a plan of them at once, and their files wait side by side."""
+
+
 class Driver:
-    """`start` it, `stop` it; in between it delivers."""
+    """`spill`, where there is one, takes what is buffered when memory is full, within the bound of `disk`. `start` it, `stop` it; in between it delivers."""
 
     def __init__(
         self,
@@ -47,6 +54,8 @@ class Driver:
         clock: Clock,
         retry_s: float,
         meter: Meter,
+        spill: Spill | None = None,
+        disk: Memory | None = None,
     ) -> None:
         self._lane = lane
         self._destination = destination
@@ -58,14 +67,19 @@ class Driver:
         self._clock = clock
         self._retry_s = retry_s
         self._meter = meter
+        self._spill = spill
+        self._disk = disk
         self._buffer = self._new_buffer()
         self._in_flight = 0
+        self._taken: list[Chunk] = []
         self._oldest_ms: int | None = None
         self._task: asyncio.Task[None] | None = None
         self._delivering: asyncio.Task[bool] | None = None
 
     def start(self) -> None:
         self._memory.register(self)
+        if self._disk is not None:
+            self._disk.register(self)
         self._task = asyncio.create_task(self._run(), name=f"delivery stream {self._lane.name}")
 
     async def stop(self, drain_s: float = 0.0) -> None:
@@ -83,6 +97,8 @@ class Driver:
         finally:
             self._task = None
             self._memory.forget(self)
+            if self._disk is not None:
+                self._disk.forget(self)
 
     async def _run(self) -> None:
         pause_s = self._retry_s
@@ -100,6 +116,8 @@ class Driver:
     async def _deliver_forever(self) -> None:
         """Returns only when the records have to be read again from what is settled."""
         self._buffer = self._new_buffer()
+        if self._spill is not None:
+            await to_its_end(self._spill.begin)
         self._account()
         # A plan that was on its way into the journal when the last run ended must be seen, or it would come out twice.
         await self._book.quiet()
@@ -110,6 +128,7 @@ class Driver:
         waiting: set[asyncio.Task[Any]] = set()
         try:
             while True:
+                await self._make_room()
                 self._flush()
                 if reading is None and len(processing) < PROCESSING_MAX and self._memory.room(self):
                     reading = asyncio.create_task(self._source.read())
@@ -122,6 +141,9 @@ class Driver:
                     whole = self._delivering.result()
                     self._delivering = None
                     self._in_flight = 0
+                    if self._spill is not None:
+                        self._spill.release(self._taken)
+                    self._taken = []
                     if not whole:
                         return
                 if reading is not None and reading.done():
@@ -138,6 +160,26 @@ class Driver:
             await _cancelled([task for task in rest if task is not None])
             self._delivering = None
             self._in_flight = 0
+            self._taken = []
+
+    async def _make_room(self) -> None:
+        """Moves what is buffered to disk, if memory is full and the disk may take it."""
+        if self._spill is None or self._disk is None or self._memory.room(self) or not self._disk.room(self):
+            return
+        chunks = self._buffer.in_memory()
+        if not chunks:
+            return
+        try:
+            await to_its_end(self._spill.write, chunks)
+        except OSError as error:
+            # Then memory stays full, and everything is due.
+            log.warning("%s: partitions cannot be kept on disk: %s", self._lane.title, error)
+            return
+        if self._delivering is not None:
+            # Records on their way share memory with what was written: all of it stays until they have arrived.
+            self._in_flight = max(self._in_flight, self._buffer.weight)
+        self._buffer.unloaded()
+        self._account()
 
     def _flush(self) -> None:
         """Hands over what is due, unless a delivery is under way: what has become due meanwhile grows, and goes next.
@@ -147,9 +189,9 @@ class Driver:
         full = not self._memory.room(self)
         due = self._buffer.partitions() if full else self._buffer.due(self._clock.now_ms())
         if due:
-            before = self._buffer.weight
-            chunks = self._buffer.take(due)
-            self._in_flight = before - self._buffer.weight
+            chunks = self._buffer.take(due[:PLAN_MAX])
+            self._in_flight = sum(chunk.weight for chunk in chunks)
+            self._taken = chunks
             self._oldest_ms = min(chunk.oldest_ms for chunk in chunks)
             self._delivering = asyncio.create_task(self._delivery.deliver(chunks))
 
@@ -163,8 +205,11 @@ class Driver:
 
     def _account(self) -> None:
         self._memory.hold(self, self._buffer.weight + self._in_flight)
+        if self._spill is not None and self._disk is not None:
+            self._disk.hold(self, self._spill.size)
         meter, times = self._meter, [self._buffer.oldest_ms(), self._oldest_ms if self._in_flight else None]
         meter.buffered = self._buffer.weight + self._in_flight
+        meter.spilled = 0 if self._spill is None else self._spill.size
         meter.partitions = len(self._buffer)
         meter.oldest_ms = min((at_ms for at_ms in times if at_ms is not None), default=None)
 
@@ -178,7 +223,8 @@ class Driver:
         return [piece for task in tasks for piece in task.result()]
 
     def _new_buffer(self) -> Buffer:
-        return Buffer(self._destination.output.size_max, self._destination.output.interval_ms)
+        output = self._destination.output
+        return Buffer(output.size_max, output.interval_ms, shared=self._spill is not None)
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -11,7 +11,7 @@ class Meter:
     """Of one lane. `records`, `bytes` and `objects` are those that reached their destination, the error output included;
     `failed` are records by the type of error output that they went to, `refusals` the tries of a delivery that failed.
 
-    `buffered` bytes wait in memory, in `partitions`; `oldest_ms` is the arrival of the oldest record that was read and is
+    `buffered` bytes wait in memory and `spilled` on disk, in `partitions`; `oldest_ms` is the arrival of the oldest record that was read and is
     not delivered, None where there is none.
     """
 
@@ -22,5 +22,6 @@ class Meter:
     refusals: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     buffered: int = 0
+    spilled: int = 0
     partitions: int = 0
     oldest_ms: int | None = None

@@ -17,12 +17,13 @@ from firehose.names import KEY_SIZE_MAX, key_fits
 from firehose.prefix import FROM_FUNCTION, Expression
 from firehose.query import Keys
 
-ACTIVE_MAX = 500
-"""Partitions in the buffer at once, AWS's default: each is an open object with memory of its own."""
+ACTIVE_MAX_OF_AWS = 500
+"""Partitions in the buffer at once, AWS's default: each is an open object with memory of its own. Where there may be more,
+they wait on disk: see `firehose.spill`."""
 
 NULL_OR_EMPTY = "partitionKeys values must not be null or empty"
 TOO_LONG = "partitionKeys values make an object key that is too long"
-TOO_MANY = f"Active partitions limit of {ACTIVE_MAX} exceeded"
+TOO_MANY = "Active partitions limit of {} exceeded"
 
 _FAILED = "DynamicPartitioning.MetadataExtractionFailed"
 _EXCEEDED = "DynamicPartitioning.ActivePartitionsLimitExceeded"
@@ -32,8 +33,9 @@ _NAME_ROOM = 200
 
 
 class Partitioner:
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, active_max: int) -> None:
         self._expressions = destination.output.prefix.keys
+        self._active_max = active_max
 
     def group(
         self,
@@ -57,14 +59,15 @@ class Partitioner:
                 faults.append(Fault(int(index[place]), EXTRACTION, _FAILED, NULL_OR_EMPTY))
             else:
                 groups[values].append(place)
-        room = ACTIVE_MAX - sum(partition.kind == DATA for partition in active)
+        room = self._active_max - sum(partition.kind == DATA for partition in active)
         done = []
         for values, places in groups.items():
             partition = Partition(DATA, values)
             if not all(key_fits(value) for value in values) or sum(map(len, values)) > KEY_SIZE_MAX - _NAME_ROOM:
                 faults += [Fault(int(index[place]), EXTRACTION, _FAILED, TOO_LONG) for place in places]
             elif partition not in active and room <= 0:
-                faults += [Fault(int(index[place]), EXTRACTION, _EXCEEDED, TOO_MANY) for place in places]
+                message = TOO_MANY.format(self._active_max)
+                faults += [Fault(int(index[place]), EXTRACTION, _EXCEEDED, message) for place in places]
             else:
                 room -= partition not in active
                 done.append((partition, np.array(places, np.int64)))

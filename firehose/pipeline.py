@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from firehose import requests
 from firehose.buffer import DROPPED, Partition, Piece
 from firehose.configuration import Destination
 from firehose.errors import CONVERSION, PROCESSING, CatalogTable, Fault, conversion_line, processing_line
-from firehose.partitions import Partitioner
+from firehose.partitions import ACTIVE_MAX_OF_AWS, Partitioner
 from firehose.query import Keys, Query
 from firehose.replays import attempts_of
 from firehose.rows import RowReader
@@ -48,7 +48,8 @@ class _Work:
 
 
 class Pipeline:
-    """What one delivery stream does to its records. `rows` reads them where rows are written."""
+    """What one delivery stream does to its records. `rows` reads them where rows are written; of a read no more partitions
+    come than make `active_max` with those that are active. More than AWS's share the memory of their records."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Pipeline:
         transform: Transform | None = None,
         query: Query | None = None,
         rows: RowReader | None = None,
+        active_max: int = ACTIVE_MAX_OF_AWS,
     ) -> None:
         self._lane = lane
         self._destination = destination
@@ -66,7 +68,8 @@ class Pipeline:
         self._transform = transform
         self._query = query
         self._rows = rows
-        self._partitioner = Partitioner(destination) if destination.partitioned else None
+        self._partitioner = Partitioner(destination, active_max) if destination.partitioned else None
+        self._shared = active_max > ACTIVE_MAX_OF_AWS
         self._calls = asyncio.Semaphore(CALLS_MAX)
         # Behind a Kinesis stream KPL aggregates are taken apart without being asked, as on AWS.
         self._aggregates = lane.source.arn is not None
@@ -145,28 +148,34 @@ class Pipeline:
         cut = _Cutter(shard, batch, None if self._aggregates else attempts_of(batch.records.partition_key))
         pieces = []
         rows_of = None if self._rows is None else self._converted(work, faults)
-        for partition, chosen in groups:
-            payload: Any
-            if rows_of is None:
-                payload = work.data if len(chosen) == len(work.data) else work.data.take(pa.array(chosen))
-                size = int(_sizes(payload).sum())
-                if self._destination.endpoint is not None:
-                    payload = _addressed(shard, batch, cut, work.index[chosen], payload, self._originals(batch))
-            else:
-                rows, place = rows_of
-                chosen = chosen[place[chosen] >= 0]
-                if not len(chosen):
-                    continue
-                places = place[chosen]
-                payload = rows if len(places) == rows.num_rows else rows.take(pa.array(places))
-                size = int(_sizes(work.data)[chosen].sum())
-            pieces.append(cut.piece(partition, work.index[chosen], payload, size))
+        if rows_of is not None:
+            rows, place = rows_of
+            fitting = ((partition, chosen[place[chosen] >= 0]) for partition, chosen in groups)
+            groups = [(partition, chosen) for partition, chosen in fitting if len(chosen)]
+            payloads = self._taken(rows, [place[chosen] for _, chosen in groups])
+        else:
+            payloads = self._taken(work.data, [chosen for _, chosen in groups])
+        sizes = _sizes(work.data)
+        for (partition, chosen), payload in zip(groups, payloads, strict=True):
+            if self._destination.endpoint is not None:
+                payload = _addressed(shard, batch, cut, work.index[chosen], payload, self._originals(batch))
+            pieces.append(cut.piece(partition, work.index[chosen], payload, int(sizes[chosen].sum())))
         if dropped:
             pieces.append(cut.piece(Partition(DROPPED), np.array(dropped, np.int64)))
         if len(batch.empty):
             now_ms = self._clock.now_ms()
             pieces.append(Piece(Partition(DROPPED), shard.id, batch.empty, None, 0, now_ms, now_ms))
         return pieces + self._failed(shard, batch, cut, faults)
+
+    def _taken(self, values: Any, groups: Sequence[np.ndarray]) -> Iterator[Any]:
+        """For each group those of `values` (an array or a batch) at its places."""
+        if self._shared and groups:
+            sorted_ = values.take(pa.array(np.concatenate(groups)))
+            for end, group in zip(np.cumsum([len(group) for group in groups]).tolist(), groups, strict=True):
+                yield sorted_.slice(end - len(group), len(group))
+        else:
+            for group in groups:
+                yield values if len(group) == len(values) else values.take(pa.array(group))
 
     def _grouped(
         self, work: _Work, faults: list[Fault], active: Collection[Partition]

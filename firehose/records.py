@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from firehose.context import DIRECT_PUT, Context
+from firehose.inflow import SLOW_DOWN
 from firehose.processors import enabled_processors
 from firehose.quotas import throughput
 from firehose.replays import key_of, opened
@@ -25,8 +26,6 @@ from streams.core.scope import Scope
 
 BATCH_SIZE_MAX = 4 << 20
 """Bytes of one PutRecordBatch, AWS's limit. Its other limits (500 records, 1,000 KiB each) are in the service's model."""
-
-SLOW_DOWN = "Slow down."
 
 
 async def put_record(context: Context, request: Any, scope: Scope) -> Any:
@@ -90,9 +89,10 @@ async def _put(context: Context, stream: DeliveryStream, data: Sequence[bytes]) 
     client = context.client_for(stream.scope)
     # One key for the request: its records stay together, and requests spread over the shards.
     key = os.urandom(8).hex()
+    keys = [key_of(key, attempts) for _, attempts in records]
     try:
-        keys = [key_of(key, attempts) for _, attempts in records]
-        receipt = await client.put(stream.source.stream, Records.of(keys, [record for record, _ in records]))
+        with context.inflow.admitted(sum(map(len, data))):
+            receipt = await client.put(stream.source.stream, Records.of(keys, [record for record, _ in records]))
         shards = {shard.id: shard for shard in (await client.describe_stream(stream.source.stream)).shards}
     except HeadraceError as error:
         if error.retry:

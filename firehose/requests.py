@@ -100,8 +100,10 @@ def cut(chunk: Chunk) -> Iterator[Chunk]:
 
 
 def _chunk(chunk: Chunk, pieces: Sequence[Piece]) -> Chunk:
-    oldest_ms = min(piece.oldest_ms for piece in pieces)
-    return Chunk(chunk.partition, chunk.opened_ms, list(pieces), sum(piece.size for piece in pieces), oldest_ms)
+    part = Chunk(chunk.partition, chunk.opened_ms)
+    for piece in pieces:
+        part.add(piece)
+    return part
 
 
 def _sizes(data: pa.Array) -> np.ndarray:

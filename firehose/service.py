@@ -25,16 +25,19 @@ from firehose.delivery import Delivery
 from firehose.driver import Driver
 from firehose.events import BACKUP, MAIN, Event, SchemaTaken
 from firehose.glue import Glue
+from firehose.inflow import Inflow
 from firehose.manifests import Manifests, folder_of
 from firehose.memory import Memory
 from firehose.meters import Meter
 from firehose.outputs import MIB, Compat
+from firehose.partitions import ACTIVE_MAX_OF_AWS
 from firehose.pipeline import Pipeline
 from firehose.posting import Poster
 from firehose.query import TIMEOUT_S, Query
 from firehose.quotas import Quotas
 from firehose.schemas import row_reader
 from firehose.source import Source
+from firehose.spill import Spill
 from firehose.staging import Staging, staging_shelf
 from firehose.stream import DeliveryStream, Lane
 from firehose.transform import Transform
@@ -117,6 +120,7 @@ class Firehose:
         self._session: aiohttp.ClientSession | None = None
         self._random = randomness or random.Random()
         self._memory = Memory(self._settings.firehose_memory_max)
+        self._disk = Memory(self._settings.firehose_spill_max)
         self._drivers: dict[tuple[int, str], Driver] = {}
         self._meters: dict[tuple[int, str], Meter] = {}
         self._changing = asyncio.Lock()
@@ -130,6 +134,7 @@ class Firehose:
             self._quotas,
             self._start,
             self._stop,
+            Inflow(),
             self._restart,
         )
         self.glue = Glue(self._book, self._adopted)
@@ -284,6 +289,9 @@ class Firehose:
             self._clock,
             None if destination.function is None else destination.function.arn,
         )
+        spill = None
+        if destination.partitioned and settings.firehose_partitions_max > ACTIVE_MAX_OF_AWS:
+            spill = Spill(self._spilled(lane.number) / lane.id)
         delivery = Delivery(
             lane,
             self._open_store,
@@ -294,6 +302,7 @@ class Firehose:
                 self._clock,
                 between=between,
                 depot=self._depot,
+                spill=spill,
             ),
             self._book,
             self._clock,
@@ -306,13 +315,23 @@ class Firehose:
             lane,
             destination,
             Source(self._client_for(lane.scope), lane, self._book, self._clock, _read_size(destination), manifests),
-            Pipeline(lane, destination, self._clock, transform=transform, query=query, rows=rows),
+            Pipeline(
+                lane,
+                destination,
+                self._clock,
+                transform=transform,
+                query=query,
+                rows=rows,
+                active_max=settings.firehose_partitions_max,
+            ),
             delivery,
             self._book,
             self._memory,
             self._clock,
             settings.firehose_retry_s,
             meter,
+            spill,
+            self._disk,
         )
 
     def _poster(self, lane: Lane, destination: Destination, meter: Meter) -> Poster | None:
@@ -333,7 +352,8 @@ class Firehose:
         for lane in stream.lanes:
             self._meters.pop((stream.number, lane), None)
         self._quotas.forget(stream.number)
-        for folder in (self._staging_folder(stream.number), folder_of(self._settings.data_path, stream.number)):
+        manifests = folder_of(self._settings.data_path, stream.number)
+        for folder in (self._staging_folder(stream.number), self._spilled(stream.number), manifests):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         if self._depot is not None:
             for lane in stream.lanes:
@@ -373,6 +393,9 @@ class Firehose:
 
     def _staging_folder(self, number: int) -> Path:
         return self._settings.data_path / "firehose" / "staging" / str(number)
+
+    def _spilled(self, number: int) -> Path:
+        return self._settings.data_path / "firehose" / "spill" / str(number)
 
     def _open_store(self, bucket: str) -> Store:
         """The store of the settings, or else a folder of the data directory."""

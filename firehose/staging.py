@@ -26,6 +26,7 @@ from firehose.events import Plan, StagedObject
 from firehose.ledger import Coverage
 from firehose.names import moment, object_id, object_suffix, random_string, random_strings
 from firehose.partitions import keys_of
+from firehose.spill import Spill
 from firehose.stream import Lane
 from streams.control.depot import Depot
 from streams.core.clock import Clock
@@ -52,13 +53,16 @@ class Staging:
         *,
         between: bool = False,
         depot: Depot | None = None,
+        spill: Spill | None = None,
     ) -> None:
-        """`between`: a delimiter stands between records, not after the last one of an object."""
+        """`between`: a delimiter stands between records, not after the last one of an object. `spill` has what chunks left
+        on disk."""
         self.folder = folder
         self._lane = lane
         self._destination = destination
         self._clock = clock
         self._between = between
+        self._spill = spill
         self._depot = depot
         self._shelf = staging_shelf(lane.number, lane.id)
 
@@ -94,16 +98,25 @@ class Staging:
         self.folder.mkdir(parents=True, exist_ok=True)
         objects: list[StagedObject] = []
         dropped: list[Coverage] = []
-        for chunk in chunks:
+        first = self._whole(chunks[0])
+        identity = object_id(self._lane, first, _coverage(first))
+        for chunk in map(self._whole, chunks):
             if chunk.partition.kind == DROPPED:
                 dropped += _coverage(chunk)
             elif chunk.partition.kind == DATA and self._destination.endpoint is not None:
                 objects += [self._stage_request(part) for part in requests.cut(chunk)]
             else:
                 objects.append(self._stage_object(chunk))
+        if self._spill is not None:
+            self._spill.rest()
         sync_folder(self.folder)
-        identity = object_id(self._lane, chunks[0], _coverage(chunks[0]))
         return Plan(str(identity), tuple(objects), tuple(dropped), self._lane.stream.splits)
+
+    def _whole(self, chunk: Chunk) -> Chunk:
+        """With all of its records, for as long as it is looked at."""
+        if self._spill is None or not chunk.extents:
+            return chunk
+        return chunk.loaded(self._spill.read(chunk))
 
     def stage_failure(self, one: StagedObject, lines: pa.Array, oldest_ms: int) -> StagedObject:
         """The error output that takes the place of a request which was given up."""

@@ -21,7 +21,8 @@ _COUNTS = {
 }
 _GAUGES = {
     "buffered": "Bytes that wait in memory",
-    "partitions": "Partitions that have records in memory (CloudWatch: PartitionCount)",
+    "spilled": "Bytes that wait on disk, of partitions that memory has no room for",
+    "partitions": "Partitions that have records waiting (CloudWatch: PartitionCount)",
 }
 
 

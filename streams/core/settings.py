@@ -262,6 +262,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     firehose_memory_max: Annotated[
         int, Meta(ge=16 << 20, description="Bytes that all delivery streams together buffer; beyond it they wait.")
     ] = 256 << 20
+    firehose_partitions_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Active partitions of one delivery stream; records of others go to the error output. More than AWS's 500 wait on disk where memory is short.",
+        ),
+    ] = 500
+    firehose_spill_max: Annotated[
+        int,
+        Meta(
+            ge=64 << 20,
+            description="Bytes that all delivery streams together keep on disk of partitions that wait; beyond it they are delivered.",
+        ),
+    ] = 4 << 30
     firehose_compat: Annotated[
         Literal["aws", "emulator"],
         Meta(description="'emulator' does what tests written for emulators of AWS expect: docs/firehose.md lists it."),

@@ -133,6 +133,7 @@ async def crash_over_and_over(
     turn_s: float = 0.004,
     pauses: tuple[int, ...] = (1, 30, 61),
     patient: bool = False,
+    data: Callable[[int], bytes] = lambda number: b"%06d" % number,
 ) -> list[bytes]:
     """Puts records, lets time pass, crashes and starts again; answers all records that were acknowledged.
 
@@ -145,7 +146,7 @@ async def crash_over_and_over(
         try:
             await house.open()
             for _ in range(4 if patient else randomness.randrange(1, 9)):
-                records = [b"%06d" % (len(sent) + i) for i in range(randomness.randrange(1, 40))]
+                records = [data(len(sent) + i) for i in range(randomness.randrange(1, 40))]
                 await house.put("air", records)
                 sent += records
                 for _ in range(100 if patient else randomness.randrange(1, 4)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -63,6 +64,111 @@ async def test_a_store_that_is_away_costs_disk_not_memory(tmp_path: Path) -> Non
         stores[0].healed = True
         await house.until(lambda: house.settled() == len(sent), step_s=10)
         assert lines(house) == Counter(sent)
+
+
+async def test_objects_grow_while_delivery_is_behind_and_shrink_after(tmp_path: Path) -> None:
+    """AWS: when delivery falls behind, the buffer is made larger than the hint, and catches up."""
+    stores: list[Unreliable] = []
+
+    def store(url: str) -> Unreliable:
+        stores.append(Unreliable(url))
+        return stores[-1]
+
+    async with House(tmp_path, stores=store) as house:
+        await house.create(**processing(NEWLINES))
+        ((_, _, meter),) = house.firehose.meters()
+        batch = [b"x" * 1000] * 1200
+        for turn in range(8):
+            await house.put("firehose/flights", batch)
+            if not turn:
+                await house.until(lambda: bool(stores) and stores[0].tries > 0, step_s=1)
+        await house.until(lambda: meter.buffered > 8 * 1_200_000)
+        stores[0].healed = True
+        await house.until(lambda: house.settled() == 8 * 1200, step_s=1)
+        assert sorted(len(content) for content in house.objects().values()) == [1_201_200, 7 * 1_201_200]
+        for turn in range(8, 11):
+            await house.put("firehose/flights", batch)
+            await house.until(lambda want=1200 * (turn + 1): house.settled() == want)
+        assert sorted(map(len, house.objects().values())) == [*[1_201_200] * 4, 7 * 1_201_200], "at the hint again"
+
+
+async def test_what_is_idle_goes_out_when_its_oldest_record_has_waited(tmp_path: Path) -> None:
+    """The interval runs from the first record of a buffer, whatever comes after it, and when nothing does."""
+    async with House(tmp_path) as house:
+        await house.create(**processing(NEWLINES))
+        ((_, _, meter),) = house.firehose.meters()
+        for number in range(4):  # at 0, 20, 40 and 60 seconds
+            await house.put("firehose/flights", [b"%d" % number])
+            if number < 3:
+                await house.until(lambda want=(number + 1): meter.buffered > 0 and _waiting(house) == want)
+                assert not house.objects()
+                house.clock.advance(20)
+        await house.until(lambda: house.settled() >= 3)
+        (first, *_) = house.objects().values()
+        assert first.splitlines()[:3] == [b"0", b"1", b"2"]
+        await house.until(lambda: house.settled() == 4, step_s=5)
+
+
+def _waiting(house: House) -> int:
+    (driver,) = house.firehose._drivers.values()
+    return sum(chunk.records for chunk in driver._buffer._chunks.values())
+
+
+async def test_a_clock_that_jumps_delivers_each_record_once(tmp_path: Path, seed: int) -> None:
+    """Backwards for an hour, forwards for a day, while records are buffered, staged, and on their way."""
+    dice = random.Random(seed)
+    sent: list[bytes] = []
+    house = House(tmp_path, stores=Flaky)  # type: ignore[arg-type]
+    for _ in range(3):
+        async with house:
+            if not sent:
+                await house.client.create_stream("air", 2)
+                await house.create(kinesis="air", **processing(NEWLINES))
+            for _ in range(8):
+                records = [b"%d" % (len(sent) + number) for number in range(20)]
+                sent += records
+                await house.put("air", records)
+                await house.settle()
+                house.clock.advance(dice.choice([-3600, -1, 30, 61, 86_400]))
+                await house.settle()
+    async with house:
+        await house.until(lambda: house.settled() == len(sent), step_s=10)
+        assert lines(house) == Counter(sent)
+        assert not house.findings()
+
+
+class Flaky(Unreliable):
+    """Every second try fails."""
+
+    def publish(self, staged: Path, key: str, encoding: str | None = None) -> None:
+        self.healed = bool(self.tries % 2)
+        super().publish(staged, key, encoding)
+
+
+async def test_a_deletion_while_records_are_buffered_staged_and_on_their_way(tmp_path: Path) -> None:
+    """The store is away: the deletion does not wait for it, leaves nothing behind, and a new stream of the name begins
+    with nothing."""
+    stores: list[Unreliable] = []
+
+    def store(url: str) -> Unreliable:
+        stores.append(Unreliable(url))
+        return stores[-1]
+
+    async with House(tmp_path, stores=store) as house:
+        await house.create(**processing(NEWLINES))
+        await house.put("firehose/flights", [b"on its way"])
+        await house.until(lambda: bool(stores) and stores[0].tries > 1, step_s=5)
+        await house.put("firehose/flights", [b"buffered"])
+        await house.until(lambda: _waiting(house) == 1)
+        await house.call("DeleteDeliveryStream", DeliveryStreamName="flights")
+        left = [path for path in (tmp_path / "firehose").rglob("*") if path.is_file()]
+        assert not left
+        stores[0].healed = True
+        await house.create(**processing(NEWLINES))
+        await house.put("firehose/flights", [b"anew"])
+        await house.until(lambda: lines(house)[b"anew"] == 1, step_s=5)
+        assert lines(house) == Counter([b"anew"])
+        assert not house.findings()
 
 
 def test_a_stream_that_is_stuck_leaves_room_for_the_others() -> None:

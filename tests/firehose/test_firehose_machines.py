@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firehose.buffer import DROPPED, Buffer, Partition, Piece
+from firehose.buffer import DROPPED, OVERHEAD_SIZE, PIECE_SIZE, Buffer, Partition, Piece
 from firehose.javatime import format_time
 from firehose.ledger import Coverage, Ledger
 from firehose.manifests import Cover
@@ -49,7 +49,7 @@ def test_the_buffer_loses_nothing_and_flushes_in_time(pieces: list[tuple[int, in
             del opened[chunk.partition]
         deadline = buffer.deadline_ms()
         assert deadline == (min(opened.values()) + interval_ms if opened else None)
-        assert buffer.weight == sum(held.values()) + 16 * (put - records)
+        assert buffer.weight == sum(held.values()) + (OVERHEAD_SIZE + PIECE_SIZE) * (put - records)
     rest = buffer.take(buffer.partitions())
     assert taken + sum(chunk.size for chunk in rest) == sum(size for _, size, _ in pieces)
     assert len(buffer) == buffer.weight == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,39 @@ async def test_a_log_that_takes_nothing_fails_each_entry(tmp_path: Path, monkeyp
         assert answer == {"FailedPutCount": 2, "Encrypted": False, "RequestResponses": [entry, entry]}
         with pytest.raises(ServiceUnavailable):
             await house.call("PutRecord", DeliveryStreamName="d", Record={"Data": "YQ=="})
+
+
+async def test_puts_that_the_disk_does_not_keep_up_with_are_told_to_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory holds 64 MiB of them, whoever sends how many requests at once; once there is room they are taken again."""
+    data = base64.b64encode(b"x" * 1_000_000).decode()
+    async with House(tmp_path) as house:
+        await house.create("d")
+        put, go_on = house.service.put, asyncio.Event()
+        waiting = 0
+
+        async def slow(*arguments: Any, **options: Any) -> Any:
+            nonlocal waiting
+            waiting += 1
+            await go_on.wait()
+            return await put(*arguments, **options)
+
+        monkeypatch.setattr(house.service, "put", slow)
+        batch = {"DeliveryStreamName": "d", "Records": [{"Data": data}] * 4}
+        sent = [asyncio.create_task(house.call("PutRecordBatch", **batch)) for _ in range(40)]
+        await house.until(lambda: sum(one.done() for one in sent) == 24)
+        assert waiting == 16
+        single = {"DeliveryStreamName": "d", "Record": {"Data": data}}
+        singles = [asyncio.create_task(house.call("PutRecord", **single)) for _ in range(5)]
+        await house.until(lambda: sum(one.done() for one in singles) == 2)
+        go_on.set()
+        answers = await asyncio.gather(*sent)
+        assert sorted(answer["FailedPutCount"] for answer in answers) == [0] * 16 + [4] * 24
+        outcomes = await asyncio.gather(*singles, return_exceptions=True)
+        assert sum(isinstance(outcome, ServiceUnavailable) for outcome in outcomes) == 2
+        assert sum(isinstance(outcome, dict) for outcome in outcomes) == 3
+        assert (await house.call("PutRecordBatch", **batch))["FailedPutCount"] == 0
 
 
 async def test_deleted_records_are_not_delivered_and_a_new_stream_starts_empty(tmp_path: Path) -> None:

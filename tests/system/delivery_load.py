@@ -40,6 +40,7 @@ def environment() -> dict[str, str]:
     """Of the server."""
     return {
         "HEADRACE_FIREHOSE_COMPAT": "emulator",
+        "HEADRACE_FIREHOSE_PARTITIONS_MAX": "1000",
         "HEADRACE_FIREHOSE_RETRY_S": "0.1",
         "HEADRACE_FUNCTIONS": json.dumps(FUNCTIONS),
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +75,59 @@ def test_a_full_disk_gives_a_retriable_error_and_loses_nothing(small_disk: Path,
     server.start()
     assert _read(server.client("kinesis")) == acknowledged, "and after a restart"
     assert server.stop() == 0
+
+
+def test_a_full_disk_delays_delivery_and_loses_nothing(small_disk: Path, server: ServerProcess) -> None:
+    """Direct puts are told to come again, entry by entry; what was taken before is delivered once there is room."""
+    firehose = server.client("firehose")
+    firehose.create_delivery_stream(
+        DeliveryStreamName="archive",
+        ExtendedS3DestinationConfiguration={
+            "RoleARN": "arn:aws:iam::000000000000:role/firehose",
+            "BucketARN": "arn:aws:s3:::archive",
+            "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 1},
+            "ProcessingConfiguration": {
+                "Enabled": True,
+                "Processors": [{"Type": "AppendDelimiterToRecord", "Parameters": []}],
+            },
+        },
+    )
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"\0" * (24 << 20))
+    taken: list[str] = []
+
+    def put(first: int) -> set[str]:
+        """The codes of entries that were not taken."""
+        ids = [f"{number:06d}" for number in range(first, first + 20)]
+        reply = firehose.put_record_batch(
+            DeliveryStreamName="archive", Records=[{"Data": id_.encode() + RECORD} for id_ in ids]
+        )
+        taken.extend(id_ for id_, one in zip(ids, reply["RequestResponses"], strict=True) if "RecordId" in one)
+        return {one["ErrorCode"] for one in reply["RequestResponses"] if "ErrorCode" in one}
+
+    first, codes = 0, set[str]()
+    while not codes:
+        codes = put(first)
+        first += 20
+        assert first < 20_000, "the disk never filled up"
+    assert codes == {"ServiceUnavailableException"}
+    assert firehose.list_delivery_streams()["DeliveryStreamNames"] == ["archive"], "the server is up"
+    ballast.unlink()
+    while "000000" not in taken or codes:
+        codes = put(first)
+        first += 20
+    found: list[str] = []
+    while len(found) < len(taken):
+        time.sleep(0.2)  # another process delivers; its files are all that shows of it
+        found = [line[:6].decode() for path in _objects(server.data) for line in path.read_bytes().splitlines()]
+    assert sorted(found) == taken
+    assert server.stop() == 0, server.tail()
+    command = [sys.executable, "-m", "gateway.cli", "firehose", "verify", "--data", str(server.data)]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+
+
+def _objects(data: Path) -> list[Path]:
+    return [path for path in (data / "buckets" / "archive").rglob("*") if path.is_file()]
 
 
 def _read(client: object) -> list[str]:
