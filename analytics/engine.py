@@ -154,8 +154,8 @@ class Engine:
                 self._look(window)
             else:
                 self._note(window, changes.added[window.table])
-            if self._sizes.get(window.table, 0) > COMPACT_ROWS_MIN and not window.kept:
-                self._compact(window)
+            if self._sizes.get(window.table, 0) > COMPACT_ROWS_MIN and window.compact is not None:
+                self._compact(window, window.compact)
         if changes.operators:
             self._wait()
 
@@ -206,13 +206,13 @@ class Engine:
                 made = self._table(window.partial.format(source="rows_of_pump", base=base))
             finally:
                 self._connection.unregister("rows_of_pump")
-        if window.kept:
-            self._bases[window.table] = base + len(made)
+        if window.numbered:
+            self._bases[window.table] = base + len(step.rows[pump.source])
         return made
 
     def _base(self, window: Window) -> int:
-        """How many rows a window that keeps them has numbered."""
-        if window.kept and window.table not in self._bases:
+        """How many rows a window that numbers them has seen."""
+        if window.numbered and window.table not in self._bases:
             ((last,),) = self._connection.execute(f"SELECT coalesce(max(n), 0) FROM {window.table}").fetchall()
             self._bases[window.table] = last
         return self._bases.get(window.table, 0)
@@ -326,13 +326,10 @@ class Engine:
         ends = [end for end in (self._open.get(window.table), self._first_end(window, rows)) if end is not None]
         self._open[window.table] = min(ends, default=None)
 
-    def _compact(self, window: Window) -> None:
+    def _compact(self, window: Window, merge: str) -> None:
         """Merges partial rows in place, in a transaction of its own."""
-        names = ", ".join(name for name, _ in window.state)
         self._connection.execute("BEGIN")
-        self._connection.execute(
-            f"CREATE TEMP TABLE compacted AS SELECT {names} FROM ({window.merge.format(source=window.table)})"
-        )
+        self._connection.execute(f"CREATE TEMP TABLE compacted AS {merge.format(source=window.table)}")
         self._connection.execute(f"DELETE FROM {window.table}")
         self._connection.execute(f"INSERT INTO {window.table} SELECT * FROM compacted")
         self._connection.execute("DROP TABLE compacted")

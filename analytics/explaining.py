@@ -10,9 +10,11 @@ import duckdb
 from analytics.operators.distinct import Distinct
 from analytics.operators.joining import Joining
 from analytics.operators.learning import Learning
+from analytics.operators.panes import Panes
 from analytics.operators.ranking import Ranking
 from analytics.operators.row_joining import RowJoining
 from analytics.operators.runs import Runs
+from analytics.operators.sessions import Sessions
 from analytics.operators.sliding import Sliding
 from analytics.operators.stagger import Stagger
 from analytics.operators.timing import Ordered, Retimed
@@ -24,9 +26,11 @@ _DOES: dict[type, tuple[str, str]] = {
     Distinct: ("gives each row once for a value of its monotonic columns", "rows of the present value"),
     Joining: ("joins two streams", "rows of each side while their window is open"),
     Learning: ("tells of each row what a model has learnt", "what the model has learnt"),
+    Panes: ("merges the panes of each window", "panes, partial aggregates, while a window has them"),
     Ranking: ("ranks the rows of an instant", "rows of instants that are not over"),
     RowJoining: ("joins two streams", "rows of each side while they are in its window"),
     Runs: ("waits until a run of equal values is over", "rows of the run"),
+    Sessions: ("finds out which rows are one session", "partial aggregates of sessions that are not over"),
     Sliding: ("computes over the frame of rows behind each row", "rows that a later frame reaches"),
     Stagger: ("counts windows from the first row of each key", "rows of open windows"),
     Retimed: ("gives rows another time", "how far that time has come"),
@@ -109,7 +113,7 @@ def _of(operator: Operator) -> tuple[str, str]:
 
 def _tables(pump: Pump) -> Iterator[tuple[str, str, Shape]]:
     if pump.window is not None:
-        yield pump.window.table, _KEPT if pump.window.kept else _PARTIAL, pump.window.state
+        yield pump.window.table, _KEPT if pump.window.compact is None else _PARTIAL, pump.window.state
     if pump.operator is not None:
         for table, shape in pump.operator.tables.items():
             yield table, _of(pump.operator)[1], shape

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from analytics.aggregates import Aggregate, Partial, plan
 from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions, Types
 from analytics.monotonic import is_rowtime, time_window
-from analytics.plan import RowQuery
+from analytics.partials import Partials, Planned, planned, storable
+from analytics.plan import RowQuery, Window
 from analytics.query import Query
-from analytics.types import family, of_duck
 
+TIME = "TIMESTAMP_MS"
 EXPECTED = "STEP(ROWTIME BY INTERVAL 'n' unit) or FLOOR(ROWTIME TO unit) in GROUP BY"
 
 
@@ -33,16 +33,25 @@ class Key:
 
 @dataclass(slots=True)
 class Grouped:
-    """`rows` feed the state; `finals` write expressions over merged groups. The rest is as in `plan.Window`."""
+    """`rows` feed the state; `finals` write expressions over merged groups. `over` is when a window is over."""
 
     rows: RowQuery
-    state: tuple[tuple[str, str], ...]
-    partial: str
-    merge: str
+    partials: Partials
+    stamp: str
     over: str
     finals: Expressions
     having: str | None
-    kept: bool
+
+
+@dataclass(slots=True)
+class Open:
+    """A query's groups before it is settled which windows they have: `keys` as (name, SQL), the aggregates, and `known`, what
+    has a value over merged groups."""
+
+    rows: Expressions
+    keys: list[tuple[str, str]]
+    planned: Planned
+    known: list[tuple[exp.Expr, str]]
 
 
 def window_of(query: Query) -> tuple[Key | None, list[exp.Expr]]:
@@ -68,76 +77,39 @@ def endless(query: Query) -> SqlError:
     return SqlError("a group of a stream never ends unless a key is a window of its ROWTIME", at, expected=EXPECTED)
 
 
-def group(query: Query, window: Key, others: Sequence[exp.Expr], types: Types) -> Grouped:
-    """The name of the state table is for the caller to choose."""
+def opened(query: Query, others: Sequence[exp.Expr], types: Types) -> Open:
+    """`others` are the keys beside the window."""
     rows = Expressions(types, query.source)
     trees = [*(tree for _, tree in query.items), *([] if query.having is None else [query.having])]
     trees += [tree for tree, _ in query.order] + ([] if query.rowtime is None else [query.rowtime])
-    aggregates = _aggregates(trees)
+    written = [rows.typed(key) for key in others]
+    keys = [(f"k{number}", sql) for number, (sql, _) in enumerate(written)]
+    shape = tuple((f"k{number}", storable(duck)) for number, (_, duck) in enumerate(written))
+    found = planned(_aggregates(trees), shape, rows)
+    known = [(key, f"t0.k{number}") for number, key in enumerate(others)]
+    return Open(rows, keys, found, [*known, *found.known])
 
-    columns = [("w", rows.write(window.start))]
-    state = [("w", "TIMESTAMP_MS")]
+
+def group(query: Query, window: Key, others: Sequence[exp.Expr], types: Types) -> Grouped:
+    """The name of the state table is for the caller to choose."""
+    found = opened(query, others, types)
     known: list[tuple[exp.Expr, str]] = [(window.start, "t0.w")]
     if window.tree is not None and window.value is not None:
         known.append((window.tree, window.value))
-    for number, key in enumerate(others):
-        sql, duck = rows.typed(key)
-        columns.append((f"k{number}", sql))
-        kind = "VARCHAR" if family(duck) == "null" else duck if family(duck) == "time" else of_duck(duck).duck
-        state.append((f"k{number}", kind))
-        known.append((key, f"t0.k{number}"))
-    keys = [name for name, _ in state]
-    by = ", ".join(keys)
-
-    planned: list[Aggregate] = []
-    for number, tree in enumerate(aggregates):
-        argument = None if isinstance(tree.this, exp.Star) else f"x{number}"
-        if argument is not None:
-            columns.append((argument, rows.write(argument_of(tree))))
-        planned.append(plan(tree, argument, rows))
-    kept = any(aggregate.kept for aggregate in planned)
-    parts: list[tuple[str, Partial]] = []
-    for tree, aggregate in zip(aggregates, planned, strict=True):
-        names = []
-        for part in aggregate.partials:
-            names.append(f"t0.a{len(parts)}")
-            parts.append((f"a{len(parts)}", part))
-        known.append((tree, aggregate.final.format(*names)))
-
-    stamp = f"{window.stamp} AS rt"
-    if kept:
-        columns.append(("rt", "t0.rt"))
-        arguments = [
-            (f"x{n}", _kept(rows.typed(argument_of(t))[1]))
-            for n, t in enumerate(aggregates)
-            if not isinstance(t.this, exp.Star)
-        ]
-        state += [("n", "BIGINT"), ("rt", "TIMESTAMP_MS"), *arguments]
-        listed = ", ".join([*keys, "row_number() OVER () + {base} AS n", "rt", *(name for name, _ in arguments)])
-        partial = f"SELECT {listed} FROM {{source}}"
-        merged = [*keys, *(f"CAST({part.compute} AS {part.duck}) AS {name}" for name, part in parts)]
-    else:
-        state += [(name, part.duck) for name, part in parts]
-        computed = [*keys, *(f"CAST({part.compute} AS {part.duck}) AS {name}" for name, part in parts)]
-        partial = f"SELECT {', '.join(computed)} FROM {{source}} GROUP BY {by}"
-        merged = [*keys, *(f"CAST({part.merge}({name}) AS {part.duck}) AS {name}" for name, part in parts)]
-    merge = f"SELECT {', '.join(merged)}, {stamp} FROM {{source}} GROUP BY {by} ORDER BY {by}"
-    declared = ", ".join(f"CAST(NULL AS {duck}) AS {name}" for name, duck in state)
-    finals = Expressions(types, f"FROM ({merge.format(source=f'(SELECT {declared})')}) AS t0", known)
+    partials = found.planned.partials
+    columns = (("w", found.rows.write(window.start)), *found.keys, *found.planned.columns)
+    declared = [f"CAST(NULL AS {duck}) AS {name}" for name, duck in (("w", TIME), *partials.keys, *partials.state)]
+    merged = partials.merge(["w"]).format(source=f"(SELECT {', '.join(declared)})")
+    source = f"FROM (SELECT *, {window.stamp} AS rt FROM ({merged})) AS t0"
+    finals = Expressions(types, source, [*known, *found.known])
     return Grouped(
-        RowQuery(tuple(columns), query.joins, None if query.where is None else rows.write(query.where)),
-        tuple(state),
-        partial,
-        merge,
+        RowQuery(columns, query.joins, None if query.where is None else found.rows.write(query.where)),
+        partials,
+        window.stamp,
         window.over,
         finals,
         None if query.having is None else finals.write(query.having),
-        kept,
     )
-
-
-def _kept(duck: str) -> str:
-    return "VARCHAR" if family(duck) == "null" else duck if family(duck) == "time" else of_duck(duck).duck
 
 
 def _aggregates(trees: Sequence[exp.Expr]) -> list[exp.Expr]:
@@ -151,6 +123,17 @@ def _aggregates(trees: Sequence[exp.Expr]) -> list[exp.Expr]:
     return found
 
 
-def argument_of(tree: exp.Expr) -> exp.Expr:
-    inner = tree.this
-    return inner.expressions[0] if isinstance(inner, exp.Distinct) else inner
+def tumbling(table: str, groups: Grouped, closing: RowQuery) -> Window:
+    """The window of groups whose window has a fixed end, with the name of its state table."""
+    partials = groups.partials
+    merged, by = partials.merge(["w"]), ", ".join(["w", *(name for name, _ in partials.keys)])
+    return Window(
+        table,
+        (("w", TIME), *partials.keys, *partials.state),
+        partials.partial(["w"]),
+        f"SELECT *, {groups.stamp} AS rt FROM ({merged}) ORDER BY {by}",
+        groups.over,
+        closing,
+        None if partials.kept else partials.compact(["w"]),
+        partials.numbered,
+    )

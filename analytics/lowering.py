@@ -17,9 +17,10 @@ from analytics import tables
 from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions, Types
+from analytics.grouping import tumbling
 from analytics.operators.buffer import Buffer
 from analytics.operators.work import Operator
-from analytics.plan import Pump, RowQuery, Window
+from analytics.plan import Pump, RowQuery
 from analytics.query import Query
 from analytics.reading import read
 from analytics.relation import Field, Relation, Scope
@@ -72,9 +73,7 @@ class Lowering:
         query = read(tree, self.relations, self)
         join(self, query)
         slide(self, query)
-        groups = group(self, query)
-        expressions = Expressions(self.types, query.source) if groups is None else groups.finals
-        final = Final(query, expressions, groups)
+        final = group(self, query)
         if promoted and query.rowtime is not None:
             if query.distinct or query.order:
                 what = "AS ROWTIME into a stream with a WATERMARK goes with neither DISTINCT nor ORDER BY"
@@ -90,15 +89,7 @@ class Lowering:
             where = None if query.where is None else final.expressions.write(query.where)
             self.pumps.append(Pump(self.pump, query.stream.physical, target, RowQuery(rows, query.joins, where)))
             return
-        window = Window(
-            f"w{self.number()}",
-            groups.state,
-            groups.partial,
-            groups.merge,
-            groups.over,
-            RowQuery(rows, "", groups.having),
-            groups.kept,
-        )
+        window = tumbling(f"w{self.number()}", groups, RowQuery(rows, "", groups.having))
         self.pumps.append(Pump(self.pump, query.stream.physical, target, groups.rows, window))
 
     def project(self, final: Final, trees: Sequence[tuple[str, exp.Expr]]) -> Relation:
@@ -158,9 +149,7 @@ class Lowering:
     def grouped(self, stream: Relation, keys: Sequence[exp.Expr], items: Sequence[tuple[str, exp.Expr]]) -> Relation:
         """The groups of a stream by keys, of which one is a window of its time."""
         query = Query(stream, 0, [], Scope(), None, None, list(items), None, list(keys), None, None, [], exp.Select())
-        groups = group(self, query)
-        assert groups is not None, "there are keys"
-        return self.project(Final(query, groups.finals, groups), items)
+        return self.project(group(self, query), items)
 
     def table_function(self, call: exp.Expr, alias: str | None) -> Relation:
         return tables.lowered(self, call)

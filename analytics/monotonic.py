@@ -9,7 +9,7 @@ from sqlglot import exp
 from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.intervals import UNITS, interval
-from analytics.nodes import Elapsed, Step
+from analytics.nodes import Elapsed, GroupWindow, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def direction(tree: exp.Expr) -> int | None:
         return 0
     if isinstance(tree, exp.Cast):
         return 0 if direction(tree.this) == 0 else None
-    if isinstance(tree, Step | exp.Floor | exp.Ceil | Elapsed):
+    if isinstance(tree, Step | exp.Floor | exp.Ceil | Elapsed | GroupWindow):
         return direction(tree.this)
     if isinstance(tree, exp.Substring):
         start = tree.args.get("start")

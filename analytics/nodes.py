@@ -101,3 +101,25 @@ class OnlyRow(exp.Expression):
     """`this`, of the one row that a query in an expression gives; `expression` is how many it gave."""
 
     arg_types: ClassVar[dict[str, bool]] = {"this": True, "expression": True}
+
+
+class GroupWindow(exp.Expression, exp.Func):
+    """``HOP(this, …)``, ``CUMULATE(this, …)`` and ``SESSION(this, …)``, by their `kind`, and what they begin and end with:
+    ``HOP_START(this, …)``, `part` START, and ``HOP_END(this, …)``, `part` END. `expressions` are intervals."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"this": True, "expressions": True, "kind": True, "part": True}
+    _sql_names: ClassVar[list[str]] = ["GROUP WINDOW"]
+
+    @property
+    def whole(self) -> exp.Expr:
+        """The window itself."""
+        return GroupWindow(
+            this=self.this.copy(),
+            expressions=[each.copy() for each in self.expressions],
+            kind=self.args["kind"],
+            part="",
+        )
+
+    @property
+    def shown(self) -> str:
+        return "_".join(filter(None, (self.args["kind"], self.args["part"])))

@@ -40,14 +40,14 @@ class RowQuery:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The state of a tumbling GROUP BY: `table` keeps (``w``, ``k0``…, ``a0``…), one row a group and micro-batch.
+    """The state of a tumbling GROUP BY: `table` keeps partial rows (`analytics.partials`), one a group and micro-batch.
 
     state     (column, type) of the table
-    partial   over the columns of the pump's row query: the aggregates by window and keys
-    merge     over partial rows: the same columns and ``rt``, the end of the window
+    partial   from the rows of the pump's row query to partial rows; ``{base}`` is the number of rows before
+    merge     over partial rows: what `closing` reads, with ``rt``, the end of the window
     end       when a window is over, an expression over ``w``
-    kept      the rows themselves are the state, since some aggregate cannot be merged; ``{base}`` in `partial` is the
-              number of rows kept before
+    compact   from partial rows to fewer of them; None where the rows themselves are the state
+    numbered  rows have numbers, the greatest of which is in column ``n``
     """
 
     table: str
@@ -56,7 +56,8 @@ class Window:
     merge: str
     end: str
     closing: RowQuery
-    kept: bool = False
+    compact: str | None
+    numbered: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def _ordering(stages: Stages, final: Final, columns: Sequence[tuple[str, str]], 
             place_of(first) or place_of(query.tree),
             expected="ROWTIME, FLOOR(ROWTIME TO unit) or STEP(ROWTIME BY …), ascending",
         )
-    if final.group is not None:
+    if final.grouped:
         return Ordered(buffer, "rt", by)
     window = time_window(first)
     if window is None or window.value is not None:

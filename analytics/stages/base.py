@@ -26,11 +26,17 @@ TIME = "TIMESTAMP_MS"
 
 @dataclass(slots=True)
 class Final:
-    """A query after its stages: what computes its select list. `group` is set for a grouped one."""
+    """A query after its stages: what computes its select list. `group` is set for one whose groups are still to be made;
+    with `merged`, the rows of its stream are groups already."""
 
     query: Query
     expressions: Expressions
     group: grouping.Grouped | None
+    merged: bool = False
+
+    @property
+    def grouped(self) -> bool:
+        return self.merged or self.group is not None
 
     @property
     def items(self) -> list[tuple[str | None, exp.Expr]]:

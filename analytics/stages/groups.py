@@ -17,12 +17,22 @@ from analytics.operators.work import Operator
 from analytics.query import Query
 from analytics.relation import Relation, physical
 from analytics.stages.base import TIME, Final, Stages, columns_of, renamed, shown, used
+from analytics.stages.wide import wide_window, widen
 
 
-def group(stages: Stages, query: Query) -> grouping.Grouped | None:
-    """The groups of a query; None if it has none."""
+def group(stages: Stages, query: Query) -> Final:
+    """The groups of a query; where it has none, the query as it is."""
+    window = wide_window(query)
     if not query.grouped:
-        return None
+        return Final(query, Expressions(stages.types, query.source), None)
+    if window is not None:
+        return widen(stages, query, window)
+    found = _fixed(stages, query)
+    return Final(query, found.finals, found)
+
+
+def _fixed(stages: Stages, query: Query) -> grouping.Grouped:
+    """Groups whose window is a key, of which every row has one."""
     if query.stagger_ms is not None:
         return _staggered(stages, query, query.stagger_ms)
     window, others = grouping.window_of(query)

@@ -1,0 +1,178 @@
+"""Windows that overlap or that rows bound, beside a few lines of Python that do the same row by row: random rows, in random
+batches, with restarts between."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from analytics_machine import CUTS, ROWS, Row, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analytics import SqlError, parse
+from analytics.compiler import compile_program
+from connectors.formats.schema import Column
+
+Cuts = list[tuple[int, int, bool]]
+Window = tuple[int, int]
+"""From its beginning to its end, in seconds."""
+
+AGGREGATES = (
+    "COUNT(*), SUM(v), MIN(v), MAX(v), FIRST_VALUE(v), LAST_VALUE(v), COUNT(DISTINCT v), "
+    "COUNT(DISTINCT CASE WHEN v > 0 THEN v END), SUM(DISTINCT v)"
+)
+COLUMNS = ", ".join(
+    f"{name} BIGINT" for name in ("n", "total", "low", "high", "first", "last", "different", "positive", "once")
+)
+
+
+def aggregated(values: Sequence[int]) -> tuple[Any, ...]:
+    different = set(values)
+    positive = {value for value in different if value > 0}
+    return (
+        len(values),
+        sum(values),
+        min(values),
+        max(values),
+        values[0],
+        values[-1],
+        len(different),
+        len(positive),
+        sum(different),
+    )
+
+
+def grouped(placed: Iterable[tuple[Window, Row]]) -> Counter[tuple[Any, ...]]:
+    """The rows of windows with their beginning and end, as they come out: each at its end."""
+    groups: dict[tuple[Window, str], list[int]] = {}
+    for window, (_, key, value) in placed:
+        groups.setdefault((window, key), []).append(value)
+    return Counter(
+        (window[1], key, _time(window[0]), _time(window[1]), *aggregated(values))
+        for (window, key), values in groups.items()
+    )
+
+
+def _time(seconds: int) -> Any:
+    return dt.datetime(1970, 1, 1) + dt.timedelta(seconds=seconds)
+
+
+def program(window: str, kind: str) -> str:
+    start, end = (window.replace(kind, f"{kind}_{part}", 1) for part in ("START", "END"))
+    return f"""CREATE STREAM out (k VARCHAR(4), starts TIMESTAMP, ends TIMESTAMP, {COLUMNS});
+    CREATE PUMP p AS INSERT INTO out SELECT STREAM k, {start}, {end}, {AGGREGATES} FROM s GROUP BY k, {window}"""
+
+
+@settings(max_examples=8)
+@given(ROWS, CUTS, st.integers(1, 7), st.integers(1, 20))
+def test_hopping_windows(rows: list[Row], cuts: Cuts, step: int, size: int) -> None:
+    sql = program(f"HOP(s.ROWTIME, INTERVAL '{step}' SECOND, INTERVAL '{size}' SECOND)", "HOP")
+    begins = range(-step * 20, 60, step)
+    placed = [((b, b + size), row) for row in rows for b in begins if b <= row[0] < b + size]
+    assert run(sql, {"S": rows}, cuts) == grouped(placed)
+
+
+@settings(max_examples=8)
+@given(ROWS, CUTS, st.integers(1, 5), st.integers(1, 6))
+def test_cumulating_windows(rows: list[Row], cuts: Cuts, step: int, count: int) -> None:
+    size = step * count
+    sql = program(f"CUMULATE(s.ROWTIME, INTERVAL '{step}' SECOND, INTERVAL '{size}' SECOND)", "CUMULATE")
+    placed = [
+        ((begin, end), row)
+        for row in rows
+        for begin in [row[0] // size * size]
+        for end in range(begin + step, begin + size + 1, step)
+        if row[0] < end
+    ]
+    assert run(sql, {"S": rows}, cuts) == grouped(placed)
+
+
+@settings(max_examples=8)
+@given(ROWS, CUTS, st.integers(1, 10))
+def test_sessions(rows: list[Row], cuts: Cuts, gap: int) -> None:
+    sql = program(f"SESSION(s.ROWTIME, INTERVAL '{gap}' SECOND)", "SESSION")
+    sessions: list[list[Row]] = []
+    for key in "ab":
+        before = None
+        for row in rows:
+            if row[1] != key:
+                continue
+            if before is None or row[0] - before >= gap:
+                sessions.append([])
+            sessions[-1].append(row)
+            before = row[0]
+    placed = [((session[0][0], session[-1][0] + gap), row) for session in sessions for row in session]
+    assert run(sql, {"S": rows}, cuts) == grouped(placed)
+
+
+@settings(max_examples=4)
+@given(ROWS, CUTS, st.sampled_from(["HOP", "CUMULATE", "SESSION"]))
+def test_windows_that_keep_rows(rows: list[Row], cuts: Cuts, kind: str) -> None:
+    """A deviation is computed over the rows themselves; it is that of the window cut from it by hand."""
+    lengths = {
+        "HOP": "'4' SECOND, INTERVAL '8' SECOND",
+        "CUMULATE": "'4' SECOND, INTERVAL '8' SECOND",
+        "SESSION": "'4' SECOND",
+    }
+    window = f"{kind}(s.ROWTIME, INTERVAL {lengths[kind]})"
+    sql = f"""CREATE STREAM out (starts TIMESTAMP, n BIGINT, spread DOUBLE, different BIGINT);
+    CREATE PUMP p AS INSERT INTO out SELECT STREAM {window}, COUNT(*), STDDEV_POP(v), COUNT(DISTINCT v) FROM s GROUP BY {window}"""
+    whole = run(sql, {"S": rows}, [])
+    assert run(sql, {"S": rows}, cuts) == whole
+    for _, _, count, spread, different in whole:
+        assert 1 <= different <= count
+        assert (spread == 0) == (different == 1)
+
+
+def test_having_order_and_a_window_under_an_alias() -> None:
+    sql = """CREATE STREAM out (w TIMESTAMP, k VARCHAR(4), n BIGINT);
+    CREATE PUMP p AS INSERT INTO out SELECT STREAM HOP(s.ROWTIME, INTERVAL '5' SECOND, INTERVAL '10' SECOND) AS w, k, COUNT(*)
+    FROM s GROUP BY k, w HAVING COUNT(*) > 1 ORDER BY ROWTIME, COUNT(*) DESC"""
+    rows: list[Row] = [(1, "a", 1), (2, "b", 1), (3, "b", 1), (7, "a", 1)]
+    found = run(sql, {"S": rows}, [(2, 0, True)])
+    assert found == Counter([(5, _time(-5), "b", 2), (10, _time(0), "a", 2), (10, _time(0), "b", 2)])
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        ("HOP(v, INTERVAL '1' SECOND, INTERVAL '2' SECOND)", "HOP is a window of ROWTIME"),
+        ("HOP(s.ROWTIME, INTERVAL '1' SECOND)", "HOP has 3 arguments"),
+        ("HOP(s.ROWTIME, INTERVAL '0' SECOND, INTERVAL '1' SECOND)", "HOP has an interval of no length"),
+        ("HOP(s.ROWTIME, INTERVAL '1' SECOND, INTERVAL '1' DAY)", "is made of 86,400 panes"),
+        ("HOP(s.ROWTIME, INTERVAL '1' MONTH, INTERVAL '1' YEAR)", "a window of MONTHs has no fixed length"),
+        ("CUMULATE(s.ROWTIME, INTERVAL '2' SECOND, INTERVAL '5' SECOND)", "grows to a whole number of steps"),
+        ("SESSION(s.ROWTIME, INTERVAL '1' SECOND), STEP(s.ROWTIME BY INTERVAL '1' SECOND)", "two keys are windows"),
+        ("HOP_START(s.ROWTIME, INTERVAL '1' SECOND, INTERVAL '2' SECOND)", "GROUP BY takes the window, not HOP_START"),
+    ],
+)
+def test_what_is_wrong_with_a_window(group: str, message: str) -> None:
+    refused(f"SELECT STREAM COUNT(*) FROM s GROUP BY {group}", message)
+
+
+@pytest.mark.parametrize(
+    ("select", "message"),
+    [
+        (
+            "SESSION_START(s.ROWTIME, INTERVAL '2' SECOND), COUNT(*) FROM s GROUP BY SESSION(s.ROWTIME, INTERVAL '1' SECOND)",
+            "SESSION_START tells of a window that GROUP BY does not have",
+        ),
+        (
+            "HOP(s.ROWTIME, INTERVAL '1' SECOND, INTERVAL '1' SECOND) FROM s",
+            "HOP tells of a window that GROUP BY does not have",
+        ),
+    ],
+)
+def test_a_window_is_that_of_group_by(select: str, message: str) -> None:
+    refused(f"SELECT STREAM {select}", message)
+
+
+def refused(sql: str, message: str) -> None:
+    with pytest.raises(SqlError, match=message.replace("(", r"\(")) as caught:
+        compile_program(parse(sql), {"S": [Column("K", pa.string()), Column("V", pa.int64())]}, {})
+    assert caught.value.place is not None
