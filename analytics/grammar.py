@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 from sqlglot import exp, parser
 from sqlglot.tokenizer_core import Token, TokenType
 
-from analytics.nodes import Cursor, Elapsed, GroupWindow, Step, SubstringSimilar
+from analytics import group_windows
+from analytics.nodes import Cursor, Elapsed, Step, SubstringSimilar
 
 INTERVAL_UNITS = ("SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "YEAR")
 """Units of an interval between two times."""
@@ -18,19 +19,6 @@ NAMED = frozenset(
     {"INITCAP", "LOG10", "TO_TIMESTAMP", "UNIX_TIMESTAMP", "TSDIFF", "REGEXP_REPLACE", "TO_CHAR", "TIME_TO_CHAR"}
 )
 """Functions that are known by their name, whatever sqlglot would make of them."""
-
-
-GROUP_WINDOWS = {
-    "HOP": ("HOP(ROWTIME, INTERVAL step, INTERVAL size)", 2),
-    "CUMULATE": ("CUMULATE(ROWTIME, INTERVAL step, INTERVAL size)", 2),
-    "SESSION": ("SESSION(ROWTIME, INTERVAL gap)", 1),
-}
-"""Windows of GROUP BY: how one is written, and how many intervals it has."""
-
-
-def group_windows(build: Callable[[str, str], Any]) -> dict[str, Any]:
-    """What makes a tree of each of their functions, by its name."""
-    return {f"{kind}{part}": build(kind, part[1:]) for kind in GROUP_WINDOWS for part in ("", "_START", "_END")}
 
 
 class Clauses(parser.Parser):
@@ -51,10 +39,7 @@ class Clauses(parser.Parser):
         "SUBSTRING": lambda self: self._kda_substring(),
         "ANY": lambda self: exp.LogicalOr(this=self._parse_assignment()),
         "EVERY": lambda self: exp.LogicalAnd(this=self._parse_assignment()),
-        **group_windows(lambda kind, part: lambda self: self._kda_window(kind, part)),
-        "TUMBLE": lambda self: self._kda_tumble(""),
-        "TUMBLE_START": lambda self: self._kda_tumble("START"),
-        "TUMBLE_END": lambda self: self._kda_tumble("END"),
+        **group_windows.parsers(),
         "STD_DEV": lambda self: exp.Stddev(this=self._parse_assignment()),
         "CHAR_LENGTH": lambda self: exp.Length(this=self._parse_bitwise()),
         "CHARACTER_LENGTH": lambda self: exp.Length(this=self._parse_bitwise()),
@@ -72,22 +57,6 @@ class Clauses(parser.Parser):
         if not self._match_text_seq("BY"):
             raise self._kda_unexpected("STEP(value BY step)", "BY")
         return Step(this=this, expression=self._parse_bitwise())
-
-    def _kda_window(self, kind: str, part: str) -> exp.Expr:
-        given = self._parse_csv(self._parse_bitwise)
-        shown, count = GROUP_WINDOWS[kind]
-        if len(given) != count + 1:
-            raise self._kda_unexpected(f"{kind} has {count + 1} arguments", shown)
-        this, *intervals = given
-        return GroupWindow(this=this, expressions=intervals, kind=kind, part=part)
-
-    def _kda_tumble(self, part: str) -> exp.Expr:
-        """TUMBLE(ROWTIME, size) is STEP(ROWTIME BY size)."""
-        given = self._parse_csv(self._parse_bitwise)
-        if len(given) != 2:
-            raise self._kda_unexpected("TUMBLE has two arguments", "TUMBLE(ROWTIME, INTERVAL size)")
-        start = Step(this=given[0], expression=given[1])
-        return exp.Paren(this=exp.Add(this=start, expression=given[1].copy())) if part == "END" else start
 
     def _kda_unexpected(self, what: str, expected: str) -> Exception:
         raise NotImplementedError
@@ -176,8 +145,8 @@ def is_word(token: Token | None, word: str) -> bool:
 
 def rearranged(given: list[Token]) -> list[Token]:
     """Tokens in the order of the grammar: ``SELECT DISTINCT STREAM`` becomes ``SELECT STREAM DISTINCT``, and ``WINDOWED BY
-    STAGGER`` stands where GROUP BY does; SESSION in front of a parenthesis is a name."""
-    result = list(given)
+    STAGGER`` stands where GROUP BY does."""
+    result = group_windows.named(given)
     for index in range(2, len(result)):
         first, second, third = result[index - 2 : index + 1]
         if (
@@ -197,12 +166,6 @@ def rearranged(given: list[Token]) -> list[Token]:
             )
             index += 2
             continue
-        if (
-            token.text.upper() == "SESSION"
-            and index + 1 < len(result)
-            and result[index + 1].token_type == TokenType.L_PAREN
-        ):
-            token = Token(TokenType.VAR, token.text, token.line, token.col, token.start, token.end, [])
         found.append(token)
         index += 1
     return found

@@ -1,7 +1,7 @@
 """Batch SQL over the retained log: every stream is a table.
 
-DuckDB's own SQL, and the spellings of the streaming language beside it: SELECT STREAM, STEP(x BY INTERVAL …) and
-FLOOR(x TO unit). Names find streams and columns whatever their case, as in DuckDB.
+DuckDB's own SQL, and the spellings of the streaming language beside it: SELECT STREAM, STEP(x BY INTERVAL …),
+FLOOR(x TO unit), and HOP, CUMULATE and SESSION in GROUP BY. Names find streams and columns whatever their case, as in DuckDB.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ParseError, TokenError
 from sqlglot.generators.duckdb import DuckDBGenerator
 from sqlglot.parsers.duckdb import DuckDBParser
-from sqlglot.tokenizer_core import TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
+from analytics import group_windows
 from analytics.dialect import TOO_DEEP, Kda, end_of, from_sqlglot, place_of
 from analytics.errors import Place, SqlError, closest
+from analytics.history_windows import widened
 from analytics.inlining import inlined
 from analytics.inputs import discover_columns
 from analytics.limits import Limits
@@ -41,13 +43,17 @@ _BEGINS = re.compile(r"(\s|--[^\n]*\n)*CREATE\s+(OR\s+REPLACE\s+)?FUNCTION\b", r
 
 
 class Historical(DuckDB):
-    """DuckDB's SQL with STREAM, STEP and FLOOR … TO."""
+    """DuckDB's SQL with STREAM, STEP, FLOOR … TO, and the windows of GROUP BY."""
 
     class Parser(DuckDBParser):
         FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
             **DuckDBParser.FUNCTION_PARSERS,
             "STEP": lambda self: self._step(),
+            **group_windows.parsers(),
         }
+
+        def parse(self, raw_tokens: list[Token], sql: str) -> list[exp.Expr | None]:
+            return super().parse(group_windows.named(raw_tokens), sql)
 
         def _parse_hint(self) -> exp.Hint | None:
             if self._curr.token_type == TokenType.VAR and self._curr.text.upper() == "STREAM":
@@ -137,6 +143,7 @@ async def _query(
             tables, known = await _tables(tree, client, names, columns, rowtime)
             for table in tables:
                 create(connection, table)
+            tree = widened(tree, Historical)
             statement, given = tree.sql(dialect=Historical), {name: parameters[name] for name in asked}
             _check(connection, statement, given, tree, known)
             for table in tables:

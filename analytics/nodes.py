@@ -111,7 +111,7 @@ class GroupWindow(exp.Expression, exp.Func):
     _sql_names: ClassVar[list[str]] = ["GROUP WINDOW"]
 
     @property
-    def whole(self) -> exp.Expr:
+    def whole(self) -> GroupWindow:
         """The window itself."""
         return GroupWindow(
             this=self.this.copy(),

@@ -136,7 +136,7 @@ def _kept(
     for tree, each in zip(aggregates, plans, strict=True):
         names = []
         for part in each.partials:
-            names.append(f"t0.a{len(results)}")
+            names.append(_value(f"a{len(results)}", part.duck))
             results.append((f"a{len(results)}", f"CAST({part.compute} AS {part.duck})"))
         known.append((tree, each.final.format(*names)))
     state = (("n", "BIGINT"), ("o", "HUGEINT"), *((name, duck) for name, _, duck in arguments))
@@ -167,7 +167,7 @@ def _merged(
         names = []
         for part in each.partials:
             name = f"a{len(results)}"
-            names.append(f"t0.{name}")
+            names.append(_value(name, part.duck))
             if counted:
                 over = part.compute.replace(f"DISTINCT x{number}", f"d{group}")
                 results.append((name, f"CAST({over}{counted} AS {part.duck})"))
@@ -233,6 +233,11 @@ def argument_of(tree: exp.Expr) -> exp.Expr:
     """What an aggregate is of."""
     inner = tree.this
     return inner.expressions[0] if isinstance(inner, exp.Distinct) else inner
+
+
+def _value(name: str, duck: str) -> str:
+    """A result. Arrow has no HUGEINT: between two operators it is a DECIMAL, which divides otherwise."""
+    return f"CAST(t0.{name} AS HUGEINT)" if duck == "HUGEINT" else f"t0.{name}"
 
 
 def _listed(columns: dict[str, str]) -> list[str]:

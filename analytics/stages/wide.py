@@ -14,7 +14,7 @@ from analytics import grouping
 from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
-from analytics.grammar import GROUP_WINDOWS
+from analytics.group_windows import GROUP_WINDOWS
 from analytics.intervals import milliseconds
 from analytics.monotonic import is_rowtime, time_window
 from analytics.nodes import GroupWindow
@@ -73,14 +73,14 @@ def widen(stages: Stages, query: Query, window: GroupWindow) -> Final:
     time = found.rows.write(window.this)
     target = stages.stream([])
     if window.args["kind"] == "SESSION":
-        (gap_ms,) = _lengths(window)
+        (gap_ms,) = lengths_of(window)
         columns = [("rt", time), *found.keys, *(each for each in found.planned.columns if each[0] != "rt")]
         relation = stages.stream([])
         rows = RowQuery(tuple(columns), query.joins, where)
         stages.pumps.append(Pump(stages.pump, query.stream.physical, relation.physical, rows))
         stages.operate(Sessions(partials, gap_ms, stages.table()), target, relation)
     else:
-        windows = _panes(window)
+        windows = panes_of(window)
         pane = f"CAST(time_bucket(to_milliseconds({windows.pane_ms}), {time}, TIMESTAMP '1970-01-01') AS {TIME})"
         rows = RowQuery((("w", pane), *found.keys, *found.planned.columns), query.joins, where)
         relation = _tumbling(stages, query, rows, partials, windows.pane_ms)
@@ -124,8 +124,9 @@ def _finals(stages: Stages, window: GroupWindow, found: grouping.Open, partials:
     return Expressions(stages.types, f"FROM (SELECT *, e AS rt FROM ({merged})) AS t0", [*known, *found.known])
 
 
-def _panes(window: GroupWindow) -> Hops | Growth:
-    step_ms, size_ms = _lengths(window)
+def panes_of(window: GroupWindow) -> Hops | Growth:
+    """The panes of HOP or CUMULATE. Raises `SqlError` for lengths that do not fit."""
+    step_ms, size_ms = lengths_of(window)
     at = place_of(window.expressions[0]) or place_of(window.this)
     if window.args["kind"] == "CUMULATE":
         if size_ms % step_ms:
@@ -139,7 +140,8 @@ def _panes(window: GroupWindow) -> Hops | Growth:
     return (Growth if window.args["kind"] == "CUMULATE" else Hops)(step_ms, size_ms, pane_ms)
 
 
-def _lengths(window: GroupWindow) -> Sequence[int]:
+def lengths_of(window: GroupWindow) -> Sequence[int]:
+    """The intervals of a window in milliseconds."""
     lengths = [milliseconds(each) for each in window.expressions]
     if 0 in lengths:
         at = place_of(window.this)

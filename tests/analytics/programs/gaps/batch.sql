@@ -1,0 +1,4 @@
+SELECT username AS "USERNAME", strftime(SESSION_START(s.ROWTIME, INTERVAL '10' SECOND), '%Y-%m-%d %H:%M:%S.%g') AS "STARTS", strftime(SESSION_END(s.ROWTIME, INTERVAL '10' SECOND), '%Y-%m-%d %H:%M:%S.%g') AS "ENDS",
+  COUNT(*) AS "CLICKS", SUM(cost) AS "COST", MIN(cost) AS "LOW", COUNT(DISTINCT page) AS "PAGES",
+  first(page ORDER BY s.ROWTIME, cost NULLS FIRST) AS "FIRST_PAGE", last(page ORDER BY s.ROWTIME, cost NULLS FIRST) AS "LAST_PAGE", SUM(cost) // COUNT(cost) AS "MEAN"
+FROM CLICKS AS s WHERE page <> 'none' GROUP BY username, SESSION(s.ROWTIME, INTERVAL '10' SECOND)
