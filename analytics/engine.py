@@ -82,6 +82,7 @@ class Engine:
         self._started = False
         self._clocked = any(NOW in repr(pump) for pump in plan.pumps)
         self._sizes: dict[str, int] = {}
+        self._merged: dict[str, int] = {}
 
     @staticmethod
     def create(plan: Plan, connection: duckdb.DuckDBPyConnection) -> None:
@@ -154,7 +155,8 @@ class Engine:
                 self._look(window)
             else:
                 self._note(window, changes.added[window.table])
-            if self._sizes.get(window.table, 0) > COMPACT_ROWS_MIN and window.compact is not None:
+            limit = max(COMPACT_ROWS_MIN, self._merged.get(window.table, 0))
+            if self._sizes.get(window.table, 0) > limit and window.compact is not None:
                 self._compact(window, window.compact)
         if changes.operators:
             self._wait()
@@ -335,7 +337,8 @@ class Engine:
         self._connection.execute("DROP TABLE compacted")
         self._connection.execute("COMMIT")
         self._look(window)
-        self._sizes[window.table] = 0  # what a merge could not shrink is no reason to merge again at once
+        # What a merge could not shrink is no reason to merge again at once: not before there is as much again.
+        self._merged[window.table], self._sizes[window.table] = self._sizes[window.table], 0
 
 
 def _ended(window: Window, at_ms: int) -> str:

@@ -33,7 +33,23 @@ _COUNTS = ", ".join(
     f'"{prefix}{of}" BIGINT' for of in ("bids", "bidders", "auctions") for prefix in ("", "rank1_", "rank2_", "rank3_")
 )
 
+_SESSION = "(b.ROWTIME, INTERVAL '10' SECOND)"
+
 QUERIES = (
+    Query(
+        "q11",
+        "bids of a person without a break of 10 s",
+        program(
+            '"bidder" BIGINT, "bids" BIGINT, "starts" TIMESTAMP, "ends" TIMESTAMP',
+            f'"bidder", COUNT(*), SESSION_START{_SESSION}, SESSION_END{_SESSION} {BIDS} GROUP BY "bidder", SESSION{_SESSION}',
+        ),
+        "SELECT bidder, count(*), min(dateTime), max(dateTime) + INTERVAL 10 SECOND FROM (SELECT *, sum(begins) OVER w AS number "
+        "FROM (SELECT *, CAST(coalesce(dateTime - lag(dateTime) OVER w >= INTERVAL 10 SECOND, true) AS INTEGER) AS begins "
+        "FROM events WHERE event_type = 2 WINDOW w AS (PARTITION BY bidder ORDER BY dateTime, n)) "
+        "WINDOW w AS (PARTITION BY bidder ORDER BY dateTime, n)) GROUP BY bidder, number",
+        "SELECT bidder, count(*), window_start, window_end FROM TABLE(SESSION(TABLE bid PARTITION BY bidder, "
+        "DESCRIPTOR(`dateTime`), INTERVAL '10' SECOND)) GROUP BY bidder, window_start, window_end",
+    ),
     Query(
         "q12",
         "bids of a person in 10 s of arrival",

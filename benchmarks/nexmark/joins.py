@@ -21,10 +21,15 @@ _OFFERS = stream(
     FROM auctions OVER (RANGE INTERVAL '1' SECOND PRECEDING) AS a JOIN bids OVER (RANGE INTERVAL '1' SECOND PRECEDING) AS b
     ON a."id" = b."auction" AND b."dateTime" >= a."dateTime" AND b."dateTime" <= a."expires\"""",
 )
-_PANES = "".join(
-    f'CREATE PUMP pane{number} AS INSERT INTO panes SELECT STREAM "auction", "bids", '
-    f"c.ROWTIME + INTERVAL '{2 * number}' SECOND AS ROWTIME FROM counts AS c;\n"
-    for number in range(5)
+_HOP = "HOP(b.ROWTIME, INTERVAL '2' SECOND, INTERVAL '10' SECOND)"
+_WINNERS = stream(
+    "firsts",
+    '"id" BIGINT, "price" BIGINT, "bidder" BIGINT, "at" TIMESTAMP',
+    '"id", "price", FIRST_VALUE("bidder"), FIRST_VALUE("at") FROM offers AS o GROUP BY "id", "price", FLOOR(o.ROWTIME TO DAY)',
+) + stream(
+    "finals",
+    '"id" BIGINT, "price" BIGINT',
+    '"id", MAX("price") FROM offers AS o GROUP BY "id", FLOOR(o.ROWTIME TO DAY)',
 )
 _ON_DAY = "a row when the day is over, not at each bid"
 
@@ -76,25 +81,13 @@ QUERIES = (
         "auctions with most bids in 10 s",
         program(
             '"auction" BIGINT, "bids" BIGINT, "starts" TIMESTAMP',
-            'c."auction", c."bids", c."ends" - INTERVAL \'10\' SECOND FROM hops OVER (RANGE INTERVAL \'2\' SECOND PRECEDING) AS c '
-            'JOIN most AS m ON c."bids" = m."bids" AND c."ends" = m."ends"',
+            'c."auction", c."bids", c."starts" FROM hops AS c JOIN most AS m ON c."bids" = m."bids"',
             stream(
-                "counts",
-                '"auction" BIGINT, "bids" BIGINT',
-                f'"auction", COUNT(*) {BIDS} GROUP BY "auction", STEP(b.ROWTIME BY INTERVAL \'2\' SECOND)',
-            )
-            + f'CREATE STREAM panes ("auction" BIGINT, "bids" BIGINT);\n{_PANES}'
-            + stream(
                 "hops",
-                '"auction" BIGINT, "bids" BIGINT, "ends" TIMESTAMP',
-                '"auction", SUM("bids"), STEP(p.ROWTIME BY INTERVAL \'2\' SECOND) FROM panes AS p '
-                "GROUP BY \"auction\", STEP(p.ROWTIME BY INTERVAL '2' SECOND)",
+                '"auction" BIGINT, "bids" BIGINT, "starts" TIMESTAMP',
+                f'"auction", COUNT(*), {_HOP} {BIDS} GROUP BY "auction", {_HOP}',
             )
-            + stream(
-                "most",
-                '"bids" BIGINT, "ends" TIMESTAMP',
-                'MAX("bids"), MAX("ends") FROM hops AS h GROUP BY STEP(h.ROWTIME BY INTERVAL \'2\' SECOND)',
-            ),
+            + stream("most", '"bids" BIGINT', 'MAX("bids") FROM hops AS h GROUP BY h.ROWTIME'),
         ),
         "WITH hops AS (SELECT auction, count(*) AS bids, time_bucket(INTERVAL 2 SECOND, dateTime) "
         "+ to_seconds(2 * hop) - INTERVAL 8 SECOND AS starts FROM events, range(5) AS hops(hop) WHERE event_type = 2 GROUP BY 1, 3) "
@@ -103,7 +96,42 @@ QUERIES = (
         "DESCRIPTOR(`dateTime`), INTERVAL '2' SECOND, INTERVAL '10' SECOND)) GROUP BY auction, window_start, window_end) "
         "SELECT c.auction, c.bids FROM hops AS c JOIN (SELECT MAX(bids) AS bids, starts, ends FROM hops GROUP BY starts, ends) AS m "
         "ON c.starts = m.starts AND c.ends = m.ends AND c.bids >= m.bids",
-        note="hopping windows are sums of counts of 2 s",
+    ),
+    Query(
+        "q6",
+        "mean winning price of a seller",
+        program(
+            '"seller" BIGINT, "price" BIGINT',
+            '"seller", AVG("price") OVER (PARTITION BY "seller" ROWS 10 PRECEDING) FROM winners AS w',
+            _BIDS
+            + stream(
+                "auctions",
+                '"id" BIGINT, "category" BIGINT, "seller" BIGINT, "dateTime" TIMESTAMP, "expires" TIMESTAMP',
+                f'"id", "category", "seller", "dateTime", "expires" {_SOURCE} = 1',
+            )
+            + _OFFERS
+            + _WINNERS
+            + stream(
+                "won",
+                '"id" BIGINT, "price" BIGINT, "at" TIMESTAMP',
+                'f."id", f."price", f."at" FROM firsts AS f JOIN finals AS m ON f."id" = m."id" AND f."price" = m."price"',
+            )
+            + stream(
+                "winners",
+                '"seller" BIGINT, "price" BIGINT',
+                'a."seller", w."price" FROM won AS w JOIN auctions OVER (RANGE INTERVAL \'1\' DAY PRECEDING) AS a '
+                'ON w."id" = a."id" ORDER BY ROWTIME, w."at", w."id"',
+            ),
+        ),
+        "SELECT seller, sum(price) OVER w // count(*) OVER w FROM (SELECT a.seller, a.id, b.price, b.dateTime FROM events AS a "
+        "JOIN events AS b ON a.id = b.auction AND b.dateTime BETWEEN a.dateTime AND a.expires WHERE a.event_type = 1 AND "
+        "b.event_type = 2 QUALIFY row_number() OVER (PARTITION BY a.id ORDER BY b.price DESC, b.dateTime, b.n) = 1) "
+        "WINDOW w AS (PARTITION BY seller ORDER BY dateTime, id ROWS BETWEEN 10 PRECEDING AND CURRENT ROW)",
+        "SELECT seller, AVG(price) OVER (PARTITION BY seller ORDER BY `at` ROWS BETWEEN 10 PRECEDING AND CURRENT ROW) FROM ("
+        "SELECT a.seller, b.price, b.`dateTime` AS `at`, ROW_NUMBER() OVER (PARTITION BY a.id, a.seller ORDER BY b.price DESC) "
+        "AS place FROM auction AS a, bid AS b WHERE a.id = b.auction AND b.`dateTime` BETWEEN a.`dateTime` AND a.expires) "
+        "WHERE place <= 1",
+        note=_ON_DAY,
     ),
     Query(
         "q7",
@@ -159,20 +187,7 @@ QUERIES = (
         program(
             '"id" BIGINT, "bidder" BIGINT, "price" BIGINT, "at" TIMESTAMP',
             'f."id", f."bidder", f."price", f."at" FROM firsts AS f JOIN finals AS m ON f."id" = m."id" AND f."price" = m."price"',
-            _BIDS
-            + _AUCTIONS
-            + _OFFERS
-            + stream(
-                "firsts",
-                '"id" BIGINT, "price" BIGINT, "bidder" BIGINT, "at" TIMESTAMP',
-                '"id", "price", FIRST_VALUE("bidder"), FIRST_VALUE("at") FROM offers AS o '
-                'GROUP BY "id", "price", FLOOR(o.ROWTIME TO DAY)',
-            )
-            + stream(
-                "finals",
-                '"id" BIGINT, "price" BIGINT',
-                '"id", MAX("price") FROM offers AS o GROUP BY "id", FLOOR(o.ROWTIME TO DAY)',
-            ),
+            _BIDS + _AUCTIONS + _OFFERS + _WINNERS,
         ),
         "SELECT a.id, b.bidder, b.price, b.dateTime FROM events AS a JOIN events AS b ON a.id = b.auction "
         "AND b.dateTime BETWEEN a.dateTime AND a.expires WHERE a.event_type = 1 AND b.event_type = 2 "
