@@ -28,6 +28,8 @@ FAULTY_KEPT_MAX = 10_000
 """Faulty rows of a query and batch that keep their own bytes in the error stream; more are counted in one row."""
 COMPACT_ROWS_MIN = 200_000
 """Partial rows of a window's state before they are merged in place: below that, merging at the close is cheaper."""
+COMPACT_GROWTH = 4
+"""How many times what a merge has left must come before the next: where groups hardly repeat, merging only costs."""
 
 
 @dataclass(slots=True)
@@ -155,7 +157,7 @@ class Engine:
                 self._look(window)
             else:
                 self._note(window, changes.added[window.table])
-            limit = max(COMPACT_ROWS_MIN, self._merged.get(window.table, 0))
+            limit = max(COMPACT_ROWS_MIN, COMPACT_GROWTH * self._merged.get(window.table, 0))
             if self._sizes.get(window.table, 0) > limit and window.compact is not None:
                 self._compact(window, window.compact)
         if changes.operators:
@@ -337,7 +339,7 @@ class Engine:
         self._connection.execute("DROP TABLE compacted")
         self._connection.execute("COMMIT")
         self._look(window)
-        # What a merge could not shrink is no reason to merge again at once: not before there is as much again.
+        # What a merge could not shrink is no reason to merge again at once.
         self._merged[window.table], self._sizes[window.table] = self._sizes[window.table], 0
 
 
