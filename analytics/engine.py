@@ -26,9 +26,9 @@ MESSAGES_MAX = 20
 a query a row would make a batch of bad rows a hundred times slower."""
 FAULTY_KEPT_MAX = 10_000
 """Faulty rows of a query and batch that keep their own bytes in the error stream; more are counted in one row."""
-COMPACT_ROWS_MIN = 200_000
+COMPACT_ROWS_MIN = 500_000
 """Partial rows of a window's state before they are merged in place: below that, merging at the close is cheaper."""
-COMPACT_GROWTH = 4
+COMPACT_GROWTH = 2
 """How many times what a merge has left must come before the next: where groups hardly repeat, merging only costs."""
 
 
@@ -333,10 +333,10 @@ class Engine:
     def _compact(self, window: Window, merge: str) -> None:
         """Merges partial rows in place, in a transaction of its own."""
         self._connection.execute("BEGIN")
-        self._connection.execute(f"CREATE TEMP TABLE compacted AS {merge.format(source=window.table)}")
-        self._connection.execute(f"DELETE FROM {window.table}")
-        self._connection.execute(f"INSERT INTO {window.table} SELECT * FROM compacted")
-        self._connection.execute("DROP TABLE compacted")
+        # A table in the place of the other is written once; DELETE and INSERT would write everything three times.
+        self._connection.execute(f"CREATE TABLE compacted AS {merge.format(source=window.table)}")
+        self._connection.execute(f"DROP TABLE {window.table}")
+        self._connection.execute(f"ALTER TABLE compacted RENAME TO {window.table}")
         self._connection.execute("COMMIT")
         self._look(window)
         # What a merge could not shrink is no reason to merge again at once.

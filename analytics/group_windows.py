@@ -44,14 +44,23 @@ def _reads(kind: str, part: str) -> Callable[[parser.Parser], exp.Expr]:
 
 
 def _read(self: parser.Parser, kind: str, part: str) -> exp.Expr:
+    if self._curr and self._curr.text.upper() == "TABLE":
+        raise SqlError(
+            "a window stands in GROUP BY",
+            _place(self._curr),
+            found="TABLE",
+            expected=f"GROUP BY {GROUP_WINDOWS[kind][0]}",
+        )
     given = self._parse_csv(self._parse_bitwise)
     shown, count = GROUP_WINDOWS[kind]
     if len(given) != count + 1:
-        token = self._prev
-        place = Place(token.line, max(1, token.col - (token.end - token.start))) if token else None
-        raise SqlError(f"{kind} has {count + 1} arguments", place, expected=shown)
+        raise SqlError(f"{kind} has {count + 1} arguments", _place(self._prev), expected=shown)
     this, *intervals = given
     if kind != "TUMBLE":
         return GroupWindow(this=this, expressions=intervals, kind=kind, part=part)
     start = Step(this=this, expression=intervals[0])
     return exp.Paren(this=exp.Add(this=start, expression=intervals[0].copy())) if part == "END" else start
+
+
+def _place(token: Token) -> Place:
+    return Place(token.line, max(1, token.col - (token.end - token.start)))

@@ -129,6 +129,16 @@ def test_windows_that_keep_rows(rows: list[Row], cuts: Cuts, kind: str) -> None:
         assert (spread == 0) == (different == 1)
 
 
+def test_tumble_is_step() -> None:
+    sql = """CREATE STREAM out (starts TIMESTAMP, ends TIMESTAMP, n BIGINT);
+    CREATE PUMP p AS INSERT INTO out SELECT STREAM TUMBLE_START(s.ROWTIME, INTERVAL '10' SECOND),
+      TUMBLE_END(s.ROWTIME, INTERVAL '10' SECOND), COUNT(*)
+    FROM s GROUP BY TUMBLE(s.ROWTIME, INTERVAL '10' SECOND)"""
+    rows: list[Row] = [(1, "a", 1), (9, "b", 1), (10, "b", 1)]
+    expected = Counter([(10, _time(0), _time(10), 2), (20, _time(10), _time(20), 1)])
+    assert run(sql, {"S": rows}, [(2, 0, True)]) == expected
+
+
 def test_having_order_and_a_window_under_an_alias() -> None:
     sql = """CREATE STREAM out (w TIMESTAMP, k VARCHAR(4), n BIGINT);
     CREATE PUMP p AS INSERT INTO out SELECT STREAM HOP(s.ROWTIME, INTERVAL '5' SECOND, INTERVAL '10' SECOND) AS w, k, COUNT(*)
