@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from analytics import faults
+from analytics.errors import SqlError
 from analytics.functions import NOW, STARTED, set_clock
 from analytics.limits import Limits
 from analytics.operators.work import END, Change, Operator, Work
@@ -91,11 +92,9 @@ class Engine:
         """The state tables, empty, where they are not there yet."""
         for pump in plan.pumps:
             if pump.window is not None:
-                columns = ", ".join(f"{name} {duck}" for name, duck in pump.window.state)
-                connection.execute(f"CREATE TABLE IF NOT EXISTS {pump.window.table} ({columns})")
+                _create(connection, pump.window.table, pump.window.state)
             for table, shape in pump.operator.tables.items() if pump.operator is not None else ():
-                columns = ", ".join(f"{name} {duck}" for name, duck in shape)
-                connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
+                _create(connection, table, shape)
 
     def recover(self) -> None:
         """Learns from the state tables which windows are open."""
@@ -341,6 +340,21 @@ class Engine:
         self._look(window)
         # What a merge could not shrink is no reason to merge again at once.
         self._merged[window.table], self._sizes[window.table] = self._sizes[window.table], 0
+
+
+def _create(connection: duckdb.DuckDBPyConnection, table: str, shape: Sequence[tuple[str, str]]) -> None:
+    """An empty table, where there is none. One of an earlier release may keep a window in other columns; without rows it
+    makes room. Raises `SqlError` for one with rows."""
+    found = connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [table]
+    ).fetchall()
+    if found and [name for (name,) in found] != [name for name, _ in shape]:
+        if connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall():
+            raise SqlError(
+                "the state keeps open windows in the form of an earlier release: give the program a new state"
+            )
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(f'{name} {duck}' for name, duck in shape)})")
 
 
 def _ended(window: Window, at_ms: int) -> str:

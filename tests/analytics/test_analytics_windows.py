@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from analytics import SqlError, parse
 from analytics.compiler import compile_program
+from analytics.engine import Engine
+from analytics.state import State
 from connectors.formats.schema import Column
 
 Cuts = list[tuple[int, int, bool]]
@@ -186,3 +188,18 @@ def refused(sql: str, message: str) -> None:
     with pytest.raises(SqlError, match=message.replace("(", r"\(")) as caught:
         compile_program(parse(sql), {"S": [Column("K", pa.string()), Column("V", pa.int64())]}, {})
     assert caught.value.place is not None
+
+
+def test_a_table_of_an_earlier_release_makes_room_unless_a_window_is_open() -> None:
+    sql = "CREATE STREAM d (n BIGINT); CREATE PUMP p AS INSERT INTO d SELECT STREAM LAST_VALUE(v) FROM s GROUP BY STEP(s.ROWTIME BY INTERVAL '1' HOUR)"
+    plan = compile_program(parse(sql), {"S": [Column("K", pa.string()), Column("V", pa.int64())]}, {})
+    (window,) = (pump.window for pump in plan.pumps if pump.window is not None)
+    state = State(None, sql)
+    state.connection.execute(f"CREATE TABLE {window.table} (w TIMESTAMP_MS, n BIGINT, rt TIMESTAMP_MS, x0 BIGINT)")
+    Engine.create(plan, state.connection)
+    columns = state.connection.sql(f"SELECT * FROM {window.table}").columns
+    assert tuple(columns) == tuple(name for name, _ in window.state)
+    state.connection.execute(f"CREATE OR REPLACE TABLE {window.table} AS SELECT 1 AS w")
+    with pytest.raises(SqlError, match="open windows in the form of an earlier release"):
+        Engine.create(plan, state.connection)
+    state.close()
