@@ -13,6 +13,7 @@ from analytics.operators.learning import Learning
 from analytics.operators.panes import Panes
 from analytics.operators.ranking import Ranking
 from analytics.operators.row_joining import RowJoining
+from analytics.operators.running import RunningSliding
 from analytics.operators.runs import Runs
 from analytics.operators.sessions import Sessions
 from analytics.operators.sliding import Sliding
@@ -29,6 +30,7 @@ _DOES: dict[type, tuple[str, str]] = {
     Panes: ("merges the panes of each window", "panes, partial aggregates, while a window has them"),
     Ranking: ("ranks the rows of an instant", "rows of instants that are not over"),
     RowJoining: ("joins two streams", "rows of each side while they are in its window"),
+    RunningSliding: ("goes on with the frame of rows behind each row", "rows that a later frame reaches"),
     Runs: ("waits until a run of equal values is over", "rows of the run"),
     Sessions: ("finds out which rows are one session", "partial aggregates of sessions that are not over"),
     Sliding: ("computes over the frame of rows behind each row", "rows that a later frame reaches"),

@@ -10,6 +10,7 @@ from sqlglot import exp
 from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.intervals import milliseconds
+from analytics.operators.running import Function
 from analytics.operators.sliding import PEER_BITS, Frame
 from analytics.types import family, is_integer
 
@@ -61,6 +62,32 @@ def frame_of(window: exp.Window, named: Named) -> Frame:
             raise SqlError("a window of 0 PRECEDING", place_of(window), expected="CURRENT ROW")
         return Frame(partition, None, int(start.name))
     raise SqlError("this window is not supported", place_of(window), expected=expected)
+
+
+_RUNNING: dict[type[exp.Expr], str] = {
+    exp.Count: "COUNT",
+    exp.Sum: "SUM",
+    exp.Avg: "AVG",
+    exp.Min: "MIN",
+    exp.Max: "MAX",
+}
+
+
+def running(window: exp.Window, sliding: Sliding, named: Named) -> Function | None:
+    """The function as one that goes on with its frame; None for others. Sums of DOUBLE are not among them: the difference
+    of two running sums is not the sum."""
+    node = window.this
+    kind = _RUNNING.get(type(node))
+    if kind is None or isinstance(node.this, exp.Distinct):
+        return None
+    if isinstance(node.this, exp.Star):
+        return Function(kind, None, sliding.number)
+    column, duck = named(node.this)
+    if kind in ("SUM", "AVG") and not is_integer(duck):
+        return None
+    if kind in ("MIN", "MAX") and family(duck) not in ("number", "text", "timestamp"):
+        return None
+    return Function(kind, column, sliding.number)
 
 
 def written(window: exp.Window, sliding: Sliding, named: Named) -> str:

@@ -63,19 +63,23 @@ class Sliding:
         rows = self.buffer.release(work)
         if rows is None:
             return None
+        made = self.computed(work, rows)
+        self._evict(work, rows)
+        return made
+
+    def computed(self, work: Work, rows: pa.Table) -> pa.Table:
+        """The rows with their results, by a query over all rows that a frame reaches."""
         keyed = f"""SELECT *, epoch_ms(CAST(rt AS TIMESTAMP)) * {1 << PEER_BITS}
             + row_number() OVER (PARTITION BY rt ORDER BY n) AS k
             FROM (SELECT *, FALSE AS fresh FROM {self.kept} UNION ALL SELECT *, TRUE FROM released)"""
         counted = [f"row_number() OVER {frame.order} AS i{number}" for number, frame in enumerate(self.frames)]
         listed = [f"{sql} AS {name}" for name, sql in self.results]
         names = ["rt", *(name for name, _ in self.buffer.columns), *(name for name, _ in self.results)]
-        made = work.table(
+        return work.table(
             f"SELECT {', '.join(names)} FROM (SELECT *, {', '.join(listed)} FROM "
             f"(SELECT *, {', '.join(counted)} FROM ({keyed}))) WHERE fresh ORDER BY k",
             released=rows,
         )
-        self._evict(work, rows)
-        return made
 
     def _evict(self, work: Work, rows: pa.Table) -> None:
         work.insert(self.kept, rows)

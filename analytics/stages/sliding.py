@@ -8,10 +8,12 @@ from analytics import windows
 from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
+from analytics.operators.running import Function, RunningSliding
 from analytics.operators.sliding import Frame, Sliding
 from analytics.query import Query
 from analytics.relation import physical
 from analytics.stages.base import Final, Stages, columns_of, kept, renamed, shown
+from analytics.types import family, is_integer
 
 
 def slide(stages: Stages, query: Query) -> None:
@@ -42,12 +44,14 @@ def slide(stages: Stages, query: Query) -> None:
 
     frames: list[Frame] = []
     results: list[tuple[str, str]] = []
+    running: list[Function | None] = []
     for window in found:
         frame = windows.frame_of(window, named)
         if frame not in frames:
             frames.append(frame)
         sliding = windows.Sliding(frame, frames.index(frame))
         results.append((f"r{len(results)}", windows.written(window, sliding, named)))
+        running.append(windows.running(window, sliding, named))
     relation = stages.project(final, [(str(t.meta.get("name", "")), t) for t in trees])
     query.where = None
     order = ", ".join(f"0::BIGINT AS i{number}" for number in range(len(frames)))
@@ -57,7 +61,13 @@ def slide(stages: Stages, query: Query) -> None:
     target = stages.stream([*shown(relation), *(("", kind) for kind in kinds)])
     outputs = [(f"c{count + i}", sql) for i, (_, sql) in enumerate(results)]
     buffer = stages.buffer(columns_of(relation))
-    stages.operate(Sliding(buffer, stages.table(), frames, outputs), target, relation)
+    goes_on = [each for each in running if each is not None]
+    kinds_of = dict(columns_of(relation))
+    by = {name for frame in frames for name in frame.partition}
+    operator = Sliding(buffer, stages.table(), frames, outputs)
+    if len(goes_on) == len(running) and all(_plain(kinds_of[name]) for name in by):
+        operator = RunningSliding(buffer, operator.kept, frames, outputs, goes_on)
+    stages.operate(operator, target, relation)
     names = {(c.args["table"].name, c.name): f"c{i}" for i, c in enumerate(trees[:passed]) if isinstance(c, exp.Column)}
     rename = renamed(names)
 
@@ -81,3 +91,8 @@ def slide(stages: Stages, query: Query) -> None:
 
 def _every(query: Query, kind: type[exp.Expr]) -> list[exp.Expr]:
     return [node for tree in query.trees() for node in tree.find_all(kind)]
+
+
+def _plain(duck: str) -> bool:
+    """Whether values of a type are equal in Python where they are in DuckDB."""
+    return is_integer(duck) or family(duck) == "text"
