@@ -6,11 +6,14 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import urllib.request
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.applications.applications_support import begin, output, put, records, rows, schema, source, until
 from tests.system.process import ServerProcess
@@ -38,9 +41,20 @@ def kill_application(server: ServerProcess, name: str) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_every_row_once_through_kills(tmp_path: Path, seed: int) -> None:
+def lose_machine(server: ServerProcess) -> None:
+    """The next process has nothing but what is in Kafka."""
+    server.kill()
+    shutil.rmtree(server.data)
+
+
+@pytest.mark.parametrize("engine", ["embedded", pytest.param("kafka", marks=pytest.mark.soak)])
+def test_every_row_once_through_kills(tmp_path: Path, seed: int, engine: str, request: pytest.FixtureRequest) -> None:
     dice = random.Random(seed)
-    with ServerProcess(tmp_path / "data") as server:
+    environment, ways = {}, [kill_application, ServerProcess.kill, ServerProcess.kill_only]
+    if engine == "kafka":
+        environment = {"HEADRACE_LOG": request.getfixturevalue("kafka_url"), "HEADRACE_WORK_SESSION_S": "6"}
+        ways += [lose_machine, lose_machine]
+    with ServerProcess(tmp_path / "data", environment=environment) as server:
         server.start()
         kinesis, analytics = server.client("kinesis"), server.client("kinesisanalytics")
         kinesis.create_stream(StreamName="in", ShardCount=2)
@@ -58,7 +72,7 @@ def test_every_row_once_through_kills(tmp_path: Path, seed: int) -> None:
             put(kinesis, "in", [{"id": each} for each in range(first, first + BATCH)])
             if dice.random() < 0.5:
                 rows(kinesis, "out", dice.randrange(first, first + BATCH))
-            how = dice.choice((kill_application, ServerProcess.kill, ServerProcess.kill_only))
+            how = dice.choice(ways)
             if how is kill_application:
                 kill_application(server, "app")
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from firehose import Firehose
 from firehose.manifests import folder_of
 from firehose.stream import DeliveryStream
 from firehose.verifying import Report, verify_lane
-from streams.control.journal import Journal
+from streams.control.depot import open_depot
+from streams.control.divided import DividedJournal
 from streams.core.clock import ManualClock
 from streams.core.records import Records
 from streams.core.scope import Scope
 from streams.core.settings import Settings
+from streams.core.work import PARTS
 from streams.log.log import Log
 from streams.log.memory import MemoryLog
 from streams.sdk.local import LocalClient
@@ -58,15 +61,20 @@ class House:
         self.service = Service(self.log, clock=self.clock, settings=self.settings)
         await self.service.open()
         self.client = LocalClient(self.service, SCOPE)
+        if self.log.shared:  # the next process is on another machine, as far as what is staged goes
+            await asyncio.to_thread(shutil.rmtree, self.folder / "firehose" / "staging", ignore_errors=True)
         self.firehose = Firehose(
-            Journal(self._journal_log(self.log), "control/firehose"),
+            DividedJournal(self._journal_log(self.log), "control/firehose"),
             lambda scope: LocalClient(self.service, scope),
             settings=self.settings,
             clock=self.clock,
             stores=self._stores,
             functions=self.warm,
+            depot=open_depot(self.log, ""),
         )
         await self.firehose.open()
+        if self.log.shared:
+            await self.firehose.take(range(PARTS))
         return self
 
     async def close(self) -> None:

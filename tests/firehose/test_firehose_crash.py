@@ -8,7 +8,7 @@ import contextlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from connectors.files import open_store
 from connectors.functions.registry import Functions
 from firehose.driver import Driver
 from firehose.staging import Staging
+from streams.core.clock import ManualClock
+from streams.kafka.address import parse
+from streams.kafka.log import KafkaLog
 from tests.firehose.harness import NEWLINES, House, function, processing
 
 SHARDS = 2
@@ -90,9 +93,11 @@ def crasher(monkeypatch: pytest.MonkeyPatch) -> Crasher:
     return crasher
 
 
-def new_house(folder: Path, crasher: Crasher, **settings: Any) -> House:
+def new_house(folder: Path, crasher: Crasher, log: Any = None, **settings: Any) -> House:
     return House(
         folder,
+        log=log,
+        clock=None if log is None else log._clock,
         stores=lambda url: CrashingStore(url, crasher),
         journal_log=lambda log: CrashingLog(log, crasher),  # type: ignore[arg-type,return-value]
         firehose_compat="emulator",
@@ -100,8 +105,30 @@ def new_house(folder: Path, crasher: Crasher, **settings: Any) -> House:
     )
 
 
+@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.soak)])
+async def log(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """None: one of the house's own. Over Kafka each process is on another machine, and finds what was staged in the depot."""
+    if request.param == "memory":
+        yield None
+        return
+    async with kafka_log(request.getfixturevalue("kafka_url")) as opened:
+        yield opened
+
+
+@contextlib.asynccontextmanager
+async def kafka_log(url: str) -> AsyncIterator[Any]:
+    opened = await KafkaLog.open(parse(url), clock=ManualClock())
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
 async def die(house: House) -> None:
     """The process is gone: nothing it would still do happens."""
+    following = house.firehose._book._following
+    if following is not None:
+        await following.stop()
     for driver in house.firehose._drivers.values():
         with contextlib.suppress(BaseException):
             await driver.stop()
@@ -169,33 +196,50 @@ async def crash_over_and_over(
     return sent
 
 
+async def test_every_record_is_in_exactly_one_object_over_kafka(
+    tmp_path: Path, crasher: Crasher, seed: int, kafka_url: str
+) -> None:
+    """A few rounds of what follows."""
+    async with kafka_log(kafka_url) as log:
+        house = new_house(tmp_path, crasher, log)
+        async with house:
+            await house.client.create_stream("air", SHARDS)
+            await house.create(kinesis="air", **processing(NEWLINES))
+        sent = await crash_over_and_over(house, crasher, seed, 8, lambda r: r.randrange(4, 20), turn_s=0.1)
+        assert found(house) == Counter(sent)
+
+
 @pytest.mark.parametrize("part", range(4))
-async def test_every_record_is_in_exactly_one_object(tmp_path: Path, crasher: Crasher, seed: int, part: int) -> None:
-    house = new_house(tmp_path, crasher)
+async def test_every_record_is_in_exactly_one_object(
+    tmp_path: Path, crasher: Crasher, seed: int, part: int, log: Any
+) -> None:
+    house = new_house(tmp_path, crasher, log)
     async with house:
         await house.client.create_stream("air", SHARDS)
         await house.create(kinesis="air", **processing(NEWLINES))
-    sent = await crash_over_and_over(house, crasher, seed + part, 30, lambda r: r.randrange(1, 16))
+    turn_s = 0.004 if log is None else 0.1
+    sent = await crash_over_and_over(house, crasher, seed + part, 30, lambda r: r.randrange(1, 16), turn_s=turn_s)
     assert found(house) == Counter(sent)
 
 
 @pytest.mark.parametrize("first", range(1, 14))
-async def test_each_step_in_turn(tmp_path: Path, crasher: Crasher, seed: int, first: int) -> None:
-    house = new_house(tmp_path, crasher)
+async def test_each_step_in_turn(tmp_path: Path, crasher: Crasher, seed: int, first: int, log: Any) -> None:
+    house = new_house(tmp_path, crasher, log)
     async with house:
         await house.client.create_stream("air", SHARDS)
         await house.create(kinesis="air", **processing(NEWLINES))
-    sent = await crash_over_and_over(house, crasher, seed, 5, lambda _: first, patient=True)
+    turn_s = 0.004 if log is None else 0.05
+    sent = await crash_over_and_over(house, crasher, seed, 5, lambda _: first, patient=True, turn_s=turn_s)
     assert found(house) == Counter(sent)
 
 
 async def test_also_with_a_function_that_decides_anew_each_time(
-    tmp_path: Path, crasher: Crasher, seed: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, crasher: Crasher, seed: int, monkeypatch: pytest.MonkeyPatch, log: Any
 ) -> None:
     mark = tmp_path / "dropped"
     mark.touch()
     monkeypatch.setenv("HEADRACE_TEST_MARK", str(mark))
-    house = new_house(tmp_path, crasher, functions={"f": "tests.firehose.functions:capricious"})
+    house = new_house(tmp_path, crasher, log, functions={"f": "tests.firehose.functions:capricious"})
     house.warm = Functions.of(house.settings)
     async with house:
         await house.client.create_stream("air", SHARDS)

@@ -43,8 +43,20 @@ def jars() -> Path:
 class Broker:
     """A broker with its storage in `folder`. `start`, then `address`; it is reached at the same one after a restart."""
 
-    def __init__(self, folder: Path, jvm: Sequence[str] = _JVM) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        jvm: Sequence[str] = _JVM,
+        *,
+        host: str = "127.0.0.1",
+        within: Sequence[str] = (),
+    ) -> None:
+        """`host` is where it listens; `within` is a command that it runs under, as ``ip netns exec NAME`` is."""
         self.folder = folder
+        self.host = host
+        self.settings = ""
+        """Lines of its properties, which come last and so are in force."""
+        self._within = within
         self.port, self._controller_port = free_ports(2)
         self._jars = jars()
         self._jvm = jvm
@@ -53,8 +65,8 @@ class Broker:
 
     @property
     def address(self) -> str:
-        """``127.0.0.1:PORT``."""
-        return f"127.0.0.1:{self.port}"
+        """``HOST:PORT``."""
+        return f"{self.host}:{self.port}"
 
     def start(self) -> Self:
         """Returns when it answers."""
@@ -103,8 +115,8 @@ class Broker:
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{self._controller_port}
-listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{self.port}
+listeners=PLAINTEXT://{self.host}:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}
+advertised.listeners=PLAINTEXT://{self.host}:{self.port}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
@@ -118,6 +130,7 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 broker.heartbeat.interval.ms=200
 broker.session.timeout.ms=1000
+{self.settings}
 """
         )
         subprocess.run(
@@ -127,7 +140,7 @@ broker.session.timeout.ms=1000
         )
 
     def _java(self, main: str, *arguments: str) -> list[str]:
-        return ["java", *self._jvm, "-cp", f"{self._jars}/*", main, *arguments]
+        return [*self._within, "java", *self._jvm, "-cp", f"{self._jars}/*", main, *arguments]
 
     def _wait_ready(self) -> None:
         """There is nothing to wait on but the port: a process that starts can only be asked again."""
@@ -137,7 +150,7 @@ broker.session.timeout.ms=1000
             if self._process.poll() is not None:
                 break
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                socket.create_connection((self.host, self.port), 1).close()
                 return
             except OSError:
                 time.sleep(0.05)
