@@ -52,11 +52,11 @@ async def create_delivery_stream(context: Context, request: Any, scope: Scope) -
     kind, given = _destination(request)
     destination = complete(kind, given, context.settings.firehose_compat)
     _check_source(request, source_type)
-    columns, version = check_resources(context, scope, kind, destination)
+    tags = given_tags(request.tags or ())
+    columns, version = check_resources(context, scope, kind, destination, tags)
     if context.book.catalog.get(scope, name) is not None:
         raise _exists(scope, name)
     source, positions = await _source(context, request, scope, source_type)
-    tags = given_tags(request.tags or ())
     asked = request.delivery_stream_encryption_configuration_input
     key = None if asked is None else key_of(asked)
     hint = request.direct_put_source_configuration

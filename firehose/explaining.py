@@ -6,9 +6,10 @@ a delivery knows and a sample does not is left open: the UUID in the name of an 
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,16 @@ import pyarrow as pa
 
 from firehose.buffer import DATA, DROPPED, Piece
 from firehose.configuration import Destination
+from firehose.conversion import Conversion
+from firehose.drift import DriftPolicy, DriftReader
 from firehose.events import MAIN, ColumnSpec, Created, SourceSpec
+from firehose.evolution import Kind, evolved
 from firehose.outputs import Compat
 from firehose.partitions import keys_of
 from firehose.pipeline import Pipeline
 from firehose.query import Query
+from firehose.resources import check_drift
+from firehose.rows import RowReader
 from firehose.schemas import row_reader
 from firehose.staging import Staging
 from firehose.stream import DeliveryStream, Lane
@@ -40,7 +46,8 @@ OPEN = "UUID"
 class Explanation:
     """What becomes of a sample, or of one part of it. `route` is "object", "request", "dropped", or the type of the error
     output; `key` is the object's; `keys` are its partition keys by their expressions; `data` is what is delivered, or what
-    stands in `rawData`; `row` is what was read out of it where rows are written."""
+    stands in `rawData`; `row` is what was read out of it where rows are written, and `drift` what becomes of keys that the
+    table has no column for."""
 
     sample: int
     route: str
@@ -50,12 +57,13 @@ class Explanation:
     row: dict[str, Any] | None = None
     code: str | None = None
     message: str | None = None
+    drift: str | None = None
 
 
 class Explainer:
     """Of one destination: its type, its configuration as `complete` answered it, and the columns of its table.
 
-    `source_arn` is that of a Kinesis source. `invoke` calls functions, `ask` the jq query.
+    `source_arn` is that of a Kinesis source; the policy of schema drift is among the `tags`. `invoke` calls functions, `ask` the jq query.
     """
 
     def __init__(
@@ -69,6 +77,7 @@ class Explainer:
         *,
         source_arn: str | None,
         compat: Compat,
+        tags: Mapping[str, str],
         invoke: Invoke,
         ask: Callable[[bytes], Awaitable[bytes]],
     ) -> None:
@@ -84,6 +93,7 @@ class Explainer:
             positions={},
             destination=configuration,
             columns=tuple(columns),
+            tags=dict(tags),
             kind=kind,
         )
         lane = Lane(DeliveryStream(created), MAIN, created.source, {})
@@ -103,13 +113,14 @@ class Explainer:
                 lenient=compat == "emulator",
             )
         conversion = destination.conversion
+        self._drift = Drifted(tags, columns, conversion) if conversion is not None else None
         self._pipeline = Pipeline(
             lane,
             destination,
             clock,
             transform=transform,
             query=None if destination.query is None else Query(destination.query, ask),
-            rows=None if conversion is None else row_reader(columns, conversion),
+            rows=None if self._drift is None else self._drift.reader,
         )
 
     @property
@@ -123,7 +134,8 @@ class Explainer:
         for number, sample in enumerate(samples):
             records = Records.of(["sample"], [sample]).with_arrival(self._clock.now_ms())
             pieces = await self._pipeline.process(self._shard, np.zeros(1, np.int64), records, ())
-            found += [one for piece in pieces for one in self._explained(number, piece)]
+            told = None if self._drift is None else self._drift.told()
+            found += [replace(one, drift=told) for piece in pieces for one in self._explained(number, piece)]
         return found
 
     def _explained(self, sample: int, piece: Piece) -> list[Explanation]:
@@ -144,6 +156,51 @@ class Explainer:
     def _key(self, piece: Piece) -> str:
         identity = uuid.uuid4()
         return self._staging.key(identity, piece.partition, piece.oldest_ms).replace(str(identity), OPEN)
+
+
+class Drifted:
+    """The policy of schema drift at work, on a table that only this one knows."""
+
+    def __init__(self, tags: Mapping[str, str], columns: Sequence[ColumnSpec], conversion: Conversion) -> None:
+        check_drift(tags, conversion, columns)
+        self._policy = DriftPolicy.of(tags)
+        self._columns = list(columns)
+        self._conversion = conversion
+        self._unknown: list[str] = []
+        self._changed: list[str] = []
+        evolving = self._policy.policy == "evolve"
+        reader = row_reader(columns, conversion)
+        self.reader = DriftReader(reader, self._policy, self._evolve if evolving else None, watch=self._unknown.extend)
+
+    def told(self) -> str | None:
+        """What became of the keys of the last sample that no column takes; None where there were none."""
+        keys = ", ".join(json.dumps(key, ensure_ascii=False) for key in self._unknown)
+        changed = ", ".join(self._changed)
+        self._unknown.clear()
+        self._changed.clear()
+        if changed:
+            return f"evolve: {changed}"
+        if not keys:
+            return None
+        became = {
+            "freeze": "left out",
+            "evolve": "null, or no name for a column: left out",
+            "error": "the record goes to the error output",
+            "text": f"kept in the column {self._policy.column}",
+        }
+        return f"{self._policy.policy}: {keys}: {became[self._policy.policy]}"
+
+    async def _evolve(self, found: Mapping[str, Kind]) -> RowReader:
+        before = {spec.name: spec.type for spec in self._columns}
+        feeds = row_reader(self._columns, self._conversion).columns
+        self._columns = evolved(self._columns, feeds, found)
+        for spec in self._columns:
+            was = before.get(spec.name)
+            if was is None:
+                self._changed.append(f"new column {spec.name} {spec.type}")
+            elif was != spec.type:
+                self._changed.append(f"column {spec.name} {was} becomes {spec.type}")
+        return row_reader(self._columns, self._conversion)
 
 
 class _Line(msgspec.Struct, rename="camel"):

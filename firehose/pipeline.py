@@ -19,11 +19,11 @@ import pyarrow as pa
 from firehose import requests
 from firehose.buffer import DROPPED, Partition, Piece
 from firehose.configuration import Destination
+from firehose.drift import UNKNOWN_KEYS, DriftReader
 from firehose.errors import CONVERSION, PROCESSING, CatalogTable, Fault, conversion_line, processing_line
 from firehose.partitions import ACTIVE_MAX_OF_AWS, Partitioner
 from firehose.query import Keys, Query
 from firehose.replays import attempts_of
-from firehose.rows import RowReader
 from firehose.splitting import Split, split
 from firehose.stream import Lane
 from firehose.transform import Transform, Transformed, binary
@@ -34,6 +34,10 @@ from streams.core.shards import Shard
 
 CALLS_MAX = 5
 """Calls of the function at once for one shard, as on AWS."""
+
+
+_CODES = {"CoercionError": "MalformedData", UNKNOWN_KEYS: "UnknownKeys"}
+"""AWS's codes of rows that fail, and one of ours; all others are a ParseError."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +63,7 @@ class Pipeline:
         *,
         transform: Transform | None = None,
         query: Query | None = None,
-        rows: RowReader | None = None,
+        rows: DriftReader | None = None,
         active_max: int = ACTIVE_MAX_OF_AWS,
     ) -> None:
         self._lane = lane
@@ -93,6 +97,8 @@ class Pipeline:
             dropped, faults = done.dropped, faults + done.faults
         if self._query is not None:
             work.asked = await self._query.run(work.data)
+        if self._rows is not None:
+            await self._rows.prepare(work.data)
         if self._rows is None and self._partitioner is None and not faults:
             return self._pieces(shard, batch, work, dropped, faults, active)
         return await asyncio.to_thread(self._pieces, shard, batch, work, dropped, faults, active)
@@ -202,12 +208,8 @@ class Pipeline:
         for fault in decoded.faults:
             index = int(work.index[fault.index])
             if index not in failed:  # a record without a partition has failed already
-                code = (
-                    "DataFormatConversion.ParseError"
-                    if fault.code != "CoercionError"
-                    else "DataFormatConversion.MalformedData"
-                )
-                faults.append(Fault(index, CONVERSION, code, fault.message))
+                code = _CODES.get(fault.code, "ParseError")
+                faults.append(Fault(index, CONVERSION, f"DataFormatConversion.{code}", fault.message))
         place = np.full(len(work.data), -1, np.int64)
         place[decoded.source.to_numpy()] = np.arange(decoded.rows.num_rows)
         return decoded.rows, place

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from firehose.configuration import Destination
 from firehose.context import Context
+from firehose.conversion import Conversion
+from firehose.drift import TAG, DriftPolicy
 from firehose.events import ColumnSpec
 from firehose.hive import arrow_type
 from firehose.query import check_query
@@ -18,7 +20,7 @@ EVOLVED = "headrace.evolved"
 
 
 def check_resources(
-    context: Context, scope: Scope, kind: str, configuration: Mapping[str, Any]
+    context: Context, scope: Scope, kind: str, configuration: Mapping[str, Any], tags: Mapping[str, str]
 ) -> tuple[tuple[ColumnSpec, ...], str]:
     """The schema's columns where rows are written, and the table's version. Raises `InvalidArgument` for what delivery
     could not use."""
@@ -31,6 +33,7 @@ def check_resources(
         check_query(destination.query)
     conversion = destination.conversion
     if conversion is None:
+        DriftPolicy.of(tags)
         return (), ""
     database, name = conversion.table
     table = context.book.catalog.tables.table(scope, database, name)
@@ -41,7 +44,29 @@ def check_resources(
         raise InvalidArgument(
             f"Version {conversion.version} of table {database}.{name} was not found in the data catalog."
         )
-    return table_columns(f"{database}.{name}", version.input), str(version.number)
+    columns = table_columns(f"{database}.{name}", version.input)
+    check_drift(tags, conversion, columns)
+    check_evolving(context, tags)
+    return columns, str(version.number)
+
+
+def check_evolving(context: Context, tags: Mapping[str, str]) -> None:
+    """Raises `InvalidArgument` where tables cannot evolve: the catalog may be another process's to change."""
+    if context.book.shared and DriftPolicy.of(tags).policy == "evolve":
+        raise InvalidArgument(f"Tag {TAG} cannot be evolve yet where processes share a log.")
+
+
+def check_drift(tags: Mapping[str, str], conversion: Conversion, columns: Sequence[ColumnSpec]) -> None:
+    """Raises `InvalidArgument` where the tags ask for a policy of schema drift that a table with these columns cannot
+    have."""
+    drift = DriftPolicy.of(tags)
+    label = ".".join(conversion.table)
+    if drift.policy == "evolve" and conversion.version is not None:
+        raise InvalidArgument(f"Table {label} cannot evolve at version {conversion.version}: VersionId must be LATEST.")
+    if drift.policy == "text" and not any(
+        (spec.name.lower(), spec.type.lower()) == (drift.column, "string") for spec in columns
+    ):
+        raise InvalidArgument(f"Table {label} needs a column {drift.column} of type string, where tag {TAG} is text.")
 
 
 def table_columns(label: str, table: Mapping[str, Any]) -> tuple[ColumnSpec, ...]:

@@ -8,7 +8,7 @@ Where many records are so, all are rewritten at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -38,13 +38,19 @@ class RowReader:
         ignore_case: bool = True,
         dots: bool = False,
         dialect: Dialect = LENIENT,
+        evolved: Mapping[str, str] | None = None,
     ) -> None:
+        """`evolved` are the Hive types of columns that came by schema drift, by their names."""
         self._columns = list(columns)
         self._dialect = dialect
         self._ignore_case = ignore_case
         self._dots = dots
         self._rewritten = [Column(one.name, one.type, self._path(one)) for one in columns]
         self._nested = {self._source(one): one.type for one in columns if _has_structs(one.type)}
+        self.columns = {self._source(one): one.name for one in columns}
+        """The column that each key feeds; keys as `key` has them."""
+        self.evolved = {key: evolved[name] for key, name in self.columns.items() if evolved and name in evolved}
+        """Hive types of the columns that may widen, by their keys."""
         other = ("A-Z" if ignore_case else "") + ("." if dots else "")
         # A key that may have to be rewritten: a letter, a dot or an escape between quotes, before a colon.
         self._other = rf'"[^"]*[{other}\\\x80-\x{{10FFFF}}][^"]*"\s*:' if other else None
@@ -87,7 +93,7 @@ class RowReader:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 rewritten.append(record)
                 continue
-            after: dict[str, Any] = {self._key(key): value for key, value in members.items()}
+            after: dict[str, Any] = {self.key(key): value for key, value in members.items()}
             same = after.keys() == members.keys()
             for key, kind in self._nested.items():
                 if key in after:
@@ -115,16 +121,17 @@ class RowReader:
             inner = {key: self._renamed(part, kind.item_type) for key, part in members.items()}
         elif pa.types.is_struct(kind):
             inner = {}
-            named = {self._key(part.name): part for part in kind}
+            named = {self.key(part.name): part for part in kind}
             for key, one in members.items():
-                part = named.get(self._key(key))
+                part = named.get(self.key(key))
                 inner[key if part is None else part.name] = one if part is None else self._renamed(one, part.type)
         else:
             return value
         same = inner.keys() == members.keys() and all(inner[key] is part for key, part in members.items())
         return value if same else inner
 
-    def _key(self, key: str) -> str:
+    def key(self, key: str) -> str:
+        """A key of a record as columns are matched with it."""
         if self._dots:
             key = key.replace(".", "_")
         return key.lower() if self._ignore_case else key
@@ -135,7 +142,7 @@ class RowReader:
 
     def _source(self, column: Column) -> str:
         """The key of `column` once keys are rewritten."""
-        return self._key(column.name if column.path is None else column.path.removeprefix('$."').removesuffix('"'))
+        return self.key(column.name if column.path is None else column.path.removeprefix('$."').removesuffix('"'))
 
 
 def _has_structs(kind: pa.DataType) -> bool:

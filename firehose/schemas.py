@@ -14,7 +14,13 @@ from firehose.rows import RowReader
 def row_reader(specs: Sequence[ColumnSpec], conversion: Conversion) -> RowReader:
     """What reads rows of these columns as the conversion says."""
     columns = columns_of(specs, conversion.column_paths)
-    return RowReader(columns, ignore_case=conversion.ignore_case, dots=conversion.dots, dialect=conversion.dialect)
+    return RowReader(
+        columns,
+        ignore_case=conversion.ignore_case,
+        dots=conversion.dots,
+        dialect=conversion.dialect,
+        evolved={spec.name: spec.type for spec in specs if spec.evolved},
+    )
 
 
 def columns_of(specs: Sequence[ColumnSpec], paths: Mapping[str, str]) -> list[Column]:

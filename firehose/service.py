@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,17 @@ from connectors.functions.pool import FunctionPool
 from connectors.functions.registry import Functions
 from connectors.http_endpoint import new_session, post
 from firehose import delivery_streams, descriptions, encryption, records, tags, updates
+from firehose.adopting import drifted
 from firehose.book import Book
+from firehose.catalog import Catalog
 from firehose.configuration import Destination, keeps_originals
 from firehose.context import DIRECT_PUT, Context
+from firehose.conversion import Conversion
 from firehose.delivery import Delivery
+from firehose.drift import DriftPolicy, DriftReader
 from firehose.driver import Driver
 from firehose.events import BACKUP, MAIN, Event, SchemaTaken
+from firehose.evolution import Kind
 from firehose.glue import Glue
 from firehose.inflow import Inflow
 from firehose.manifests import Manifests, folder_of
@@ -35,6 +40,7 @@ from firehose.pipeline import Pipeline
 from firehose.posting import Poster
 from firehose.query import TIMEOUT_S, Query
 from firehose.quotas import Quotas
+from firehose.rows import RowReader
 from firehose.schemas import row_reader
 from firehose.source import Source
 from firehose.spill import Spill
@@ -125,6 +131,7 @@ class Firehose:
         self._meters: dict[tuple[int, str], Meter] = {}
         self._changing = asyncio.Lock()
         self._quotas = Quotas(self._clock, on=self._settings.limits == "aws")
+        self._adopting: set[asyncio.Task[None]] = set()
         self._context = Context(
             self._book,
             self._functions,
@@ -202,6 +209,9 @@ class Firehose:
         """Stops reading, waits up to `drain_s` for deliveries that are under way, and ends the functions' processes.
 
         What is buffered stays in the log. Closing twice does nothing."""
+        for task in self._adopting:
+            task.cancel()
+        await asyncio.gather(*self._adopting, return_exceptions=True)
         drivers, self._drivers = self._drivers, {}
         await asyncio.gather(*(driver.stop(drain_s) for driver in drivers.values()))
         if self._own:
@@ -281,7 +291,7 @@ class Firehose:
                 lenient=settings.firehose_compat == "emulator",
             )
         query = None if destination.query is None else Query(destination.query, self._queries.invoke)
-        rows = None if destination.conversion is None else row_reader(created.columns, destination.conversion)
+        rows = None if destination.conversion is None else self._rows(lane, destination.conversion)
         between = settings.firehose_delimiter == "between"
         manifests = Manifests(
             folder_of(settings.data_path, lane.number) / lane.id,
@@ -333,6 +343,25 @@ class Firehose:
             spill,
             self._disk,
         )
+
+    def _rows(self, lane: Lane, conversion: Conversion) -> DriftReader:
+        drift = DriftPolicy.of(lane.stream.created.tags)
+
+        async def evolve(found: Mapping[str, Kind]) -> RowReader:
+            def decide(catalog: Catalog, now_ms: int) -> tuple[list[int], list[Event]]:
+                events = drifted(catalog, lane.stream, found, now_ms)
+                return [event.number for event in events if isinstance(event, SchemaTaken)], events
+
+            # Who makes the columns goes on with them; other followers of the table begin again.
+            others = set(await self._book.execute(decide)) - {lane.number}
+            if others:
+                task = asyncio.create_task(self._adopted(sorted(others)))
+                self._adopting.add(task)
+                task.add_done_callback(self._adopting.discard)
+            return row_reader(lane.stream.created.columns, conversion)
+
+        reader = row_reader(lane.stream.created.columns, conversion)
+        return DriftReader(reader, drift, evolve if drift.policy == "evolve" else None)
 
     def _poster(self, lane: Lane, destination: Destination, meter: Meter) -> Poster | None:
         if destination.endpoint is None:

@@ -8,7 +8,11 @@ from typing import Any
 
 from firehose.catalog import Catalog
 from firehose.context import Context
-from firehose.events import Event, Tagged
+from firehose.conversion import Conversion
+from firehose.drift import DriftPolicy
+from firehose.events import EXTENDED_S3, Event, Tagged
+from firehose.resources import check_drift, check_evolving
+from firehose.stream import DeliveryStream
 from streams.core.errors import InvalidArgument, LimitExceeded
 from streams.core.scope import Scope
 
@@ -45,12 +49,27 @@ def given_tags(tags: Iterable[Any]) -> dict[str, str]:
 async def _change(
     context: Context, scope: Scope, name: str, added: Mapping[str, str], removed: Collection[str] = ()
 ) -> None:
-    def decide(_catalog: Catalog, _now_ms: int) -> tuple[None, list[Event]]:
+    """A policy of schema drift is a tag too: another one holds from what is not delivered yet."""
+
+    def changed() -> tuple[DeliveryStream, dict[str, str]]:
         stream = context.stream(scope, name)
         before = stream.created.tags
         tags = {key: value for key, value in {**before, **added}.items() if key not in removed}
         if len(tags) > TAGS_MAX:
             raise LimitExceeded(f"Firehose {name} cannot have more than {TAGS_MAX} tags; it would have {len(tags)}.")
-        return None, [] if tags == before else [Tagged(stream.number, tags)]
+        conversion = Conversion.of(stream.created.destination) if stream.created.kind == EXTENDED_S3 else None
+        if conversion is not None and DriftPolicy.of(before) != DriftPolicy.of(tags):
+            check_drift(tags, conversion, stream.created.columns)
+            check_evolving(context, tags)
+        return stream, tags
 
-    await context.book.execute(decide)
+    def decide(_catalog: Catalog, _now_ms: int) -> tuple[None, list[Event]]:
+        stream, tags = changed()
+        return None, [] if tags == stream.created.tags else [Tagged(stream.number, tags)]
+
+    stream, tags = changed()
+    DriftPolicy.of(tags)
+    if DriftPolicy.of(stream.created.tags) == DriftPolicy.of(tags):
+        await context.book.execute(decide)
+    else:
+        await context.restarted(stream, lambda: context.book.execute(decide))

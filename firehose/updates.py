@@ -137,7 +137,7 @@ def _decided(
     after = complete(kind, after, context.settings.firehose_compat)
     if kind == before and after == current:
         return None
-    columns, version = check_resources(context, scope, kind, after)
+    columns, version = check_resources(context, scope, kind, after, stream.created.tags)
     resplit = Destination.of(before, current).splitting != Destination.of(kind, after).splitting
     return Updated(stream.number, now_ms, kind, after, columns, resplit, version)
 

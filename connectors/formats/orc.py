@@ -9,6 +9,8 @@ from typing import BinaryIO, Literal
 import pyarrow as pa
 import pyarrow.orc
 
+from connectors.formats.unified import one_table
+
 _CODECS: Mapping[str, str] = {"SNAPPY": "snappy", "ZLIB": "zlib", "NONE": "uncompressed"}
 _VERSIONS: Mapping[str, str] = {"V0_11": "0.11", "V0_12": "0.12"}
 
@@ -28,10 +30,10 @@ class OrcOptions:
 
 
 def write_orc(file: BinaryIO, batches: Sequence[pa.RecordBatch], options: OrcOptions | None = None) -> None:
-    """Writes all rows of `batches` (one schema, at least one batch). The same rows give the same bytes. A Bloom filter
+    """Writes all rows of `batches` (at least one), whose schemas may have grown from one to the next. The same rows give the same bytes. A Bloom filter
     that is asked for a column which the schema does not have is left out."""
     options = options or OrcOptions()
-    table = pa.Table.from_batches(batches)
+    table = one_table(batches)
     names = [name.lower() for name in table.schema.names]
     bloom = [names.index(name.lower()) for name in options.bloom_columns if name.lower() in names]
     pyarrow.orc.write_table(

@@ -9,6 +9,8 @@ from typing import BinaryIO, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connectors.formats.unified import one_table
+
 _CODECS: Mapping[str, str] = {"SNAPPY": "snappy", "GZIP": "gzip", "UNCOMPRESSED": "none"}
 _PAGES: Mapping[str, str] = {"V1": "1.0", "V2": "2.0"}
 
@@ -25,9 +27,9 @@ class ParquetOptions:
 
 
 def write_parquet(file: BinaryIO, batches: Sequence[pa.RecordBatch], options: ParquetOptions | None = None) -> None:
-    """Writes all rows of `batches` (one schema, at least one batch). The same rows give the same bytes."""
+    """Writes all rows of `batches` (at least one), whose schemas may have grown from one to the next. The same rows give the same bytes."""
     options = options or ParquetOptions()
-    table = pa.Table.from_batches(batches)
+    table = one_table(batches)
     pq.write_table(
         table,
         file,

@@ -76,11 +76,13 @@ def explain(
         raise click.UsageError("give either the NAME of a delivery stream or --request")
     try:
         chosen = settings.load(file)
-        kind, given, source_arn = _described(target, name) if name is not None else _requested(request)
+        kind, given, source_arn, tags = _described(target, name) if name is not None else _requested(request)
         configuration = complete(kind, given, chosen.firehose_compat)
         samples = _samples(records, lines=lines)
         found = asyncio.run(
-            _explained(target, chosen, name or "NAME", kind, configuration, source_arn, [data for _, data in samples])
+            _explained(
+                target, chosen, name or "NAME", kind, configuration, source_arn, tags, [data for _, data in samples]
+            )
         )
     except HeadraceError as error:
         raise Failure(error.message) from error
@@ -100,7 +102,7 @@ def _samples(paths: tuple[Path, ...], *, lines: bool) -> list[tuple[str, bytes]]
     return samples
 
 
-def _requested(request: Path | None) -> tuple[str, dict[str, Any], str | None]:
+def _requested(request: Path | None) -> tuple[str, dict[str, Any], str | None, dict[str, str]]:
     assert request is not None, "either is given"
     try:
         members = msgspec.json.decode(request.read_bytes(), type=dict[str, Any])
@@ -112,22 +114,25 @@ def _requested(request: Path | None) -> tuple[str, dict[str, Any], str | None]:
             f"{request} names {', '.join(given) or 'no destination'}", hint=f"it needs one of {', '.join(_MEMBERS)}"
         )
     source = members.get("KinesisStreamSourceConfiguration", {})
-    return _MEMBERS[given[0]], members[given[0]], source.get("KinesisStreamARN")
+    tags = {tag["Key"]: tag.get("Value", "") for tag in members.get("Tags", ())}
+    return _MEMBERS[given[0]], members[given[0]], source.get("KinesisStreamARN"), tags
 
 
-def _described(target: Target, name: str) -> tuple[str, dict[str, Any], str | None]:
-    """As the server tells it, under the names of a request."""
+def _described(target: Target, name: str) -> tuple[str, dict[str, Any], str | None, dict[str, str]]:
+    """As the server tells it, under the names of a request: type, destination, ARN of a Kinesis source, tags."""
+    listed = call(target, "list_tags_for_delivery_stream", DeliveryStreamName=name)["Tags"]
+    tags = {tag["Key"]: tag.get("Value", "") for tag in listed}
     description = call(target, "describe_delivery_stream", DeliveryStreamName=name)["DeliveryStreamDescription"]
     source = description.get("Source", {}).get("KinesisStreamSourceDescription", {})
     (destination,) = description["Destinations"]
     http = destination.get("HttpEndpointDestinationDescription")
     if http is not None:
         http["S3Configuration"] = http.pop("S3DestinationDescription")
-        return HTTP_ENDPOINT, http, source.get("KinesisStreamARN")
+        return HTTP_ENDPOINT, http, source.get("KinesisStreamARN"), tags
     extended = destination["ExtendedS3DestinationDescription"]
     if "S3BackupDescription" in extended:
         extended["S3BackupConfiguration"] = extended.pop("S3BackupDescription")
-    return EXTENDED_S3, extended, source.get("KinesisStreamARN")
+    return EXTENDED_S3, extended, source.get("KinesisStreamARN"), tags
 
 
 async def _explained(
@@ -137,6 +142,7 @@ async def _explained(
     kind: str,
     configuration: dict[str, Any],
     source_arn: str | None,
+    tags: dict[str, str],
     samples: list[bytes],
 ) -> list[Explanation]:
     columns = _columns(target, configuration)
@@ -151,6 +157,7 @@ async def _explained(
         SystemClock(),
         source_arn=source_arn,
         compat=chosen.firehose_compat,
+        tags=tags,
         invoke=functions.invoke,
         ask=queries.invoke,
     )
@@ -186,6 +193,8 @@ def _show(target: Target, title: str, one: Explanation) -> None:
         told["partition keys"] = ", ".join(f"{name}={value}" for name, value in one.keys.items())
     if one.row is not None:
         told["row"] = one.row
+    if one.drift is not None:
+        told["drift"] = one.drift
     if one.code is not None:
         told |= {"error": one.code, "message": one.message}
     if one.data is not None:

@@ -106,3 +106,43 @@ def test_what_cannot_be_is_said_in_the_words_of_a_create(tmp_path: Path) -> None
     assert run("--record", options[-1]).exit_code == 2
     (tmp_path / "request.json").write_text('{"SplunkDestinationConfiguration": {}}')
     assert "names SplunkDestinationConfiguration" in run(*options).stderr
+
+
+def test_what_a_policy_of_drift_makes_of_samples(tmp_path: Path) -> None:
+    conversion = {
+        "SchemaConfiguration": {"RoleARN": ROLE, "DatabaseName": "air", "TableName": "flights"},
+        "InputFormatConfiguration": {"Deserializer": {"OpenXJsonSerDe": {}}},
+        "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
+    }
+    extended = destination(
+        DataFormatConversionConfiguration=conversion, BufferingHints={"SizeInMBs": 64, "IntervalInSeconds": 1}
+    )
+    columns = [{"Name": "id", "Type": "int"}, {"Name": "_rest", "Type": "string"}]
+    options = written(tmp_path, extended, b'{"id": 1}', b'{"id": 2, "gate": 7}', b'{"id": 3, "gate": 1.5}')
+    with TestServer() as server:
+        glue = server.client("glue")
+        glue.create_database(DatabaseInput={"Name": "air"})
+        glue.create_table(DatabaseName="air", TableInput={"Name": "flights", "StorageDescriptor": {"Columns": columns}})
+        shown = {}
+        for policy in ("freeze", "evolve", "error", "text"):
+            request = {
+                "ExtendedS3DestinationConfiguration": extended,
+                "Tags": [{"Key": "headrace:drift", "Value": policy}],
+            }
+            (tmp_path / "request.json").write_text(json.dumps(request))
+            result = run(*options, "--lines", "--json", "--endpoint", server.url)
+            shown[policy] = [json.loads(line) for line in result.stdout.splitlines()]
+        assert glue.get_table(DatabaseName="air", Name="flights")["Table"]["VersionId"] == "0"
+    assert all("drift" not in lines[0] for lines in shown.values())
+    assert shown["freeze"][1]["drift"] == 'freeze: "gate": left out'
+    assert [line["drift"] for line in shown["evolve"][1:]] == [
+        "evolve: new column gate int",
+        "evolve: column gate int becomes double",
+    ]
+    assert shown["evolve"][2]["row"] == {"id": 3, "_rest": None, "gate": 1.5}
+    assert (shown["error"][1]["route"], shown["error"][1]["error"]) == (
+        "format-conversion-failed",
+        "DataFormatConversion.UnknownKeys",
+    )
+    assert shown["text"][1]["row"] == {"id": 2, "_rest": '{"gate":7}'}
+    assert shown["text"][1]["drift"] == 'text: "gate": kept in the column _rest'
