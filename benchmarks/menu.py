@@ -18,6 +18,7 @@ from benchmarks import (
     resume,
     scale,
     signatures,
+    sliding,
 )
 from benchmarks.harness import Benchmark
 from benchmarks.nexmark import bench as nexmark
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         resume,
         nexmark,
         nexmark_latency,
+        sliding,
         demo,
     )
     for benchmark in room.BENCHMARKS
