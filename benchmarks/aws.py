@@ -6,6 +6,7 @@ import base64
 import random
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -29,9 +30,16 @@ async def call(host: str, port: int, operation: str, payload: dict[str, Any]) ->
     return msgspec.json.decode(answer.body) if answer.body else None
 
 
-async def create_stream(host: str, port: int, shards: int, stream: str = STREAM) -> None:
+async def create_stream(
+    host: str, port: int, shards: int, stream: str = STREAM, tags: Mapping[str, str] | None = None
+) -> None:
     """Returns when the stream is ACTIVE."""
-    await call(host, port, "CreateStream", {"StreamName": stream, "ShardCount": shards})
+    await call(
+        host,
+        port,
+        "CreateStream",
+        {"StreamName": stream, "ShardCount": shards} | ({"Tags": dict(tags)} if tags else {}),
+    )
     deadline = time.monotonic() + _ACTIVE_TIMEOUT_S
     while time.monotonic() < deadline:
         reply = await call(host, port, "DescribeStream", {"StreamName": stream})

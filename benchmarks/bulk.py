@@ -25,7 +25,7 @@ SHARDS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class Table:
     """A table that is put over and over: records of `size` bytes, keys left to the producer or one of its own each."""
 
     case: str
@@ -43,9 +43,9 @@ class _Table:
 
 
 _TABLES = (
-    _Table("100 B", 100, keyed=False),
-    _Table("1 KB", 1024, keyed=False),
-    _Table("100 B, a key each", 100, keyed=True),
+    Table("100 B", 100, keyed=False),
+    Table("1 KB", 1024, keyed=False),
+    Table("100 B, a key each", 100, keyed=True),
 )
 
 
@@ -92,7 +92,7 @@ def native(quick: bool) -> Outcome:
     return outcome
 
 
-def _ceiling(table: _Table, case: str) -> Ceiling:
+def _ceiling(table: Table, case: str) -> Ceiling:
     written = ceilings.append_s(table.rows * table.size)
     return Ceiling(
         case=case,
@@ -103,27 +103,27 @@ def _ceiling(table: _Table, case: str) -> Ceiling:
     )
 
 
-async def _in_process(table: _Table, seconds: float) -> tuple[int, float, float]:
+async def _in_process(table: Table, seconds: float) -> tuple[int, float, float]:
     """Records put, seconds and CPU seconds of this process."""
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         async with embedded(Path(folder)) as client:
             await client.create_stream(STREAM, SHARDS)
-            await _put(client, table, seconds / 4)
+            await put_table(client, table, seconds / 4)
             cpu, began = own_cpu_s(), time.perf_counter()
-            count = await _put(client, table, seconds)
+            count = await put_table(client, table, seconds)
             return count, time.perf_counter() - began, own_cpu_s() - cpu
 
 
-async def _native(port: int, pid: int, table: _Table, seconds: float) -> list[Figure]:
+async def _native(port: int, pid: int, table: Table, seconds: float) -> list[Figure]:
     client = HttpClient(f"http://{HOST}:{port}")
     try:
         await client.create_stream(STREAM, SHARDS)
-        await _put(client, table, seconds / 4)
+        await put_table(client, table, seconds / 4)
         cpu, began = cpu_seconds(pid), time.perf_counter()
-        put = await _put(client, table, seconds)
+        put = await put_table(client, table, seconds)
         put_s, put_cpu_s = time.perf_counter() - began, cpu_seconds(pid) - cpu
         cpu, began = cpu_seconds(pid), time.perf_counter()
-        read = await _read(client, seconds)
+        read = await read_again(client, seconds)
         read_s, read_cpu_s = time.perf_counter() - began, cpu_seconds(pid) - cpu
     finally:
         await client.close()
@@ -145,7 +145,7 @@ def _native_figure(case: str, count: int, size: int, seconds: float, server_cpu_
     )
 
 
-async def _put(client: Client, table: _Table, seconds: float) -> int:
+async def put_table(client: Client, table: Table, seconds: float) -> int:
     """Records that were durable within `seconds`."""
     rows = table.arrow()
     end = time.perf_counter() + seconds
@@ -159,7 +159,7 @@ async def _put(client: Client, table: _Table, seconds: float) -> int:
         return await producer.put_batch(reader, data="data")
 
 
-async def _read(client: Client, seconds: float) -> int:
+async def read_again(client: Client, seconds: float) -> int:
     """Records read within `seconds`, from the beginning and again from there when the end is reached."""
     start = await client.find(STREAM, TRIM_HORIZON)
     positions = dict(start)

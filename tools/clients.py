@@ -1,5 +1,6 @@
 """Installs what the tests run of other people's, each as its makers ship it, into ``.clients``: `python -m tools.clients`,
-or only those that are named. The clients of tests/clients, the Apache Kafka of tests/kafka, the S3 server of tests/s3.
+or only those that are named. The clients of tests/clients, the Apache Kafka of tests/kafka with its tools for the benchmarks,
+the S3 server of tests/s3.
 
 Quick where they are there already. A client whose tool chain this machine lacks (node, java, Maven …) is left out, and
 its tests say so; in CI they fail instead.
@@ -24,6 +25,7 @@ NODE, LIFION, GO, RUST, JAVA1, KCL2, KPL = (
 )
 KAFKA = ROOT / "tests" / "kafka"
 S3 = ROOT / "tests" / "s3" / "server"
+KAFKA_TOOLS = ROOT / "benchmarks" / "kafka_tools"
 
 KCL = "kclpy-ext==3.1.3.post4"
 """Carries the jars of the Kinesis Client Library 3.1.3, with the AWS SDK for Java 2.33, and the Python side of both."""
@@ -91,6 +93,10 @@ def install_kafka(folder: Path) -> None:
     _maven(folder, KAFKA)
 
 
+def install_kafka_tools(folder: Path) -> None:
+    _maven(folder, KAFKA_TOOLS)
+
+
 CLIENTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], tuple[str | Path, ...]]] = {
     "kcl": (install_kcl, ("java",), (KCL,)),
     "java1": (install_java1, ("java", "javac", "mvn"), (JAVA1 / "pom.xml", JAVA1 / "ClientV1.java")),
@@ -104,6 +110,7 @@ CLIENTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], tuple[str | Pa
     "aio": (install_aio, (), (" ".join(AIO),)),
     "s3": (install_s3, ("go",), (S3 / "go.sum", S3 / "main.go")),
     "kafka": (install_kafka, ("java", "javac", "mvn"), (KAFKA / "pom.xml",)),
+    "kafka-tools": (install_kafka_tools, ("java", "mvn"), (KAFKA_TOOLS / "pom.xml",)),
 }
 """How each is installed, the commands that it needs, and what tells that it is the version asked for: words, or files."""
 

@@ -144,6 +144,20 @@ class Cluster:
 
         return await self._patiently(ask)
 
+    async def members(self, group: str) -> int:
+        """How many processes are in a group of Kafka's."""
+
+        async def ask() -> int:
+            count = 0
+            for reply in await self._admin.describe_consumer_groups([group]):
+                for code, _, _, _, _, members, *_ in reply.groups:
+                    if code:
+                        raise for_code(code)(group)
+                    count += len(members)
+            return count
+
+        return await self._patiently(ask)
+
     async def create(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
         """The topic has at least so many partitions, and is known to. `config` is what is other than in `CONFIG`."""
 

@@ -20,7 +20,7 @@ from streams.kafka.cluster import EARLIEST, LATEST, Cluster
 from streams.kafka.codec import decode, plain
 from streams.kafka.origins import Origins
 from streams.kafka.packing import packed as packed_batch
-from streams.kafka.places import origins_place, place_of, shards_of
+from streams.kafka.places import group_of, origins_place, place_of, shards_of
 from streams.kafka.producers import Producers
 from streams.log.copying import PART_SIZE, Part
 
@@ -29,6 +29,15 @@ SETTLE_S = 2.0
 
 BATCH_RECORDS_SIZE = BATCH_SIZE_MAX // 4
 """Bytes of records that go into a batch: small ones are several times as large there."""
+
+
+async def _unused(cluster: Cluster, prefix: str) -> None:
+    """Raises `LogError` where servers that share the log's work are running, idle or not."""
+    count = await cluster.members(group_of(prefix))
+    if count:
+        raise LogError(
+            f"the log {prefix} is in use by {count} {'server' if count == 1 else 'servers'}: stop them first"
+        )
 
 
 class KafkaSource:
@@ -44,6 +53,7 @@ class KafkaSource:
         """Raises `LogError`."""
         cluster = await Cluster.open(address)
         try:
+            await _unused(cluster, address.prefix)
             found = await origins.read(cluster, address.prefix)
             if found.copying:
                 raise LogError(f"the log with the prefix {address.prefix} is itself a copy that is not finished")
@@ -99,6 +109,7 @@ class KafkaTarget(KafkaSource):
     async def open(cls, address: Address) -> Self:
         cluster = await Cluster.open(address)
         try:
+            await _unused(cluster, address.prefix)
             return cls(address, cluster, await origins.read(cluster, address.prefix))
         except BaseException:
             await cluster.close()

@@ -33,6 +33,7 @@ from streams.core.errors import LogUnreachable
 from streams.core.work import PARTS, Moved
 from streams.kafka.address import Address
 from streams.kafka.cluster import PATIENCE_S, REQUEST_S, Cluster
+from streams.kafka.places import group_of
 
 _logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Membership:
     """Of the protocol, as Kafka knows it."""
 
     def __init__(self, address: Address, folder: Path, *, works: bool, session_s: float) -> None:
-        self.topic = f"{address.prefix}-work"
+        self.topic = group_of(address.prefix)
         self._advertise = ""
         self._note = folder / "member.json"
         self._works = works

@@ -39,6 +39,11 @@ def origins_place(prefix: str) -> Place:
     return Place(f"{prefix}_{ORIGINS}", 0)
 
 
+def group_of(prefix: str) -> str:
+    """The group of those who share the log's work, and the topic of that name (see `membership`)."""
+    return f"{prefix}-work"
+
+
 def shards_of(prefix: str, topic: str, partitions: int) -> list[str]:
     """The shards of a topic, by partition; none of somebody else's."""
     if not topic.startswith((f"{prefix}.", f"{prefix}_")) or topic == origins_place(prefix).topic:

@@ -49,6 +49,7 @@ inter.broker.listener.name=INNER
 log.dirs={self.folder / "storage"}
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
+transaction.state.log.num.partitions=1
 transaction.state.log.min.isr=1
 ssl.keystore.type=PEM
 ssl.keystore.location={store}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -233,6 +234,19 @@ async def test_what_is_refused(tmp_path: Path, kafka_url: str, source: str) -> N
     ):
         found = await asyncio.to_thread(command, wrong, f"file://{tmp_path / 'three'}")
         assert (found.exit_code, why in found.output) == (1, True), found.output
+
+
+async def test_a_log_on_kafka_that_a_server_works_on_is_refused(tmp_path: Path, kafka_url: str) -> None:
+    settings = Settings(data=str(tmp_path / "data"), port=0, log=kafka_url)
+    target = f"file://{tmp_path / 'two'}"
+    async with await App.start(settings):
+        deadline = time.monotonic() + 60
+        while (found := await asyncio.to_thread(command, kafka_url, target)).exit_code == 0:
+            assert time.monotonic() < deadline
+            shutil.rmtree(tmp_path / "two")
+        assert "is in use by 1 server" in found.output
+    found = await asyncio.to_thread(command, kafka_url, target)
+    assert found.exit_code == 0, found.output
 
 
 async def test_another_source_does_not_go_on_with_a_copy(tmp_path: Path, kafka_url: str, source: str) -> None:
