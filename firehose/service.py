@@ -27,15 +27,14 @@ from firehose.conversion import Conversion
 from firehose.delivery import Delivery
 from firehose.drift import DriftPolicy, DriftReader
 from firehose.driver import Driver
-from firehose.events import BACKUP, MAIN, Event, SchemaTaken
+from firehose.events import BACKUP, Event, SchemaTaken
 from firehose.evolution import Kind
 from firehose.glue import Glue
 from firehose.inflow import Inflow
+from firehose.lanes import destination_of, read_size, spills
 from firehose.manifests import Manifests, folder_of
 from firehose.memory import Memory
 from firehose.meters import Meter
-from firehose.outputs import MIB, Compat
-from firehose.partitions import ACTIVE_MAX_OF_AWS
 from firehose.pipeline import Pipeline
 from firehose.posting import Poster
 from firehose.query import TIMEOUT_S, Query
@@ -54,7 +53,7 @@ from streams.core.errors import ResourceNotFound, UnsupportedOperation
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.core.work import ALONE, Work, delivery_item, part_of
-from streams.sdk.client import FETCH_SIZE_MAX, Client
+from streams.sdk.client import Client
 
 Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
 
@@ -278,7 +277,7 @@ class Firehose:
 
     def _driver(self, lane: Lane) -> Driver:
         created, settings = lane.stream.created, self._settings
-        destination = _destination(lane, settings.firehose_compat)
+        destination = destination_of(lane, settings.firehose_compat)
         meter = self._meters.setdefault((lane.number, lane.id), Meter())
         transform = None
         if destination.function is not None:
@@ -299,9 +298,10 @@ class Firehose:
             self._clock,
             None if destination.function is None else destination.function.arn,
         )
-        spill = None
-        if destination.partitioned and settings.firehose_partitions_max > ACTIVE_MAX_OF_AWS:
-            spill = Spill(self._spilled(lane.number) / lane.id)
+        spill = Spill(self._spilled(lane.number) / lane.id)
+        spilling = spills(destination, settings.firehose_partitions_max)
+        if not spilling:
+            spill.begin()  # it may have done so under other settings
         delivery = Delivery(
             lane,
             self._open_store,
@@ -312,7 +312,7 @@ class Firehose:
                 self._clock,
                 between=between,
                 depot=self._depot,
-                spill=spill,
+                spill=spill if spilling else None,
             ),
             self._book,
             self._clock,
@@ -324,7 +324,7 @@ class Firehose:
         return Driver(
             lane,
             destination,
-            Source(self._client_for(lane.scope), lane, self._book, self._clock, _read_size(destination), manifests),
+            Source(self._client_for(lane.scope), lane, self._book, self._clock, read_size(destination), manifests),
             Pipeline(
                 lane,
                 destination,
@@ -340,7 +340,7 @@ class Firehose:
             self._clock,
             settings.firehose_retry_s,
             meter,
-            spill,
+            spill if spilling else None,
             self._disk,
         )
 
@@ -433,22 +433,3 @@ class Firehose:
 
 def _part(stream: DeliveryStream) -> int:
     return part_of(delivery_item(stream.scope, stream.name))
-
-
-def _destination(lane: Lane, compat: Compat) -> Destination:
-    configuration = lane.stream.created.destination
-    if lane.id == MAIN:
-        return Destination.of(lane.stream.created.kind, configuration, compat)
-    backup = Destination.of_backup(configuration, compat)
-    assert backup is not None, "a lane of originals runs only where they are kept"
-    return backup
-
-
-DECOMPRESSING_SIZE_MAX = 256 << 10
-"""Bytes of one read of records that are decompressed: gzip grows up to a thousandfold."""
-
-
-def _read_size(destination: Destination) -> int:
-    """Bytes of one read: no more than an object has room for, so that sizes stay near the hint."""
-    size_max = DECOMPRESSING_SIZE_MAX if destination.splitting.decompress else FETCH_SIZE_MAX
-    return min(size_max, max(MIB, destination.output.size_max))

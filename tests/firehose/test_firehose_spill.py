@@ -271,13 +271,15 @@ async def test_a_restart_begins_with_an_empty_folder_and_a_deletion_leaves_none(
         await house.until(lambda: len(list(spilled.rglob("*.arrow"))) > 0)
         await house.call("DeleteDeliveryStream", DeliveryStreamName="flights")
         assert not list(spilled.iterdir())
-    settings = {"firehose_partitions_max": 500}
-    house = House(tmp_path, log=house.log, clock=house.clock, **settings)
-    (spilled / "7").mkdir(parents=True)
+    house = House(tmp_path, log=house.log, clock=house.clock, firehose_partitions_max=500)
+    left = spilled / "2" / "main" / "0.arrow"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"x")
     async with house:
         await house.create(**{**partitioned(PREFIX), "BufferingHints": HINTS}, **processing(query("{c: .c}"), NEWLINES))
         await house.put("firehose/flights", records(10, 1))
         await house.until(lambda: house.settled() == 10, step_s=30)
+        assert not left.exists(), "what was left under other settings goes too"
 
 
 @pytest.mark.usefixtures("small")
