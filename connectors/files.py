@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import quote
 
-import fsspec
-
 from streams.core.durable import sync_folder
-from streams.core.errors import ExtraMissing
+from streams.core.remote import Whole, reach
 
 PART_SIZE = 16 << 20
 PARTS_AT_ONCE = 2
@@ -31,8 +29,6 @@ RATE_MIN = 256 << 10
 the server has asked for the contents ("100 Continue"): one that accepts and is silent would be waited for forever."""
 
 _BLOCK_SIZE = 1 << 20
-
-_EXTRAS = {"s3": "s3", "s3a": "s3"}
 
 
 class Store(Protocol):
@@ -69,11 +65,7 @@ def open_store(url: str) -> Store:
     protocol, _, path = url.rpartition("://")
     if protocol in ("", "file", "local"):
         return LocalStore(Path(path))
-    try:
-        filesystem, root = fsspec.url_to_fs(url)
-    except ImportError as error:
-        raise ExtraMissing(_EXTRAS.get(protocol, protocol), f"A store at {protocol}://") from error
-    return RemoteStore(filesystem, root)
+    return RemoteStore(*reach(url, "A store"))
 
 
 def safe_key(key: str) -> str:
@@ -144,49 +136,28 @@ class LocalStore:
 
 
 class RemoteStore:
-    """A file system that fsspec reaches. Object stores show an object when its upload ends; others get a hidden name
-    first, then the object's."""
-
-    _S3 = frozenset({"s3", "s3a"})
-    _ATOMIC = frozenset({"s3", "s3a", "gcs", "gs", "abfs", "az", "memory", "r2", "oss"})
+    """A file system that fsspec reaches."""
 
     def __init__(self, filesystem: Any, root: str) -> None:
         self._filesystem = filesystem
         self._root = root.rstrip("/")
-        protocol = filesystem.protocol
-        names = {protocol} if isinstance(protocol, str) else set(protocol)
-        self._atomic = bool(names & self._ATOMIC)
-        self._s3 = bool(names & self._S3)
+        self._whole = Whole(filesystem)
 
     def publish(self, staged: Path, key: str, encoding: str | None = None) -> None:
-        if self._s3:
+        if self._whole.is_s3:
             headers = {"ContentType": "application/octet-stream"}
             if encoding is not None:
                 headers["ContentEncoding"] = encoding
             self._create(staged, key, headers)
             return
-        if self.has(key, staged.stat().st_size):
-            return
-        target = self._path(key)
-        if self._atomic:
-            self._filesystem.put_file(str(staged), target)
-            return
-        directory, _, name = target.rpartition("/")
-        hidden = f"{directory}/.{name}.part"
-        self._filesystem.makedirs(directory, exist_ok=True)
-        self._filesystem.put_file(str(staged), hidden)
-        self._filesystem.mv(hidden, target)
+        if not self.has(key, staged.stat().st_size):
+            self._whole.put(staged, self._path(key))
 
     def has(self, key: str, size: int) -> bool:
         return self.size(key) == size
 
     def size(self, key: str) -> int | None:
-        path = self._path(key)
-        self._filesystem.invalidate_cache()
-        try:
-            return int(self._filesystem.info(path)["size"])
-        except FileNotFoundError:
-            return None
+        return self._whole.size(self._path(key))
 
     def open(self, key: str) -> BinaryIO:
         opened: BinaryIO = self._filesystem.open(self._path(key), "rb")
@@ -209,7 +180,7 @@ class RemoteStore:
         size = staged.stat().st_size
         bounds = {"chunksize": PART_SIZE, "max_concurrency": PARTS_AT_ONCE, "timeout": ANSWER_S_MAX + size / RATE_MIN}
         try:
-            self._filesystem.put_file(str(staged), self._path(key), mode="create", **bounds, **headers)
+            self._whole.put(staged, self._path(key), mode="create", **bounds, **headers)
         except OSError:  # a TimeoutError is one
             # It may have come to be there while this was under way, or a retry of s3fs's own met the first attempt. A
             # store that is away cannot be asked either: that it is, is what is raised then.

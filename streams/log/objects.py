@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from streams.core.errors import ExtraMissing, LogUnreachable
+from streams.core.errors import LogUnreachable
+from streams.core.remote import Whole, reach
 from streams.log.disk import Disk
 
-_EXTRAS = {"s3": "s3", "s3a": "s3"}
 _COPY_SIZE = 1 << 20
 
 
@@ -56,12 +56,7 @@ def open_objects(url: str) -> Objects:
     protocol, _, path = url.rpartition("://")
     if protocol in ("", "file", "local"):
         return Folder(Path(path))
-    import fsspec  # only for who has a tier there: nobody else should wait for it at a start
-
-    try:
-        filesystem, root = fsspec.url_to_fs(url)
-    except ImportError as error:
-        raise ExtraMissing(_EXTRAS.get(protocol, protocol), f"A tier at {protocol}://") from error
+    filesystem, root = reach(url, "A tier")
     return Bucket(filesystem, root, url)
 
 
@@ -136,19 +131,14 @@ class Folder:
 
 
 class Bucket:
-    """A file system of fsspec. Object stores show an object when its upload ends; others get a hidden name first."""
-
-    _WHOLE = frozenset({"s3", "s3a", "gcs", "gs", "abfs", "az", "r2", "oss", "memory"})
+    """A file system of fsspec."""
 
     def __init__(self, filesystem: Any, root: str, url: str) -> None:
         self._filesystem = filesystem
         self._root = root.rstrip("/")
         self._url = url.rstrip("/")
-        protocol = filesystem.protocol
-        names = {protocol} if isinstance(protocol, str) else set(protocol)
-        self._whole = bool(names & self._WHOLE)
-        # S3 refuses to write over an object even where two servers race for its name.
-        self._create = {"mode": "create"} if "s3" in names else {}
+        self._whole = Whole(filesystem)
+        self._create = {"mode": "create"} if self._whole.is_s3 else {}
 
     @property
     def url(self) -> str:
@@ -157,24 +147,12 @@ class Bucket:
     def put(self, path: Path, name: str) -> None:
         if self.size(name) is not None:
             raise FileExistsError(errno.EEXIST, "there is an object of this name", f"{self.url}/{name}")
-        target = f"{self._root}/{name}"
         with self._told(name):
-            if self._whole:
-                self._filesystem.put_file(str(path), target, **self._create)
-                return
-            folder, _, last = target.rpartition("/")
-            hidden = f"{folder}/.{last}.part"
-            self._filesystem.makedirs(folder, exist_ok=True)
-            self._filesystem.put_file(str(path), hidden)
-            self._filesystem.mv(hidden, target)
+            self._whole.put(path, f"{self._root}/{name}", **self._create)
 
     def size(self, name: str) -> int | None:
         with self._told(name):
-            self._filesystem.invalidate_cache()
-            try:
-                return int(self._filesystem.info(f"{self._root}/{name}")["size"])
-            except FileNotFoundError:
-                return None
+            return self._whole.size(f"{self._root}/{name}")
 
     def read(self, name: str, position: int, size: int) -> bytes:
         with self._told(name):
