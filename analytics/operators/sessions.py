@@ -82,7 +82,8 @@ class Sessions:
         if self.partials.kept:
             template = self.partials.partial([], ["rt AS w", "rt AS e"])
         else:
-            stretch = f"epoch_ms(CAST(rt AS TIMESTAMP)) // {self.gap_ms}"
+            ms = "epoch_ms(CAST(rt AS TIMESTAMP))"
+            stretch = f"{ms} - (({ms} % {self.gap_ms}) + {self.gap_ms}) % {self.gap_ms}"
             template = self.partials.partial([stretch], ["min(rt) AS w", "max(rt) AS e"])
         sql = template.format(source="rows", base=self._numbered(work, len(rows)))
         typed = ", ".join(f"CAST({name} AS {duck}) AS {name}" for name, duck in self.shape)

@@ -131,6 +131,13 @@ def test_windows_that_keep_rows(rows: list[Row], cuts: Cuts, kind: str) -> None:
         assert (spread == 0) == (different == 1)
 
 
+def test_a_session_before_1970_is_no_longer_than_others() -> None:
+    window = "SESSION(s.ROWTIME, INTERVAL '10' SECOND)"
+    sql = f"""CREATE STREAM out (starts TIMESTAMP, n BIGINT);
+    CREATE PUMP p AS INSERT INTO out SELECT STREAM {window}, COUNT(*) FROM s GROUP BY {window}"""
+    assert run(sql, {"S": [(-9, "a", 1), (9, "a", 1)]}, []) == Counter([(1, _time(-9), 1), (19, _time(9), 1)])
+
+
 def test_tumble_is_step() -> None:
     sql = """CREATE STREAM out (starts TIMESTAMP, ends TIMESTAMP, n BIGINT);
     CREATE PUMP p AS INSERT INTO out SELECT STREAM TUMBLE_START(s.ROWTIME, INTERVAL '10' SECOND),
