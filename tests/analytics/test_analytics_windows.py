@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from analytics import SqlError, parse
 from analytics.compiler import compile_program
 from analytics.engine import Engine
+from analytics.explaining import explain
 from analytics.state import State
 from connectors.formats.schema import Column
 
@@ -209,4 +210,30 @@ def test_a_table_of_an_earlier_release_makes_room_unless_a_window_is_open() -> N
     state.connection.execute(f"CREATE OR REPLACE TABLE {window.table} AS SELECT 1 AS w")
     with pytest.raises(SqlError, match="open windows in the form of an earlier release"):
         Engine.create(plan, state.connection)
+    state.close()
+
+
+@pytest.mark.parametrize(
+    ("window", "does", "keeps"),
+    [
+        (
+            "HOP(s.ROWTIME, INTERVAL '1' SECOND, INTERVAL '2' SECOND)",
+            "merges the panes of each window",
+            {"panes, partial aggregates, while a window has them", "partial aggregates of open windows, a row a group"},
+        ),
+        (
+            "SESSION(s.ROWTIME, INTERVAL '1' SECOND)",
+            "finds out which rows are one session",
+            {"partial aggregates of sessions that are not over"},
+        ),
+    ],
+)
+def test_what_is_said_of_a_window_and_its_state(window: str, does: str, keeps: set[str]) -> None:
+    sql = f"CREATE STREAM d (n BIGINT); CREATE PUMP p AS INSERT INTO d SELECT STREAM COUNT(DISTINCT v) FROM s GROUP BY k, {window}"
+    plan = compile_program(parse(sql), {"S": [Column("K", pa.string()), Column("V", pa.int64())]}, {})
+    state = State(None, sql)
+    Engine.create(plan, state.connection)
+    told = explain(plan, state.connection, {"S": None}, None)
+    assert does in [pump.does for pump in told.pumps]
+    assert {kept.what for pump in told.pumps for kept in pump.kept} == keeps
     state.close()
