@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from analytics_machine import CUTS, ROWS, Row, run
+from analytics_machine import COLUMNS as COLUMNS_OF_ROWS
+from analytics_machine import CUTS, ROWS, Row, run, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -237,3 +238,36 @@ def test_what_is_said_of_a_window_and_its_state(window: str, does: str, keeps: s
     assert does in [pump.does for pump in told.pumps]
     assert {kept.what for pump in told.pumps for kept in pump.kept} == keeps
     state.close()
+
+
+@pytest.mark.parametrize(
+    ("window", "rows_max"),
+    [
+        # Of a key two panes of which one is open, each in four micro-batches at most, and two values beside its group.
+        ("HOP(s.ROWTIME, INTERVAL '20' SECOND, INTERVAL '40' SECOND)", 3 * 3 * (4 + 2)),
+        ("CUMULATE(s.ROWTIME, INTERVAL '20' SECOND, INTERVAL '1' MINUTE)", 3 * 3 * (4 + 2)),
+        # Sessions of a key end after every second row of it.
+        ("SESSION(s.ROWTIME, INTERVAL '8' SECOND)", 3 * 3 * 4),
+    ],
+)
+def test_the_state_of_a_window_does_not_grow(window: str, rows_max: int) -> None:
+    sql = f"CREATE STREAM d (n BIGINT); CREATE PUMP p AS INSERT INTO d SELECT STREAM COUNT(DISTINCT v) FROM s GROUP BY k, {window}"
+    plan = compile_program(parse(sql), {"S": COLUMNS_OF_ROWS}, {})
+    state = State(None, sql)
+    Engine.create(plan, state.connection)
+    engine = Engine(plan, state.connection)
+    source = plan.inputs["S"].physical
+    out, kept = 0, []
+    for begin in range(0, 300, 5):
+        rows: list[Row] = [
+            (second, key, second % 2) for second in range(begin, begin + 5) for key in "abc" if second % 10 < 2
+        ]
+        made = engine.step({source: table(rows)} if rows else {}, {source: (begin + 4) * 1000}, 0)
+        state.commit(made.changes, {}, (), ())
+        engine.applied(made.changes)
+        out += len(made.rows.get(plan.streams["D"].physical, ()))
+        kept.append(sum(each.rows for pump in explain(plan, state.connection, {}, None).pumps for each in pump.kept))
+    state.close()
+    assert out > 3 * 10
+    assert max(kept) <= rows_max
+    assert max(kept[:30]) == max(kept[30:])
