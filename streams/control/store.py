@@ -48,6 +48,8 @@ class Store(Generic[S]):
         self._torn = False
         self.moved = False
         """Whether another process has become the owner of the journal."""
+        self.fresh = False
+        """Whether nothing had ever been recorded when it was opened."""
 
     @classmethod
     async def open(
@@ -67,7 +69,9 @@ class Store(Generic[S]):
         state = fresh() if replay.snapshot is None else restored(replay.snapshot)
         for data in replay.events:
             state.apply(decode(data))
-        return cls(journal, state, encode)
+        store = cls(journal, state, encode)
+        store.fresh = replay.snapshot is None and not replay.events
+        return store
 
     def record(self, event: Any) -> None:
         self.state.apply(event)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from streams.control.events import decode_as, encode
+from streams.control.journal import Journal
 from streams.control.store import Store
 from streams.core.balance import balance
 from streams.core.clock import Clock
@@ -120,6 +121,35 @@ class Coordinator:
             encode=lambda value: encode(dressed(value)),
         )
         return cls(store, clock)
+
+    @staticmethod
+    async def read(log: Log, journal: str) -> State:
+        """What a journal tells of, which stays as it is. Raises `LogError`."""
+        replay = await Journal(log, journal).open()
+        state = State() if replay.snapshot is None else State.restored(decode_as(Snapshot, replay.snapshot))
+        for data in replay.events:
+            state.apply(decode_event(data))
+        return state
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it never had a group."""
+        return self._store.fresh
+
+    async def adopt(self, groups: Mapping[tuple[str, str], Group]) -> None:
+        """Groups of another journal go on here, with their positions; who read their shards is heard of again or loses them.
+        Durable when it returns."""
+        for (stream, name), group in groups.items():
+            where = {"stream": stream, "group": name}
+            self._store.record(Founded(**where, positions=dict(group.positions)))
+            if group.intents:
+                self._store.record(Saved(**where, positions={}, intents=dict(group.intents)))
+            if group.generation:
+                # Whoever still holds a lease of then must not be taken for the holder of a new one.
+                numbered = Leased(**where, shard=0, member="", generation=group.generation, lease_ms=1)
+                self._store.record(numbered)
+                self._store.record(Released(**where, shards=[0]))
+        await self._store.durable()
 
     @property
     def moved(self) -> bool:

@@ -70,10 +70,22 @@ class Coordinators:
             await self.release([part])
             task = self._opened.get(part)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = self._opened[part] = asyncio.create_task(Coordinator.open(self._log, self._clock, journal))
+            task = self._opened[part] = asyncio.create_task(self._open(part, journal))
         coordinator = await asyncio.shield(task)
         if self._stopping:
             coordinator.stop()
+        return coordinator
+
+    async def _open(self, part: int, journal: str) -> Coordinator:
+        coordinator = await Coordinator.open(self._log, self._clock, journal)
+        if coordinator.fresh:
+            # A log that was copied, or that one process coordinated before, has its groups in the other form.
+            there = set(await self._log.shards())
+            others = [JOURNAL] if part != _ALL else [_journal(each) for each in range(PARTS)]
+            for other in there.intersection(others):
+                groups = (await Coordinator.read(self._log, other)).groups
+                mine = {key: one for key, one in groups.items() if part in (_ALL, part_of(groups_item(key[0])))}
+                await coordinator.adopt(mine)
         return coordinator
 
     def _there(self) -> Iterable[Coordinator]:

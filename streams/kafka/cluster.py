@@ -266,10 +266,11 @@ class Cluster:
     async def _grow(self, topic: str, partitions: int) -> None:
         try:
             await self._admin.create_partitions({topic: NewPartitions(partitions)})
-        except InvalidPartitionsError:
+        except InvalidPartitionsError as error:
+            # Somebody else was quicker. A broker that has not heard of it yet has by the next question.
             await self.refresh()
-            if self.partitions(topic) < partitions:  # else somebody else was quicker
-                raise
+            if self.partitions(topic) < partitions:
+                raise LeaderNotAvailableError(f"{topic}: {error}") from error
 
     async def _ask_offsets(self, timestamp: int) -> None:
         await asyncio.sleep(0)
