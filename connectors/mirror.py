@@ -11,14 +11,15 @@ import asyncio
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
-from connectors.kinesis import KinesisSource, SourceBatch, SourceRecord, SourceShard
+from connectors.kinesis import SourceBatch, SourceRecord, SourceShard
 from connectors.streams import StreamSink
 from streams.core.clock import Clock, SystemClock
 from streams.core.durable import sync_folder
@@ -63,6 +64,18 @@ class Progress:
     behind_ms: dict[str, int] = field(default_factory=dict)
 
 
+class Source(Protocol):
+    """What is followed: see `KinesisSource`."""
+
+    async def created(self) -> float: ...
+
+    async def shards(self) -> list[SourceShard]: ...
+
+    def read(self, shard: str, *, after: int | None, start_ms: int | None) -> AsyncIterator[SourceBatch]: ...
+
+    def close(self) -> None: ...
+
+
 class Mirror:
     """From the source's stream into `target`. `identity` says which endpoint the source is: a state file is of one source and
     one target. It is made where there is none; `start_ms` is then where the shards begin (None: the oldest record).
@@ -73,7 +86,7 @@ class Mirror:
 
     def __init__(
         self,
-        source: KinesisSource,
+        source: Source,
         client: Client,
         target: str,
         file: Path,

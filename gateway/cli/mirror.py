@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from gateway.cli.failure import Failure
 from gateway.cli.running import run
 from gateway.cli.tail import starting_point
 from gateway.cli.times import FORMS
+from streams.core.brokers import brokers_of, connection_options
+from streams.core.errors import ExtraMissing, SettingsError
 from streams.core.exchange import LATEST, TRIM_HORIZON
 from streams.sdk.client import Client, Start
 
@@ -32,6 +34,8 @@ REPORT_S = 10.0
 @click.option(
     "--source-endpoint", metavar="URL", help="Where the stream NAME is.  [AWS's own endpoint of the source region]"
 )
+@click.option("--from-kafka", metavar="URL", help="NAME is a topic of these brokers: kafka://host:9092?security=…")
+@click.option("--to-kafka", metavar="URL", help="INTO is a topic of these brokers, and NAME a stream of the server.")
 @click.option("--source-region", metavar="REGION", help="Region of the source.  [what AWS's tools use, else --region]")
 @click.option("--source-profile", metavar="PROFILE", help="AWS profile for the source.  [what AWS's tools use]")
 @click.option("--source-ca", type=click.Path(dir_okay=False), help="Certificates to trust (PEM) for the source.")
@@ -57,6 +61,8 @@ def mirror(
     name: str,
     into: str,
     source_endpoint: str | None,
+    from_kafka: str | None,
+    to_kafka: str | None,
     source_region: str | None,
     source_profile: str | None,
     source_ca: str | None,
@@ -69,16 +75,35 @@ def mirror(
     """Follow the stream NAME of a Kinesis endpoint, and put its records into the stream INTO of the server.
 
     Each record exactly once and in order, whatever is killed and whenever: run it again with the same state file. Children
-    of splits and merges come after their parents. Without --source-endpoint the source is AWS."""
+    of splits and merges come after their parents. Without --source-endpoint the source is AWS.
+
+    \b
+    headrace stream mirror orders orders --from-kafka kafka://k1:9092          a Kafka topic into a stream
+    headrace stream mirror clicks clicks --to-kafka kafka://k1:9092            a stream into a Kafka topic
+
+    Into a topic each record goes once for readers of committed records (isolation.level=read_committed); how far it is, the
+    cluster remembers, in the topic INTO.headrace-mirror."""
+    given = {"--source-endpoint": source_endpoint, "--from-kafka": from_kafka, "--to-kafka": to_kafka}
+    if len(named := [option for option, value in given.items() if value is not None]) > 1:
+        raise Failure(f"{' and '.join(named)} do not go together")
+    if to_kafka is not None:
+        if create or state is not None:
+            raise Failure("--create and --state are of mirrors into a stream")
+        count = run(target, _to_topic(target, name, into, to_kafka, start, follow=follow), endless=follow)
+        _report(target, count, name, into)
+        return
     file = state or Path(f"{into}.mirror.json")
-    botocore_client = _source(source_endpoint, source_region, source_profile, source_ca, target.region)
-    identity = botocore_client.meta.endpoint_url
+    at_ms = round(time.time() * 1000) if start == LATEST else None if start == TRIM_HORIZON else start.timestamp_ms
+    source, identity = _followed(
+        target,
+        name,
+        from_kafka,
+        lambda: _source(source_endpoint, source_region, source_profile, source_ca, target.region),
+    )
     if identity.rstrip("/") == target.endpoint and name == into:
         raise Failure("a stream cannot be mirrored into itself", hint="name another stream INTO")
-    at_ms = round(time.time() * 1000) if start == LATEST else None if start == TRIM_HORIZON else start.timestamp_ms
 
     async def work() -> int:
-        source = KinesisSource(botocore_client, name)
         try:
             async with target.client() as client:
                 if create:
@@ -93,13 +118,46 @@ def mirror(
         finally:
             source.close()
 
-    count = run(target, work(), endless=follow)
+    _report(target, run(target, work(), endless=follow), name, into)
+
+
+def _report(target: Target, count: int | None, name: str, into: str) -> None:
     if count is None:
         return
     if target.json:
         output.json_line({"records": count})
     else:
         output.talk(f"{count} records of {name} put into {into}")
+
+
+def _followed(target: Target, name: str, kafka: str | None, client: Callable[[], Any]) -> tuple[Any, str]:
+    """What is followed, and which endpoint that is. Raises `Failure`."""
+    if kafka is None:
+        botocore_client = client()
+        return KinesisSource(botocore_client, name), botocore_client.meta.endpoint_url
+    try:
+        from connectors.kafka_topic import KafkaTopicSource
+
+        brokers = brokers_of(kafka)
+        connection_options(brokers.security)
+    except (SettingsError, ExtraMissing) as error:
+        raise Failure(error.message) from error
+    return KafkaTopicSource(brokers, name), f"kafka://{brokers}"
+
+
+async def _to_topic(target: Target, stream: str, topic: str, url: str, start: Start, *, follow: bool) -> int:
+    try:
+        from connectors.kafka_mirror import TopicMirror
+
+        brokers = brokers_of(url)
+        connection_options(brokers.security)
+    except (SettingsError, ExtraMissing) as error:
+        raise Failure(error.message) from error
+    async with target.client() as client:
+        await find_stream(client, stream)
+        mirror = TopicMirror(client, stream, brokers, topic, start=start)
+        await mirror.run(follow=follow)
+        return mirror.records
 
 
 def _source(endpoint: str | None, region: str | None, profile: str | None, ca: str | None, default_region: str) -> Any:
@@ -128,7 +186,7 @@ def _source(endpoint: str | None, region: str | None, profile: str | None, ca: s
         raise Failure(f"the source cannot be used: {error}") from error
 
 
-async def _made(client: Client, into: str, source: KinesisSource) -> None:
+async def _made(client: Client, into: str, source: Any) -> None:
     if into in await client.list_streams():
         return
     await source.created()  # asks once: a wrong endpoint is told, and not waited for
