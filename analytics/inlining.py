@@ -10,6 +10,8 @@ from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.nodes import CreateFunction, ScriptCall
 
+CALLS_MAX = 1_000
+"""Calls in one statement while they are written out."""
 DEPTH_MAX = 32
 """Calls within calls: a function that calls itself would never end."""
 
@@ -18,12 +20,14 @@ def inlined(tree: exp.Expr, functions: Mapping[str, Sequence[CreateFunction]]) -
     """A copy of `tree` without calls of `functions`, which are known by their folded names. Raises `SqlError`."""
     if not functions:
         return tree
-    for _ in range(DEPTH_MAX):
+    for _ in range(DEPTH_MAX):  # with each round, calls that are written twice in a function double
         calls = [
             node for node in tree.find_all(exp.Anonymous) if type(node) is exp.Anonymous and _name(node) in functions
         ]
         if not calls:
             return tree
+        if len(calls) > CALLS_MAX:
+            raise SqlError(f"functions that call functions come to more than {CALLS_MAX:,} calls", place_of(calls[0]))
         tree = tree.copy().transform(lambda node: _called(node, functions), copy=False)
     raise SqlError(f"function {_name(calls[0])} calls itself", place_of(calls[0]))
 

@@ -31,6 +31,9 @@ from analytics.stages.groups import group
 from analytics.stages.joins import join
 from analytics.stages.sliding import slide
 
+PARTS_MAX = 2_000
+"""Hidden streams and tables of a program: views that read views twice double with each."""
+
 
 @dataclass(slots=True)
 class Lowering:
@@ -45,7 +48,10 @@ class Lowering:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def number(self) -> int:
-        return next(self._numbers)
+        number = next(self._numbers)
+        if number > PARTS_MAX:
+            raise SqlError(f"the program comes to more than {PARTS_MAX:,} streams and tables between its pumps")
+        return number
 
     def stream(self, columns: Sequence[tuple[str, str]], extra: Sequence[tuple[str, str]] = ()) -> Relation:
         """A hidden stream with columns (name, type), known as c0, c1, …; `extra` are further physical ones."""

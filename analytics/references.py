@@ -54,6 +54,10 @@ def load(reference: Reference) -> pa.Table:
         data = filesystem.cat_file(path)
     except FileNotFoundError:
         raise ValidationError(f"reference table {reference.name}: there is no file {reference.url}") from None
+    except (MemoryError, ValidationError):
+        raise
+    except Exception as error:  # whatever the store behind the URL raises
+        raise ValidationError(f"reference table {reference.name}: {reference.url} cannot be read: {error}") from error
     if reference.mapping is not None:
         assert reference.columns is not None, "a mapping has columns"
         decoded = reference.mapping.decode(pa.array([data], pa.binary()), range(len(reference.columns)))

@@ -20,6 +20,8 @@ from connectors.formats.json_plan import VALUE_SHOWN_MAX, converting, sql_type
 from connectors.formats.json_values import typed
 from connectors.formats.schema import Column, Decoded, RowFault
 
+csv.field_size_limit(1 << 30)  # Python's own is 128 KiB; a record is bounded already
+
 _ESCAPES = {r"\n": "\n", r"\r\n": "\r\n", r"\r": "\r", r"\t": "\t", r"\u0001": "\x01"}
 
 
@@ -84,13 +86,16 @@ def _split(data: pa.Array, row_delimiter: str) -> tuple[pa.Array, np.ndarray, li
 
 def _quoted_rows(text: str, row_delimiter: str) -> list[str]:
     """The rows of a text in which a delimiter between quotes is none."""
-    rows, kept = [], ""
+    rows: list[str] = []
+    kept: list[str] = []
+    inside = False
     for piece in text.split(row_delimiter):
-        kept = f"{kept}{row_delimiter}{piece}" if kept else piece
-        if kept.count('"') % 2 == 0:
-            rows.append(kept)
-            kept = ""
-    return [*rows, kept] if kept else rows
+        kept.append(piece)
+        inside ^= piece.count('"') % 2 == 1
+        if not inside:
+            rows.append(row_delimiter.join(kept))
+            kept = []
+    return [*rows, row_delimiter.join(kept)] if kept else rows
 
 
 def _fields(texts: pa.Array, positions: Sequence[int], column_delimiter: str) -> list[pa.Array]:
@@ -105,7 +110,10 @@ def _fields(texts: pa.Array, positions: Sequence[int], column_delimiter: str) ->
 
 def _parsed(text: str, column_delimiter: str) -> list[str]:
     if len(column_delimiter) == 1:
-        return next(csv.reader([text], delimiter=column_delimiter), [])
+        try:
+            return next(csv.reader([text], delimiter=column_delimiter), [])
+        except csv.Error:
+            pass  # a line end that stands alone in the row: then quotes are only at the ends of fields
     return [field.strip('"').replace('""', '"') for field in text.split(column_delimiter)]
 
 
