@@ -69,7 +69,10 @@ def drifted(catalog: Catalog, stream: DeliveryStream, found: Mapping[str, Kind],
     except InvalidArgument as error:
         log.warning("%s: table %s.%s gets no columns: %s", stream.arn, database, name, error.message)
         return []
-    after = evolved(before, row_reader(before, conversion).columns, found)
+    # What a table is partitioned by stands in the names of folders, and readers refuse a column of the same name.
+    folders = {key["Name"].lower() for key in table.current.input.get("PartitionKeys", ())}
+    wanted = {key: kind for key, kind in found.items() if key not in folders}
+    after = evolved(before, row_reader(before, conversion).columns, wanted)
     if after == list(before):
         return []
     given = copy.deepcopy(table.current.input)

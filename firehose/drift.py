@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -82,7 +83,7 @@ class DriftReader:
         """Before records (binary) are read: with `evolve`, the table has columns for them from now on."""
         reader = self._reader
         if self._watch is not None and len(data):
-            self._watch([key for key in _keys(_objects(data)) if reader.key(key) not in reader.columns])
+            self._watch([key for key in _keys(_texts(data)) if reader.key(key) not in reader.columns])
         if self._evolve is None or not len(data):
             return
         found = await asyncio.to_thread(_evolvable, reader, data)
@@ -100,12 +101,14 @@ class DriftReader:
 
 def _evolvable(reader: RowReader, data: pa.Array) -> dict[str, Kind]:
     """Of the keys that are none of the table, and those of columns that may widen: what is in them, by name."""
-    texts = _objects(data)
+    texts = _texts(data)
     spelled = [
         key for key in _keys(texts) if reader.key(key) not in reader.columns or reader.key(key) in reader.evolved
     ]
     found: dict[str, Kind] = {}
-    for key, kind in kinds_of(texts, spelled).items():
+    if not spelled:
+        return found
+    for key, kind in kinds_of(_objects(texts), spelled).items():
         name = reader.key(key)
         found[name] = kind if name not in found else found[name].joined(kind)
     return {name: kind for name, kind in found.items() if not kind.within(reader.evolved.get(name))}
@@ -163,18 +166,27 @@ def _unknown(reader: RowReader, data: pa.Array, but: str | None = None) -> tuple
 
 
 def _keys(texts: pa.Array) -> list[str]:
-    """The keys of JSON objects, each once as it is written, in order."""
-    found = duck.run("SELECT DISTINCT unnest(json_keys(t)) AS k FROM v", v=table(texts)).column(0).to_pylist()
-    return sorted(found)
-
-
-def _objects(data: pa.Array) -> pa.Array:
-    """The records that are JSON objects, as texts."""
+    """The keys of those texts that are JSON objects, each once as it is written, in order."""
+    keys = "json_keys(t)"
     try:
-        texts = data.cast(pa.string())
+        found = duck.run(f"SELECT DISTINCT unnest({keys}) AS k FROM v", v=table(texts))
+    except (duckdb.Error, UnicodeDecodeError):  # one of them is no JSON
+        keys = f"CASE WHEN json_valid(t) THEN {keys} END"
+        found = duck.run(f"SELECT DISTINCT unnest({keys}) AS k FROM v", v=table(texts))
+    return sorted(found.column(0).to_pylist())
+
+
+def _texts(data: pa.Array) -> pa.Array:
+    """The records that are text."""
+    try:
+        return data.cast(pa.string())
     except pa.ArrowInvalid:
         whole = [record for record in data.to_pylist() if _is_text(record)]
-        texts = pa.array(whole, pa.binary()).cast(pa.string())
+        return pa.array(whole, pa.binary()).cast(pa.string())
+
+
+def _objects(texts: pa.Array) -> pa.Array:
+    """Those that are JSON objects."""
     kinds = "SELECT coalesce(CASE WHEN json_valid(t) THEN json_type(t) = 'OBJECT' END, false) AS ok FROM v"
     hits = duck.run(kinds, v=table(texts)).column(0).combine_chunks()
     return texts if pc.all(hits).as_py() else texts.filter(hits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import shutil
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ from firehose.pipeline import Pipeline
 from firehose.posting import Poster
 from firehose.query import TIMEOUT_S, Query
 from firehose.quotas import Quotas
+from firehose.resources import check_drift
 from firehose.rows import RowReader
 from firehose.schemas import row_reader
 from firehose.source import Source
@@ -49,11 +51,13 @@ from firehose.transform import Transform
 from streams.control.depot import Depot
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
-from streams.core.errors import ResourceNotFound, UnsupportedOperation
+from streams.core.errors import InvalidArgument, ResourceNotFound, UnsupportedOperation
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.core.work import ALONE, Work, delivery_item, part_of
 from streams.sdk.client import Client
+
+log = logging.getLogger(__name__)
 
 Operation = Callable[[Context, Any, Scope], Awaitable[Any]]
 
@@ -345,7 +349,14 @@ class Firehose:
         )
 
     def _rows(self, lane: Lane, conversion: Conversion) -> DriftReader:
-        drift = DriftPolicy.of(lane.stream.created.tags)
+        tags, columns = lane.stream.created.tags, lane.stream.created.columns
+        try:
+            check_drift(tags, conversion, columns)
+            drift = DriftPolicy.of(tags)
+        except InvalidArgument as error:
+            # Only tags from before they meant anything: nothing may keep a server from its start.
+            log.warning("%s: unknown keys are left out: %s", lane.title, error.message)
+            drift = DriftPolicy()
 
         async def evolve(found: Mapping[str, Kind]) -> RowReader:
             def decide(catalog: Catalog, now_ms: int) -> tuple[list[int], list[Event]]:
@@ -360,7 +371,7 @@ class Firehose:
                 task.add_done_callback(self._adopting.discard)
             return row_reader(lane.stream.created.columns, conversion)
 
-        reader = row_reader(lane.stream.created.columns, conversion)
+        reader = row_reader(columns, conversion)
         return DriftReader(reader, drift, evolve if drift.policy == "evolve" else None)
 
     def _poster(self, lane: Lane, destination: Destination, meter: Meter) -> Poster | None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from connectors.formats.unified import one_table
 from firehose.conversion import Conversion
 from firehose.drift import DriftPolicy, DriftReader
-from firehose.events import ColumnSpec
+from firehose.events import ColumnSpec, Tagged
 from firehose.evolution import COLUMNS_MAX, Kind, evolved, kinds_of
 from firehose.schemas import row_reader
 from streams.core.errors import InvalidArgument
@@ -215,6 +215,37 @@ async def test_keys_that_are_data_are_one_version_and_have_an_end(
         newest = await versions(house)
         assert len(newest) <= 4
         assert len(newest[0][1]) == 50
+
+
+async def test_what_a_table_is_partitioned_by_is_no_new_column(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        await register(house, DECLARED)
+        columns = [{"Name": name, "Type": kind} for name, kind in DECLARED]
+        given = {
+            "Name": "flights",
+            "StorageDescriptor": {"Columns": columns},
+            "PartitionKeys": [{"Name": "Month", "Type": "int"}],
+        }
+        await house.glue("UpdateTable", DatabaseName="air", TableInput=given)
+        await create(house, "evolve")
+        await house.put("firehose/flights", [b'{"id": 1, "month": 7, "gate": 3}'])
+        await delivered(house, 1)
+        assert rows(tmp_path) == [{"id": 1, "carrier": None, "gate": 3}]
+        newest = (await house.glue("GetTable", DatabaseName="air", Name="flights"))["Table"]
+        assert newest["PartitionKeys"] == given["PartitionKeys"]
+
+
+async def test_tags_that_nobody_checked_do_not_keep_a_server_from_its_start(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with house:
+        await register(house, DECLARED)
+        await create(house, "freeze")
+        (stream,) = house.streams()
+        await house.firehose._book.commit(Tagged(stream.number, {"headrace:drift": "sure"}))
+    async with house:
+        await house.put("firehose/flights", [b'{"id": 1, "gate": 3}'])
+        await delivered(house, 1)
+        assert rows(tmp_path) == [{"id": 1, "carrier": None}]
 
 
 async def test_freeze_is_what_aws_does(tmp_path: Path) -> None:
