@@ -18,7 +18,8 @@ from benchmarks.nexmark.query import Query
 from benchmarks.stage import embedded
 from benchmarks.subjects import Unavailable
 from connectors.formats import json_scan
-from connectors.formats.duck import literal
+from connectors.formats.json import decode_json
+from connectors.formats.schema import Column
 from streams.core.memory import keep_memory
 
 JSON_PER_CORE = {"q1": 2e6, "q2": 2e6}
@@ -152,25 +153,25 @@ def _per_core(figures: list[Figure], name: str, needed: float) -> Verdict:
 
 
 def _ceilings(batch: pa.Table) -> list[Ceiling]:
-    """What one thread of DuckDB does with a batch at best: its query alone, and reading the JSON of two columns alone."""
+    """What one thread does with a batch at best: DuckDB its query alone, and whoever reads JSON its columns alone."""
     query = next(query for query in QUERIES if query.name == "q1")
-    texts = pa.table({"t": events.encode(batch).cast(pa.string())})
-    shape = literal('{"event_type": "BIGINT", "price": "BIGINT"}')
+    data = events.encode(batch)
+    names = ("event_type", "auction", "bidder", "price", "dateTime", "extra")
+    columns = [Column(name, events.SCHEMA.field(name).type) for name in names]
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.register("events", batch)
-        connection.register("texts", texts)
         ran = best_of(lambda: connection.sql(query.batch).to_arrow_table())
-        read = best_of(lambda: connection.sql(f"SELECT json_transform(t, {shape}) FROM texts").to_arrow_table())
+    read = best_of(lambda: decode_json(data, columns))
     return [
         Ceiling(
             case=f"{query.name} {query.title}, {source}",
             metric="events/s per core",
             value=len(batch) / seconds,
-            reckoning=f"a DuckDB thread that does nothing else {what} of {len(batch):,} events in {seconds * 1e3:.1f} ms",
+            reckoning=f"a thread that does nothing else {what} of {len(batch):,} events in {seconds * 1e3:.1f} ms",
         )
         for source, seconds, what in (
             ("Arrow", ran, "runs the batch query over a batch"),
-            ("JSON", read, "reads two columns out of the JSON"),
+            ("JSON", ran + read, "reads the query's six columns out of the JSON and runs it"),
         )
     ]
 

@@ -26,8 +26,10 @@ from connectors.formats.json_simd import (
 )
 from connectors.formats.json_texts import copy, measure
 
-SKIPPED, WHOLE, REAL, TEXT, BOOLEAN, TIME, DATE = range(7)
-"""What a value is read as: not at all, int64, float64, its bytes, 0 or 1, milliseconds, days."""
+SKIPPED, WHOLE, REAL, TEXT, BOOLEAN, TIME, DATE, DECIMAL = range(8)
+"""What a value is read as: not at all, int64, float64, its bytes, 0 or 1, milliseconds, days; its digits as a whole number
+and, in the lowest `BEHIND_BITS`, how many of them follow the point."""
+BEHIND_BITS = 5
 
 NULL, GIVEN, DIGITS = range(3)
 """What stands in `values`: nothing; the value; where the digits of a REAL stand that are too many to be read exactly here.
@@ -260,19 +262,24 @@ def _taken(at: int, end: int, kind: int, base: int, stop: int, wide: int) -> tup
 @inlined
 def _number(at: int, end: int, kind: int, base: int, stop: int) -> tuple[int, int, int]:
     close, behind = _number_end(at, end, stop)
-    if close < 0 or (behind > 0 and kind != REAL) or (kind != REAL and kind != TEXT and kind != WHOLE):
+    exact = kind in (REAL, DECIMAL)
+    if close < 0 or (behind > 0 and not exact) or (not exact and kind != TEXT and kind != WHOLE):
         return -1, 0, 0
     place = ((at - base) << 32) | (close - at)
     if kind == TEXT:
         return close, GIVEN, place
     if kind == REAL and close - at > _EXACT_DIGITS:
         return close, DIGITS, place
+    if kind == DECIMAL and close - at > _EXACT_DIGITS:
+        return -1, 0, 0
     minus = byte(at) == _MINUS
     value = digits(at + minus, close - at - minus - (behind + 1 if behind else 0), stop)
     if behind:
         value = value * _TENS[behind] + digits(close - behind, behind, stop)
     if kind == WHOLE:
         return close, GIVEN, -value if minus else value
+    if kind == DECIMAL:
+        return close, GIVEN, ((-value if minus else value) << BEHIND_BITS) | behind
     real = np.float64(value) / _POWERS[behind]
     return close, GIVEN, bits(-real if minus else real)
 

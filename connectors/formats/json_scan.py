@@ -1,7 +1,8 @@
 """The fast way into columns: records that are plain are read by a compiled kernel (`json_kernel`), the others are named.
 
 Plain is an object whose keys and texts have no backslash, whose numbers have at most 18 digits and no exponent, and whose
-values are of the kind that their column asks for: whole numbers, decimals, texts, true and false, ISO dates and times. What
+values are of the kind that their column asks for: whole numbers, doubles, decimals that need no rounding, texts, true and
+false, ISO dates and times. What
 is read here is what DuckDB reads; what is not is left to it, record by record.
 
 The kernel needs numba (``headrace[fast]``). Importing it takes a second and some 60 MB, and compiling, once on a machine,
@@ -10,11 +11,12 @@ some six seconds: so it is loaded beside the work, and only by a process that ha
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import resource
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -78,6 +80,16 @@ def load() -> bool:
     """Loads the kernel now, and says whether there is one: for whoever would measure, or has much to read."""
     _loader.begin().join()
     return _loader.kernel is not None
+
+
+@contextlib.contextmanager
+def used(wanted: bool) -> Iterator[None]:
+    """Inside, the kernel is used if there is one and it is `wanted`: for whoever compares both. For one thread."""
+    kernel, _loader.kernel = _loader.kernel, _loader.kernel if wanted else None
+    try:
+        yield
+    finally:
+        _loader.kernel = kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +175,21 @@ class Scan:
             given,
             left,
         )
+        left = left[:found]
+        for number, kind in enumerate(self._types):
+            if pa.types.is_decimal(kind):
+                left = np.union1d(left, _scaled(values[number], given[number], kind))
         memory = (kernel, base, base + size)
         arrays = [_array(kind, values[number], given[number], memory) for number, kind in enumerate(self._types)]
-        return Scanned(arrays, left[:found], not between[-1])
+        return Scanned(arrays, left, not between[-1])
 
 
-_SKIPPED, _WHOLE, _REAL, _TEXT, _BOOLEAN, _TIME, _DATE = range(7)  # as json_kernel has them, which may not be there
+# As json_kernel has them, which may not be there.
+_SKIPPED, _WHOLE, _REAL, _TEXT, _BOOLEAN, _TIME, _DATE, _DECIMAL = range(8)
 _DIGITS = 2
+_BEHIND_BITS = 5
+_PRECISION_MAX = 18
+"""Of the decimals that a scan reads: int64 holds them."""
 
 
 def _kind(kind: pa.DataType) -> int | None:
@@ -177,6 +197,8 @@ def _kind(kind: pa.DataType) -> int | None:
         return _WHOLE
     if pa.types.is_floating(kind):
         return _REAL
+    if pa.types.is_decimal128(kind) and kind.precision <= _PRECISION_MAX and kind.scale >= 0:
+        return _DECIMAL
     return {pa.string(): _TEXT, pa.bool_(): _BOOLEAN, pa.timestamp("ms"): _TIME, pa.date32(): _DATE}.get(kind)
 
 
@@ -192,6 +214,8 @@ def _array(kind: pa.DataType, values: np.ndarray, given: np.ndarray, memory: tup
         values = values.view(np.float64)
     if pa.types.is_boolean(kind):
         values = np.packbits(values == 1, bitorder="little")
+    elif pa.types.is_decimal(kind):
+        values = np.stack([values, values >> 63], axis=1)
     elif pa.types.is_date(kind):
         values = values.astype(np.int32)
     elif not pa.types.is_timestamp(kind):
@@ -199,6 +223,19 @@ def _array(kind: pa.DataType, values: np.ndarray, given: np.ndarray, memory: tup
         with np.errstate(all="ignore"):
             values = values.astype(kind.to_pandas_dtype(), copy=False)
     return pa.Array.from_buffers(kind, count, [bits, pa.py_buffer(values)], count - valid)
+
+
+def _scaled(values: np.ndarray, given: np.ndarray, kind: pa.DataType) -> np.ndarray:
+    """Brings decimals to the scale of their type. The numbers of the records with one that does not fit, or would have to
+    be rounded."""
+    behind = np.where(given, values & ((1 << _BEHIND_BITS) - 1), 0)
+    values >>= _BEHIND_BITS
+    more = kind.scale - behind
+    bad = (more < 0) | (np.abs(values) >= 10 ** np.clip(kind.precision - more, 0, _PRECISION_MAX))
+    bad &= given != 0
+    values *= 10 ** np.where(bad | (given == 0), 0, np.clip(more, 0, _PRECISION_MAX))
+    values[bad | (given == 0)] = 0
+    return np.flatnonzero(bad)
 
 
 def _bytes(values: np.ndarray, given: np.ndarray, memory: tuple[Any, int, int]) -> tuple[pa.Buffer, pa.Buffer]:

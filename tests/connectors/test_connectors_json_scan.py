@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -30,6 +31,9 @@ KINDS = [
     pa.bool_(),
     MS,
     pa.date32(),
+    pa.decimal128(5, 2),
+    pa.decimal128(18, 6),
+    pa.decimal128(9, 0),
 ]
 LONG = "k" * 90
 KEYS = ["a", "b", "A", "ab", "x.y", "é", "", LONG]
@@ -44,12 +48,9 @@ def _kernel() -> Iterator[None]:
 
 def slowly(data: pa.Array, columns: list[Column]) -> Decoded:
     """What DuckDB reads."""
-    kernel, json_scan._loader.kernel = json_scan._loader.kernel, None
-    try:
+    with json_scan.used(False):
         json_format._plan.cache_clear()
         return decode_json(data, columns)
-    finally:
-        json_scan._loader.kernel = kernel
 
 
 def scanned(data: pa.Array, columns: list[Column]) -> Decoded:
@@ -232,6 +233,9 @@ PLAIN: list[tuple[pa.DataType, str, Any]] = [
     (MS, '"0001-01-01"', dt.datetime(1, 1, 1)),
     (pa.date32(), '"9999-12-31"', dt.date(9999, 12, 31)),
     (pa.int32(), "null", None),
+    (pa.decimal128(5, 2), "123.45", Decimal("123.45")),
+    (pa.decimal128(5, 2), "-999", Decimal("-999.00")),
+    (pa.decimal128(18, 6), "0.000001", Decimal("0.000001")),
 ]
 
 
@@ -272,7 +276,7 @@ def test_columns_that_no_scan_reads_are_read_by_duckdb() -> None:
     data = pa.array([b'{"a":{"b":1},"d":1.25}'] * 3, pa.binary())
     for columns in (
         [Column("b", pa.int64(), "$.a.b")],
-        [Column("d", pa.decimal128(5, 2))],
+        [Column("d", pa.decimal128(20, 2))],
         [Column("d", pa.float64()), Column("again", pa.string(), "$.d")],
     ):
         assert json_format._plan(tuple(columns)).scan is None
@@ -324,4 +328,15 @@ def test_both_files_name_the_kinds_alike() -> None:
 
     ours = (json_scan._WHOLE, json_scan._REAL, json_scan._TEXT, json_scan._BOOLEAN, json_scan._TIME, json_scan._DATE)
     assert ours == (kernel.WHOLE, kernel.REAL, kernel.TEXT, kernel.BOOLEAN, kernel.TIME, kernel.DATE)
-    assert json_scan._DIGITS == kernel.DIGITS
+    assert (json_scan._DECIMAL, json_scan._DIGITS) == (kernel.DECIMAL, kernel.DIGITS)
+    assert json_scan._BEHIND_BITS == kernel.BEHIND_BITS
+
+
+@pytest.mark.parametrize(
+    "number", ["1234.5", "1000", "-1000.00", "0.001", "0.005", "99999999999999", "123456789012.3456"]
+)
+def test_decimals_that_do_not_fit_or_are_rounded_are_left(number: str) -> None:
+    records = [b'{"a":1.5}', b'{"a":%s}' % number.encode(), b'{"a":2}']
+    columns = [Column("a", pa.decimal128(5, 2))]
+    assert left(records, columns) == [1]
+    assert_alike(pa.array(records, pa.binary()), columns)
