@@ -42,12 +42,13 @@ class Kept:
         self._clock = clock
 
     async def recall(self) -> None:
-        """What is here from another time is not looked at: what was not kept has reached nobody."""
+        """What is here from another time is not looked at, since what was not kept has reached nobody; but where nothing was
+        ever kept, the application ran here before processes shared the log."""
         application = self._application
-        folder = state_folder(application, self._settings)
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         if not application.state:
             return
+        folder = state_folder(application, self._settings)
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         path = Path(state_path(application, self._settings))
         if not await self._depot.get(shelf_of(application), application.state, path):
             log.error(
