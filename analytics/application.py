@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -26,6 +26,7 @@ from analytics.plan import Plan, StreamPlan
 from analytics.processing import Processed
 from analytics.program import ERROR_STREAM, Program, parse
 from analytics.references import Reference, load
+from analytics.showing import REFERENCES, ROWS_KEPT, Showing, Shown, read, shown
 from analytics.state import Entry, State
 from connectors.formats.schema import Column
 from streams.core.clock import Clock, SystemClock
@@ -57,7 +58,8 @@ class Application:
     `path` is the file that keeps its state; with it, rows reach streams and files exactly once through any crash. None:
     everything is in memory, and begins anew with the process. `progress` is told of every commit, before its rows are
     delivered, and `observe` of the rows of every stream, in a thread, without any promise. `generation` and `memory_max`
-    are those of `State`; `limits` hold for functions in Python; `keep` is that of `analytics.keeping`. One `run` at a time.
+    are those of `State`; `limits` hold for functions in Python; `keep` is that of `analytics.keeping`. `rows_kept` are the last
+    rows of each stream that `read` sees: by default 10,000 where there is a `path`, else none. One `run` at a time.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Application:
         memory_max: int | None = None,
         limits: Limits | None = None,
         keep: Callable[[], Awaitable[None]] | None = None,
+        rows_kept: int | None = None,
     ) -> None:
         """Raises `SqlError` where the program does not parse; the rest is checked by `open`."""
         self._program: Program = parse(program)
@@ -93,6 +96,7 @@ class Application:
         self._generation = generation
         self._memory_max = memory_max
         self._limits = limits
+        self._rows_kept = (0 if path is None else ROWS_KEPT) if rows_kept is None else rows_kept
         self._stop = asyncio.Event()
         self._plan = Plan((), {}, {}, {})
         self._streams: dict[str, StreamPlan] = {}
@@ -168,10 +172,28 @@ class Application:
         """The in-application streams, by name, once it is open."""
         return self._streams
 
+    def shown(self) -> list[Shown]:
+        """What `read` has: streams, tables and reference tables, with the types of their columns."""
+        return shown(self._opened.connection)
+
+    @property
+    def tables(self) -> list[str]:
+        """Those of them that are tables."""
+        return [name for name, stream in self._streams.items() if stream.retain is not None]
+
     def explain(self) -> Explained:
         """What it does and keeps, while it is open and does not run."""
         at_ms = {feed.name: feed.time.at_ms for feed in self._feeds.every}
         return explain(self._plan, self._opened.connection, at_ms, self._engine.open_until_ms)
+
+    async def read(self, tables: Mapping[str, Sequence[str] | None]) -> dict[str, pa.Table]:
+        """What queries see of it after one commit, while it runs or not: streams' last rows, tables and reference tables,
+        by name, with the columns that are given (None: all). Raises `SqlError` for names that are none."""
+        connection = self._opened.connection.cursor()
+        try:
+            return await asyncio.to_thread(read, connection, tables, self._rows_kept)
+        finally:
+            connection.close()
 
     @property
     def open_until_ms(self) -> int | None:
@@ -203,11 +225,16 @@ class Application:
             text += "".join(f"\n-- {each.name} {list(each.columns or ())}" for each in self._inputs)
         state = State(self._path, text, self._generation, self._memory_max)
         Engine.create(self._plan, state.connection)
+        state.connection.execute(f"ATTACH ':memory:' AS {REFERENCES}")
         for name, relation in self._plan.references.items():
             renamed = tables[name].rename_columns([field.physical for field in relation.fields])
             state.connection.register("loaded", renamed)
-            state.connection.execute(f"CREATE TEMP TABLE {relation.physical} AS SELECT * FROM loaded")
+            source = f"{REFERENCES}.main.{relation.physical}"
+            state.connection.execute(f"CREATE TABLE {source} AS SELECT * FROM loaded")
+            state.connection.execute(f"CREATE TEMP VIEW {relation.physical} AS SELECT * FROM {source}")
             state.connection.unregister("loaded")
+        self._showing = Showing(state.connection, list(self._streams.values()), self._rows_kept)
+        self._showing.open(self._plan)
         self._engine = Engine(self._plan, state.connection, self._limits)
         self._engine.recover()
         return state
@@ -308,6 +335,8 @@ class Application:
         records = sum(len(piece.batch) for now in inputs for piece in now.pieces)
         if records or entries or step.changes.closed or step.changes.operators:
             times = {feed.name: (dict(feed.reader.taken), feed.time) for feed in self._feeds.every}
+            made = {**step.rows, **({ERROR_STREAM: pa.concat_tables(faulty)} if faulty else {})}
+            step.changes.kept += self._showing.changes(made)
             self._opened.commit(step.changes, times, entries, self._delivery.delivered)
             self._engine.applied(step.changes)
             self._delivery.delivered = []

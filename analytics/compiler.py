@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import duckdb
 from sqlglot import exp
@@ -15,6 +15,7 @@ from analytics.expressions import Expressions, Types
 from analytics.functions import prepare
 from analytics.guards import failing
 from analytics.lowering import Lowering, sides_of
+from analytics.operators.retention import Retain
 from analytics.operators.watermark import WATERMARKED
 from analytics.plan import Plan, Pump, StreamPlan
 from analytics.program import Declared, Program, PumpDeclaration
@@ -68,6 +69,7 @@ class _Compiler:
     relations: dict[str, Relation] = field(default_factory=dict)
     watermarked: dict[str, _Watermarked] = field(default_factory=dict)
     late: dict[str, str] = field(default_factory=dict)
+    filled: set[str] = field(default_factory=set)
     lowering: Lowering = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,7 +92,7 @@ class _Compiler:
         for declaration in program.streams.values():
             if declaration.name in self.relations:
                 raise SqlError(f"{declaration.name} is an input or a reference table already", declaration.place)
-            self._stream(declaration.name, declaration.columns)
+            self._stream(declaration.name, declaration.columns, declaration.retain)
         for declaration in program.streams.values():
             if declaration.bound is not None and declaration.late is not None:
                 stream, late = self.relations[declaration.name], self.relations[declaration.late]
@@ -114,10 +116,12 @@ class _Compiler:
         used = {name: relation for name, relation in self.inputs.items() if relation.physical in read}
         return Plan(self._ordered(), self.streams, used, self.references, self.lowering.hidden, tuple(program.scripts))
 
-    def _stream(self, name: str, columns: tuple[Declared, ...]) -> None:
+    def _stream(self, name: str, columns: tuple[Declared, ...], retain: Retain | None = None) -> None:
         fields = tuple(Field(c.name, f"c{i}", c.type.duck) for i, c in enumerate(columns))
         relation = self._relation(Relation(name, f"s{len(self.relations)}", fields, True))
-        self.streams[name] = StreamPlan(name, relation.physical, columns)
+        self.streams[name] = StreamPlan(name, relation.physical, columns, retain)
+        if retain is not None:
+            self.lowering.relations.updating.add(name)
 
     def _relation(self, relation: Relation) -> Relation:
         """DuckDB answers questions about types over an empty table of its shape."""
@@ -167,8 +171,13 @@ class _Compiler:
                     raise SqlError(f"column {name} is there twice", place)
                 places.append(names.index(name))
         promoted = target.name in self.watermarked
-        for side in sides_of(pump.query):
-            final = self.lowering.lower(side, promoted=promoted)
+        sides = sides_of(pump.query)
+        if target.retain is not None and (target.name in self.filled or len(sides) > 1):
+            what = f"table {target.name} is filled by one pump, of one query"
+            raise SqlError(what, pump.target_place, expected="UNION ALL in a subquery, or a stream before the table")
+        self.filled.add(target.name)
+        for side in sides:
+            final = self.lowering.lower(side, promoted=promoted, retain=target.retain)
             self._fill(pump.name, final, target, places, len(given) < len(pump.columns))
 
     def _fill(self, name: str, final: Final, target: StreamPlan, places: list[int], timed: bool = False) -> None:
@@ -193,6 +202,10 @@ class _Compiler:
             if number not in values and not column.nullable:
                 raise SqlError(f"pump {name} leaves out {column.name}, which is NOT NULL", place_of(final.query.tree))
             columns.append((f"c{number}", values.get(number, f"CAST(NULL AS {column.type.duck})")))
+        if target.retain is not None:
+            keys = tuple((f"g{number}", duck) for number, (_, duck) in enumerate(final.keys))
+            self.streams[target.name] = replace(target, keys=keys, changed=tuple(key for key, _ in final.keys))
+            columns += [(f"g{number}", f"t0.{key}") for number, (key, _) in enumerate(final.keys)]
         into = self.watermarked.get(target.name)
         if into is None:
             self.lowering.fill(final, target.physical, columns)

@@ -43,6 +43,9 @@ class Delivery:
         if output.source not in self._streams:
             near = closest(output.source, self._streams)
             raise SqlError(f"there is no in-application stream {output.source} to put out", suggestion=near)
+        if self._streams[output.source].retain is not None:
+            what = f"{output.source} is a table: its rows change, and an output cannot take that back"
+            raise SqlError(what, expected="a batch query of it")
         names = [column.name for column in self._streams[output.source].columns]
         if output.partition_key is not None and output.partition_key not in names:
             near = closest(output.partition_key, names)

@@ -23,6 +23,7 @@ from analytics.nodes import (
     CreateStream,
     CreateView,
     Drop,
+    Retaining,
     Watermark,
 )
 
@@ -41,12 +42,14 @@ _FUNCTION_WORDS = (
 
 WATERMARK = "WATERMARK FOR name AS name - INTERVAL 'n' unit"
 
+RETAIN = "RETAIN n KEYS, or RETAIN INTERVAL 'n' unit, or both"
+
 TOO_DEEP = "the program is nested too deeply"
 
 _QUERY = (TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN)
-_STATEMENTS = ("CREATE STREAM", "CREATE PUMP", "CREATE FUNCTION", "CREATE VIEW", "SELECT")
+_STATEMENTS = ("CREATE STREAM", "CREATE PUMP", "CREATE TABLE", "CREATE FUNCTION", "CREATE VIEW", "SELECT")
 _LANGUAGES = ("SQL", "PYTHON", "ARROW")
-_CREATABLE = ("STREAM", "PUMP", "FUNCTION", "VIEW")
+_CREATABLE = ("STREAM", "PUMP", "TABLE", "FUNCTION", "VIEW")
 
 
 class Kda(Dialect):
@@ -89,6 +92,8 @@ class Kda(Dialect):
                 return self._kda_stream(replace)
             if self._match_text_seq("PUMP"):
                 return self._kda_pump(replace)
+            if self._match_text_seq("TABLE"):
+                return self._kda_table(replace)
             if self._match_text_seq("FUNCTION"):
                 return self._kda_function(replace)
             if self._match_text_seq("VIEW"):
@@ -108,6 +113,29 @@ class Kda(Dialect):
             self._kda_description()
             self._kda_options()
             return CreateStream(this=name, expressions=columns, replace=replace, watermark=watermark)
+
+        def _kda_table(self, replace: bool) -> exp.Expr:
+            table = self._kda_stream(replace)
+            if table.args.get("watermark") is not None:
+                raise SqlError("a WATERMARK stands in a stream, not in a table", place_of(table.args["watermark"]))
+            if not self._match_text_seq("RETAIN"):
+                raise self._kda_unexpected("a table says how much it keeps", RETAIN)
+            retain = Retaining()
+            for _ in range(2):
+                if self._curr and self._curr.token_type == TokenType.NUMBER and retain.this is None:
+                    retain.set("this", exp.Literal.number(self._curr.text))
+                    self._advance()
+                    if not self._match_texts(("KEYS", "KEY")):
+                        raise self._kda_unexpected("a table says how much it keeps", "KEYS")
+                else:
+                    length = None if retain.args.get("expression") else self._parse_interval()
+                    if length is None:
+                        raise self._kda_unexpected("a table says how much it keeps", RETAIN)
+                    retain.set("expression", length)
+                if not self._match(TokenType.COMMA):
+                    break
+            table.set("retain", retain)
+            return table
 
         def _kda_watermark(self) -> exp.Expr:
             self._advance(2)

@@ -19,6 +19,7 @@ from analytics.functions import NOW, STARTED, set_clock
 from analytics.limits import Limits
 from analytics.operators.work import END, Change, Operator, Work
 from analytics.plan import Plan, Pump, RowQuery, Window
+from analytics.replacing import replaced
 from analytics.scripts import register
 from connectors.formats.json import encode_json
 
@@ -36,15 +37,16 @@ COMPACT_GROWTH = 2
 @dataclass(slots=True)
 class Changes:
     """What a micro-batch does to the state: partial rows of windows to add, up to which time windows are closed, and what
-    operators change."""
+    operators change; `kept` is what happens to the rows that queries see."""
 
     added: dict[str, pa.Table] = field(default_factory=dict)
     closed: dict[str, tuple[Window, int]] = field(default_factory=dict)
     operators: list[Change] = field(default_factory=list)
+    kept: list[Change] = field(default_factory=list)
 
     @property
     def any(self) -> bool:
-        return bool(self.added or self.closed or self.operators)
+        return bool(self.added or self.closed or self.operators or self.kept)
 
     def apply(self, connection: duckdb.DuckDBPyConnection) -> None:
         for table, (window, at_ms) in self.closed.items():
@@ -53,7 +55,7 @@ class Changes:
             connection.register("added", rows)
             connection.execute(f"INSERT INTO {table} SELECT * FROM added")
             connection.unregister("added")
-        for change in self.operators:
+        for change in (*self.operators, *self.kept):
             change.apply(connection)
 
 
@@ -79,6 +81,7 @@ class Engine:
         self._plan = plan
         self._connection = connection
         self._names = _readable(plan)
+        self._tables = {stream.physical: stream for stream in plan.streams.values() if stream.retain is not None}
         self._open: dict[str, int | None] = {}
         self._waiting: dict[int, int | None] = {}
         self._bases: dict[str, int] = {}
@@ -95,6 +98,9 @@ class Engine:
                 _create(connection, pump.window.table, pump.window.state)
             for table, shape in pump.operator.tables.items() if pump.operator is not None else ():
                 _create(connection, table, shape)
+        for stream in plan.streams.values():
+            if stream.retain is not None:
+                _create(connection, stream.kept, stream.shape)
 
     def recover(self) -> None:
         """Learns from the state tables which windows are open."""
@@ -131,6 +137,9 @@ class Engine:
             except duckdb.Error:
                 self._limits.check()
                 raise
+            if pump.target in self._tables:
+                result.changes.kept += replaced(self._tables[pump.target], result.rows.get(pump.source), made)
+                continue
             feeding.setdefault(pump.target, []).append(at)
             if made is not None and len(made):
                 before = result.rows.get(pump.target)

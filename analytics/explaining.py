@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import duckdb
 
+from analytics.operators.accumulating import Accumulating
+from analytics.operators.asof import Asof
 from analytics.operators.distinct import Distinct
 from analytics.operators.joining import Joining
 from analytics.operators.learning import Learning
@@ -19,11 +21,17 @@ from analytics.operators.sessions import Sessions
 from analytics.operators.sliding import Sliding
 from analytics.operators.stagger import Stagger
 from analytics.operators.timing import Ordered, Retimed
+from analytics.operators.top import First, Top, WindowTop
 from analytics.operators.watermark import Watermarked
 from analytics.operators.work import Operator, Shape
 from analytics.plan import Plan, Pump
 
 _DOES: dict[type, tuple[str, str]] = {
+    Accumulating: ("adds rows to groups that go on", "groups, no more than the table RETAINs"),
+    First: ("gives a row unless one of its key was there within a time before", "the last time of each key"),
+    Top: ("keeps the first rows of each key", "these rows, and no more keys than the table RETAINs"),
+    WindowTop: ("gives the first rows of each key and window", "the first rows of open windows"),
+    Asof: ("joins a row with the last one before it", "rows that wait, and those that one may still look back to"),
     Distinct: ("gives each row once for a value of its monotonic columns", "rows of the present value"),
     Joining: ("joins two streams", "rows of each side while their window is open"),
     Learning: ("tells of each row what a model has learnt", "what the model has learnt"),

@@ -74,7 +74,8 @@ def window_of(query: Query) -> tuple[Key | None, list[exp.Expr]]:
 def endless(query: Query) -> SqlError:
     """What is wrong with groups that have no window."""
     at = place_of(query.tree.args.get("group")) or place_of(query.tree)
-    return SqlError("a group of a stream never ends unless a key is a window of its ROWTIME", at, expected=EXPECTED)
+    what = "a group of a stream never ends unless a key is a window of its ROWTIME"
+    return SqlError(what, at, expected=f"{EXPECTED}, or INSERT INTO a table")
 
 
 def opened(query: Query, others: Sequence[exp.Expr], types: Types) -> Open:
@@ -85,7 +86,7 @@ def opened(query: Query, others: Sequence[exp.Expr], types: Types) -> Open:
     written = [rows.typed(key) for key in others]
     keys = [(f"k{number}", sql) for number, (sql, _) in enumerate(written)]
     shape = tuple((f"k{number}", storable(duck)) for number, (_, duck) in enumerate(written))
-    found = planned(_aggregates(trees), shape, rows)
+    found = planned(aggregates_in(trees), shape, rows)
     known = [(key, f"t0.k{number}") for number, key in enumerate(others)]
     return Open(rows, keys, found, [*known, *found.known])
 
@@ -112,7 +113,8 @@ def group(query: Query, window: Key, others: Sequence[exp.Expr], types: Types) -
     )
 
 
-def _aggregates(trees: Sequence[exp.Expr]) -> list[exp.Expr]:
+def aggregates_in(trees: Sequence[exp.Expr]) -> list[exp.Expr]:
+    """The different aggregates of some trees. Raises `SqlError` for one in another."""
     found: list[exp.Expr] = []
     for tree in trees:
         for node in tree.find_all(exp.AggFunc):

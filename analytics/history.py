@@ -28,6 +28,7 @@ from analytics.history_windows import widened
 from analytics.inlining import inlined
 from analytics.inputs import discover_columns
 from analytics.limits import Limits
+from analytics.live import Applications, LiveTables
 from analytics.loading import EXTRA, Faulty, Table, create, load
 from analytics.nodes import CreateFunction, ScriptCall, Step
 from analytics.program import functions_of
@@ -104,17 +105,18 @@ async def query(
     start: Start = TRIM_HORIZON,
     faulty: Faulty | None = None,
     parameters: Mapping[str, object] | None = None,
+    applications: Applications | None = None,
 ) -> pa.Table:
     """The result of one query over what the streams hold now, from `start` on. `parameters` are the values of ``$name``.
 
     `columns` declares the columns of a stream, by its name; others are found in its first records. `rowtime` names the
     column that is a stream's ROWTIME instead of the arrival. Only columns that the query names are decoded, and records
     that do not fit them are left out, of which `faulty` is told: the stream, how many of a fetch, and why the first.
-    Each stream is read once. Raises `SqlError`.
+    Each stream is read once. A name with another before it is a table of one of the `applications`. Raises `SqlError`.
     """
     try:
         told = faulty or (lambda *_: None)
-        return await _query(sql, client, columns or {}, rowtime or {}, start, told, parameters or {})
+        return await _query(sql, client, columns or {}, rowtime or {}, start, told, parameters or {}, applications)
     except RecursionError:
         raise SqlError(TOO_DEEP) from None
 
@@ -127,6 +129,7 @@ async def _query(
     start: Start,
     faulty: Faulty,
     parameters: Mapping[str, object],
+    applications: Applications | None,
 ) -> pa.Table:
     functions, scripts, sql = _functions(sql)
     tree = inlined(_shown(_parsed(sql), functions), functions)
@@ -134,20 +137,21 @@ async def _query(
     for name in sorted(asked.keys() - parameters.keys()):
         what = f"there is no value for ${name}" if name.isidentifier() else "a parameter has a name, as in $carrier"
         raise SqlError(what, _at(sql, max(sql.find(f"${name}"), 0)), suggestion=closest(name, list(parameters)))
-    names = await client.list_streams()
     with tempfile.TemporaryDirectory(prefix="headrace-query-") as folder:
         connection = duckdb.connect(config={"memory_limit": MEMORY_MAX, "temp_directory": folder})
         try:
             connection.execute("SET TimeZone = 'UTC'")
             register(connection, scripts, Limits())
-            tables, known = await _tables(tree, client, names, columns, rowtime)
+            tables, known, live = await _tables(tree, client, columns, rowtime, applications)
             for table in tables:
                 create(connection, table)
+            live.create(connection)
             tree = widened(tree, Historical)
             statement, given = tree.sql(dialect=Historical), {name: parameters[name] for name in asked}
             _check(connection, statement, given, tree, known)
             for table in tables:
                 await load(connection, table, client, start, faulty)
+            await live.load(connection)
             return await asyncio.to_thread(_run, connection, statement, given)
         finally:
             connection.close()
@@ -208,20 +212,26 @@ def _at(sql: str, index: int) -> Place:
 async def _tables(
     tree: exp.Expr,
     client: Client,
-    names: Sequence[str],
     columns: Mapping[str, Sequence[Column]],
     rowtime: Mapping[str, str],
-) -> tuple[list[Table], set[str]]:
-    """The streams that the query names, and the names of all their columns; the tree is changed to name them as DuckDB
-    will."""
+    applications: Applications | None,
+) -> tuple[list[Table], set[str], LiveTables]:
+    """The streams that the query names, the names of all columns, and the tables of applications; the tree is changed to name
+    them as DuckDB will."""
     known: set[str] = set()
     common = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
     every = tree.find(exp.Columns) or any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
     wanted = None if every else {name.name.lower() for name in tree.find_all(exp.Identifier)}
     found: dict[str, Table] = {}
+    live = LiveTables(applications, wanted)
+    names: Sequence[str] | None = None
     for table in list(tree.find_all(exp.Table)):
         if not isinstance(table.this, exp.Identifier) or table.name.lower() in common:
             continue
+        if table.args.get("db") is not None and table.args.get("catalog") is None:
+            _renamed(table, (await live.find(table)).physical)
+            continue
+        names = await client.list_streams() if names is None else names
         stream = _stream(table, names)
         if stream not in found:
             given = columns.get(stream)
@@ -232,10 +242,16 @@ async def _tables(
             taken = {column.name.lower() for column in listed}
             extra = [n for n in EXTRA if n.lower() not in taken and (wanted is None or n.lower() in wanted)]
             found[stream] = Table(stream, f"stream_{len(found)}", kept, time, extra)
-        if not table.alias:
-            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
-        table.set("this", exp.to_identifier(found[stream].physical))
-    return list(found.values()), known
+        _renamed(table, found[stream].physical)
+    return list(found.values()), known | live.columns(), live
+
+
+def _renamed(table: exp.Table, physical: str) -> None:
+    """The query goes on to call it as it did."""
+    if not table.alias:
+        table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
+    table.set("db", None)
+    table.set("this", exp.to_identifier(physical))
 
 
 def _stream(table: exp.Table, names: Sequence[str]) -> str:

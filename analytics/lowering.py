@@ -19,6 +19,7 @@ from analytics.errors import SqlError
 from analytics.expressions import Expressions, Types
 from analytics.grouping import tumbling
 from analytics.operators.buffer import Buffer
+from analytics.operators.retention import Retain
 from analytics.operators.work import Operator
 from analytics.plan import Pump, RowQuery
 from analytics.query import Query
@@ -29,7 +30,9 @@ from analytics.stages.arranging import arrange
 from analytics.stages.base import TIME, Final, kept
 from analytics.stages.groups import group
 from analytics.stages.joins import join
+from analytics.stages.ranking import rank
 from analytics.stages.sliding import slide
+from analytics.stages.updating import keep
 
 PARTS_MAX = 2_000
 """Hidden streams and tables of a program: views that read views twice double with each."""
@@ -45,6 +48,9 @@ class Lowering:
     pumps: list[Pump] = field(default_factory=list)
     hidden: dict[str, dict[str, str]] = field(default_factory=dict)
     pump: str = ""
+    retain: Retain | None = None
+    changing: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """Hidden streams of groups that change, with the columns of their keys."""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def number(self) -> int:
@@ -73,12 +79,18 @@ class Lowering:
         first, *more = (source.physical for source in sources)
         self.pumps.append(Pump(self.pump, first, target.physical, None, None, operator, tuple(more)))
 
-    def lower(self, tree: exp.Expr, *, promoted: bool = False) -> Final:
+    def lower(self, tree: exp.Expr, *, promoted: bool = False, retain: Retain | None = None) -> Final:
         """The stages of a query; the pump that computes its select list is left to `fill`, and, with `promoted`, AS ROWTIME
-        too."""
-        query = read(tree, self.relations, self)
+        too. With `retain` it goes into a table."""
+        before, self.retain = self.retain, retain
+        try:
+            query = read(tree, self.relations, self)
+        finally:
+            self.retain = before
         join(self, query)
         slide(self, query)
+        if retain is not None:
+            return keep(self, query, retain, self.changing.get(query.stream.physical))
         final = group(self, query)
         if promoted and query.rowtime is not None:
             if query.distinct or query.order:
@@ -156,6 +168,18 @@ class Lowering:
         """The groups of a stream by keys, of which one is a window of its time."""
         query = Query(stream, 0, [], Scope(), None, None, list(items), None, list(keys), None, None, [], exp.Select())
         return self.project(group(self, query), items)
+
+    def ranked(self, tree: exp.Expr, most: int) -> Query:
+        retain, self.retain = self.retain, None
+        try:
+            query = read(tree, self.relations, self)
+        finally:
+            self.retain = retain
+        join(self, query)
+        keys = rank(self, query, most, retain)
+        if retain is not None:
+            self.changing[query.stream.physical] = keys
+        return query
 
     def table_function(self, call: exp.Expr, alias: str | None) -> Relation:
         return tables.lowered(self, call)

@@ -8,9 +8,22 @@ from sqlglot import exp
 
 
 class CreateStream(exp.Expression):
-    """``CREATE [OR REPLACE] STREAM this (expressions, watermark)``; an expression is an `exp.ColumnDef`."""
+    """``CREATE [OR REPLACE] STREAM this (expressions, watermark)``, or with `retain` a TABLE; an expression is an
+    `exp.ColumnDef`."""
 
-    arg_types: ClassVar[dict[str, bool]] = {"this": True, "expressions": True, "replace": False, "watermark": False}
+    arg_types: ClassVar[dict[str, bool]] = {
+        "this": True,
+        "expressions": True,
+        "replace": False,
+        "watermark": False,
+        "retain": False,
+    }
+
+
+class Retaining(exp.Expression):
+    """``RETAIN this KEYS, expression``: a number, an interval, or both."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"this": False, "expression": False}
 
 
 class Watermark(exp.Expression):

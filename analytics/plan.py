@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from analytics.operators.work import Operator
+from analytics.operators.retention import Retain
+from analytics.operators.work import Operator, Shape
 from analytics.program import Declared
 from analytics.relation import Relation
 from analytics.scripts import Script
@@ -80,11 +81,27 @@ class Pump:
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
-    """An in-application stream: its name in the program, its physical name, its columns."""
+    """An in-application stream: its name in the program, its physical name, its columns. With `retain` it is a table, whose
+    groups are those of `keys`."""
 
     name: str
     physical: str
     columns: tuple[Declared, ...]
+    retain: Retain | None = None
+    keys: Shape = ()
+    changed: tuple[str, ...] = ()
+    """The columns of the keys in the stream that its pump reads."""
+
+    @property
+    def kept(self) -> str:
+        """The table of the database in which queries see its rows."""
+        return f"kept_{self.physical}"
+
+    @property
+    def shape(self) -> Shape:
+        """The columns of a table's rows there."""
+        columns = ((f"c{number}", column.type.duck) for number, column in enumerate(self.columns))
+        return (*self.keys, ("rt", "TIMESTAMP_MS"), *columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,10 @@ from sqlglot import exp
 from analytics.dialect import parse_statements, place_of
 from analytics.errors import Place, SqlError, closest
 from analytics.inlining import inlined
+from analytics.intervals import milliseconds
 from analytics.naming import without_names
-from analytics.nodes import AlterPump, CreateFunction, CreatePump, CreateStream, CreateView, Drop
+from analytics.nodes import AlterPump, CreateFunction, CreatePump, CreateStream, CreateView, Drop, Retaining
+from analytics.operators.retention import Retain
 from analytics.scripts import Script, scripts_of
 from analytics.types import SqlType, declared
 from analytics.watermarks import LATE_ROWTIME, LATE_SUFFIX, Bound, bound_of
@@ -24,6 +26,8 @@ from analytics.watermarks import LATE_ROWTIME, LATE_SUFFIX, Bound, bound_of
 NAME_SIZE_MAX = 128
 """Characters of a name: the language's limit."""
 ERROR_STREAM = "error_stream"
+KEYS_MAX = 10_000_000
+"""Groups of a table: what its state can hold in the memory that an application has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Declared:
 @dataclass(frozen=True, slots=True)
 class StreamDeclaration:
     """`bound` is that of its WATERMARK; the stream of rows that come too late for it is `late`, and that one is `late_of`
-    this one."""
+    this one. With `retain` it is a table: pumps fill it, and queries see it."""
 
     name: str
     columns: tuple[Declared, ...]
@@ -46,6 +50,7 @@ class StreamDeclaration:
     bound: Bound | None = None
     late: str | None = None
     late_of: str | None = None
+    retain: Retain | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +178,12 @@ def _add_stream(program: Program, statement: CreateStream) -> None:
         )
     if before is not None and before.late is not None:
         del program.streams[before.late]
-    watermark = statement.args.get("watermark")
+    watermark, retaining = statement.args.get("watermark"), statement.args.get("retain")
+    if retaining is not None:
+        program.streams[name] = StreamDeclaration(
+            name, tuple(columns.values()), place, retain=_retained(retaining, place)
+        )
+        return
     if watermark is None:
         program.streams[name] = StreamDeclaration(name, tuple(columns.values()), place)
         return
@@ -189,6 +199,17 @@ def _add_stream(program: Program, statement: CreateStream) -> None:
     program.streams[name] = StreamDeclaration(name, tuple(columns.values()), place, bound, late)
     nullable = (replace(column, nullable=True) for column in columns.values())
     program.streams[late] = StreamDeclaration(late, (*nullable, beside), place, late_of=name)
+
+
+def _retained(retaining: Retaining, place: Place | None) -> Retain:
+    number, length = retaining.this, retaining.args.get("expression")
+    keys = None if number is None else int(number.name) if number.name.isdigit() else 0
+    if keys is not None and not 1 <= keys <= KEYS_MAX:
+        raise SqlError(f"a table RETAINs {number.name} KEYS", place, expected=f"1 to {KEYS_MAX:,}")
+    ms = None if length is None else milliseconds(length)
+    if ms == 0:
+        raise SqlError("a table RETAINs an interval of nothing", place_of(length) or place)
+    return Retain(keys, ms)
 
 
 def _add_pump(program: Program, statement: CreatePump) -> None:
@@ -237,15 +258,23 @@ def _drop(program: Program, statement: Drop) -> None:
     """What is dropped was never there, unless something that stays uses it."""
     name, kind, place = folded(statement.this), statement.args["kind"], place_of(statement.this)
     among: dict[str, dict[str, Any]] = {
-        "STREAM": program.streams,
+        "STREAM": {each.name: each for each in program.streams.values() if each.retain is None},
+        "TABLE": {each.name: each for each in program.streams.values() if each.retain is not None},
         "PUMP": program.pumps,
         "VIEW": program.views,
         "FUNCTION": program.functions,
     }
     if name not in among[kind]:
         raise SqlError(f"there is no {kind.lower()} {name} to drop", place, suggestion=closest(name, among[kind]))
-    if kind == "STREAM":
-        writer = next((pump.name for pump in program.pumps.values() if pump.target == name), None)
-        if writer is not None:
-            raise SqlError(f"pump {writer} inserts into {name}", place, expected=f"DROP PUMP {writer} before it")
-    del among[kind][name]
+    if kind not in ("STREAM", "TABLE"):
+        del among[kind][name]
+        return
+    dropped = program.streams[name]
+    if dropped.late_of is not None:
+        what = f"stream {name} is the one for the late rows of {dropped.late_of}"
+        raise SqlError(what, place, expected=f"DROP STREAM {dropped.late_of}")
+    writer = next((pump.name for pump in program.pumps.values() if pump.target == name), None)
+    if writer is not None:
+        raise SqlError(f"pump {writer} inserts into {name}", place, expected=f"DROP PUMP {writer} before it")
+    for gone in (name, dropped.late):
+        program.streams.pop(gone or "", None)

@@ -27,7 +27,8 @@ class Inner:
 @dataclass(slots=True)
 class Join:
     """A source behind the first. `side` is empty (inner), LEFT, RIGHT or FULL; `reach_ms` is the window of OVER, or `rows`
-    the number of rows before the last one that are in it."""
+    the number of rows before the last one that are in it. With `asof`, the last row in time is the
+    only match."""
 
     alias: str
     relation: Relation
@@ -37,6 +38,7 @@ class Join:
     node: exp.Expr
     inner: Inner | None = None
     rows: int | None = None
+    asof: bool = False
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from analytics.errors import Place, SqlError, closest
 from analytics.intervals import milliseconds
 from analytics.program import folded
 from analytics.query import Query, aggregates_of, resolve
+from analytics.ranking import bound_of
 from analytics.relation import ROWTIME, Scope
 from analytics.sources import Builder, Relations, Sources, no_aggregates, no_windows, stream_first
 
@@ -48,7 +49,7 @@ def read(tree: exp.Expr, relations: Relations, builder: Builder) -> Query:
     listed = stream_first(listed, relations, select)
     for source in listed:
         _name_window(source.this if isinstance(source, exp.Join) else source, select)
-    stream, before, (reach, rows) = sources.first(listed[0])
+    stream, before, (reach, rows) = sources.first(listed[0], bound_of(select))
     if not stream.timed:
         raise SqlError(f"{stream.name} is a reference table", place_of(listed[0]), expected="the stream first in FROM")
     joined = [sources.join(join) for join in listed[1:] if isinstance(join, exp.Join)]

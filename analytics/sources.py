@@ -32,6 +32,10 @@ class Builder(Protocol):
 
     def subquery(self, tree: exp.Expr) -> Relation: ...
 
+    def ranked(self, tree: exp.Expr, most: int) -> Query:
+        """A query that numbers rows, of which only the first are taken: resolved, over a stream of just these."""
+        ...
+
     def table_function(self, call: exp.Expr, alias: str | None) -> Relation: ...
 
     def values(self, values: exp.Values) -> Relation: ...
@@ -44,6 +48,8 @@ class Relations:
     named: dict[str, Relation]
     lenient: bool = False
     views: Mapping[str, exp.Expr] = field(default_factory=dict)
+    updating: set[str] = field(default_factory=set)
+    """The tables that pumps fill."""
 
     def is_table(self, source: exp.Expr) -> bool:
         """Whether a source is the name of a reference table."""
@@ -67,6 +73,9 @@ class Relations:
         if found is None:
             near = closest(name, [*self.named, *self.views])
             raise SqlError(f"there is no stream or reference table {name}", place_of(table), suggestion=near)
+        if found.name in self.updating:
+            what = f"{found.name} is a table: its rows change, and a pump cannot follow that"
+            raise SqlError(what, place_of(table), expected="a batch query of it")
         return found
 
 
@@ -80,30 +89,41 @@ class Sources:
     read: Callable[[exp.Expr, Relations, Builder], Query]
     _aliases: Iterator[int] = field(default_factory=itertools.count)
 
-    def first(self, source: exp.Expr) -> tuple[Relation, exp.Expr | None, tuple[int, int | None]]:
-        """The first source of FROM; a simple subquery gives its own source and its condition."""
+    def first(
+        self, source: exp.Expr, most: int | None = None
+    ) -> tuple[Relation, exp.Expr | None, tuple[int, int | None]]:
+        """The first source of FROM; a simple subquery gives its own source and its condition. `most`: it is a query that
+        numbers rows, and only so many are taken of each key."""
+        if isinstance(source, exp.Subquery) and most is not None:
+            return self._written_in(source, self.builder.ranked(source.this, most))
         if isinstance(source, exp.Subquery) and _plain(source.this):
             inner = self.read(source.this, self.relations, self.builder)
             if not inner.joined and inner.rowtime is None and inner.stream.timed and not inner.scope.using:
-                next(self._aliases)
-                names = _column_names(source, len(inner.items))
-                fields = tuple(
-                    Field(renamed or name or f"EXPR${i}", "", "", node)
-                    for i, ((name, node), renamed) in enumerate(zip(inner.items, names, strict=True))
-                )
-                shown = Relation(_alias(source) or "the subquery", "", fields, True, alias="t0")
-                self.scope.add(_alias(source) or "", "", shown, source)
-                where = inner.where
-                if inner.before is not None:
-                    where = inner.before if where is None else exp.And(this=inner.before, expression=where)
-                return inner.stream, where, _reach(source)
+                return self._written_in(source, inner)
         alias = f"t{next(self._aliases)}"
         return self._named(source, alias), None, _reach(source)
+
+    def _written_in(
+        self, source: exp.Subquery, inner: Query
+    ) -> tuple[Relation, exp.Expr | None, tuple[int, int | None]]:
+        """The names of a subquery stand for the expressions behind them."""
+        next(self._aliases)
+        names = _column_names(source, len(inner.items))
+        fields = tuple(
+            Field(renamed or name or f"EXPR${i}", "", "", node)
+            for i, ((name, node), renamed) in enumerate(zip(inner.items, names, strict=True))
+        )
+        shown = Relation(_alias(source) or "the subquery", "", fields, True, alias="t0")
+        self.scope.add(_alias(source) or "", "", shown, source)
+        where = inner.where
+        if inner.before is not None:
+            where = inner.before if where is None else exp.And(this=inner.before, expression=where)
+        return inner.stream, where, _reach(source)
 
     def join(self, join: exp.Join) -> Join:
         side, kind = (join.side or "").upper(), (join.kind or "").upper()
         method = (join.args.get("method") or "").upper()
-        if kind not in ("", "INNER", "OUTER", "CROSS") or method not in ("", "NATURAL"):
+        if kind not in ("", "INNER", "OUTER", "CROSS") or method not in ("", "NATURAL", "ASOF"):
             words = " ".join(filter(None, (method, side, kind)))
             raise SqlError(f"{words} JOIN is not supported", place_of(join), expected="INNER, LEFT, RIGHT or FULL JOIN")
         alias = f"t{next(self._aliases)}"
@@ -126,8 +146,12 @@ class Sources:
             no_windows(condition, "ON")
         elif side:
             raise SqlError(f"{side} JOIN needs a condition", place_of(join), expected="ON")
+        if method == "ASOF" and (side not in ("", "LEFT") or kind == "CROSS"):
+            raise SqlError(
+                f"ASOF {side or kind} JOIN is not supported", place_of(join), expected="ASOF JOIN or ASOF LEFT JOIN"
+            )
         reach, rows = _reach(join.this)
-        return Join(alias, relation, side, condition, reach, join, rows=rows)
+        return Join(alias, relation, side, condition, reach, join, asof=method == "ASOF", rows=rows)
 
     def lookups(self, select: exp.Select) -> list[Join]:
         """Queries in expressions become joins."""

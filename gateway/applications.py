@@ -2,13 +2,20 @@
 
     GET  /native/v1/applications/NAME                       the status, and how the process is → JSON
     GET  /native/v1/applications/NAME/rows?after=&wait_ms=  → {"next": 7, "seen": [{"stream": "…", "rows": [{…}]}]}
+    GET  /native/v1/applications/NAME/tables?read=          → the tables that {"NAME": ["COLUMN", …] or null} names, as they
+                                                              are after one commit: an Arrow stream each, in this order
 
 The first question for rows is without ``after``; each answer says what the next one asks with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from typing import BinaryIO
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -23,10 +30,13 @@ from streams.core.errors import InvalidArgument, RequestError, UnknownOperation
 from streams.core.scope import Scope
 from streams.core.work import application_item
 from streams.wire import native
+from streams.wire.arrow import CONTENT_TYPE
 
 PATH = f"{native.PREFIX}applications/"
 ACTION = "kinesisanalytics:DescribeApplication"
 """What both need the permission for."""
+PIECE_SIZE = 1 << 20
+"""Bytes of tables that are in memory at a time, for each reader."""
 WAIT_MS_MAX = 30_000
 """How long a question for rows may wait."""
 
@@ -49,10 +59,12 @@ class ApplicationsDoor(Collector):
 
     async def handle(self, request: Request, scope: Scope) -> Response:
         try:
-            name, rows = _route(request)
+            name, what = _route(request)
             scope = scope_of(request, scope)
-            if not rows:
+            if what == "":
                 return _json(self._analytics.health(scope, name))
+            if what == "tables":
+                return await self._tables(scope, name, _wanted(request))
             after, wait_ms = _question(request)
             following, seen = await self._analytics.seen(scope, name, after, wait_ms)
             told = [{"stream": each.stream, "rows": [msgspec.Raw(row) for row in each.rows]} for each in seen]
@@ -63,6 +75,16 @@ class ApplicationsDoor(Collector):
     async def item(self, request: Request, scope: Scope) -> str | None:
         """The application, whose owner answers. Raises `RequestError`."""
         return application_item(scope_of(request, scope), _route(request)[0])
+
+    async def _tables(self, scope: Scope, name: str, wanted: dict[str, list[str] | None]) -> Response:
+        folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="headrace-tables-")
+        try:
+            await self._analytics.read(scope, name, wanted, os.path.join(folder, "tables"))
+            file = await asyncio.to_thread(open, os.path.join(folder, "tables"), "rb")
+        finally:
+            # What is open can be read to its end, whoever comes in between.
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        return Response(200, [("content-type", CONTENT_TYPE)], _pieces(file))
 
     def collect(self) -> Iterator[Metric]:
         running = self._analytics.running()
@@ -87,12 +109,26 @@ class ApplicationsDoor(Collector):
         return ACTION, scope.application_arn(_route(request)[0])
 
 
-def _route(request: Request) -> tuple[str, bool]:
-    """The application's name, and whether its rows are asked for."""
+def _route(request: Request) -> tuple[str, str]:
+    """The application's name, and what of it is asked for."""
     name, _, rest = request.path.removeprefix(PATH).partition("/")
-    if request.method != "GET" or rest not in ("", "rows") or not name:
+    if request.method != "GET" or rest not in ("", "rows", "tables") or not name:
         raise UnknownOperation(f"The native door knows no {request.method} {request.path[:200]}.")
-    return unquote(name), rest == "rows"
+    return unquote(name), rest
+
+
+def _wanted(request: Request) -> dict[str, list[str] | None]:
+    text = dict(parse_qsl(request.query)).get("read", "")
+    try:
+        return msgspec.json.decode(text, type=dict[str, list[str] | None])
+    except msgspec.DecodeError as error:
+        raise InvalidArgument(f'read is {{"NAME": ["COLUMN", …]}} as JSON: {error}.') from error
+
+
+async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+    with file:
+        while piece := await asyncio.to_thread(file.read, PIECE_SIZE):
+            yield piece
 
 
 def _question(request: Request) -> tuple[int | None, int]:

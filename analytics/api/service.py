@@ -257,6 +257,13 @@ class Analytics:
             raise ResourceInUse(f"Application {scope.application_arn(name)} is not running.")
         return await supervisor.seen(after, wait_ms)
 
+    async def read(self, scope: Scope, name: str, tables: dict[str, list[str] | None], path: str) -> None:
+        """Tables of a running application, see `Supervisor.read`."""
+        supervisor = self._supervisors.get(self.context.application(scope, name).number)
+        if supervisor is None:
+            raise ResourceInUse(f"Application {scope.application_arn(name)} is not running.")
+        await supervisor.read(tables, path)
+
     def _start(self, application: Application) -> None:
         def specification() -> Run:
             kept = self._depot is not None

@@ -35,10 +35,10 @@ class Buffer:
         self._next += len(rows)
         return rows.select(["rt", *(name for name, _ in self.columns)]).add_column(0, "n", numbers)
 
-    def release(self, work: Work, source: int = 0, *, strict: bool = False) -> pa.Table | None:
-        """All rows that the frontier has reached, in order; with `strict`, those that it has passed. None if there are
-        none."""
-        fresh, at = self.numbered(work, work.fresh[source]), work.at[source]
+    def release(self, work: Work, source: int = 0, *, strict: bool = False, joint: bool = False) -> pa.Table | None:
+        """All rows that the frontier has reached, in order; with `strict`, those that it has passed; with `joint`, it is the
+        least of all sources. None if there are none."""
+        fresh, at = self.numbered(work, work.fresh[source]), work.joint if joint else work.at[source]
         if at is None:
             if fresh is not None:
                 work.insert(self.table, fresh)

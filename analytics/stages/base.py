@@ -27,11 +27,13 @@ TIME = "TIMESTAMP_MS"
 @dataclass(slots=True)
 class Final:
     """A query after its stages: what computes its select list. `group` is set for one whose groups are still to be made;
-    with `merged`, the rows of its stream are groups already."""
+    with `merged`, the rows of its stream are groups already; with
+    `keys`, it goes into a table, and they are the columns (name, type) that say of which group a row is."""
 
     query: Query
     expressions: Expressions
     group: grouping.Grouped | None
+    keys: tuple[tuple[str, str], ...] = ()
     merged: bool = False
 
     @property

@@ -17,6 +17,7 @@ from analytics.operators.work import Operator
 from analytics.plan import Pump, RowQuery
 from analytics.query import Join, Query
 from analytics.relation import Relation
+from analytics.stages.asof import asof_reference, asof_streams
 from analytics.stages.base import TIME, Stages, columns_in, columns_of, kept, placed, renamed, shown, used
 from analytics.stages.references import refer, settle
 
@@ -27,10 +28,17 @@ def join(stages: Stages, query: Query) -> None:
     until: str | None = None
     included = ["t0"]
     for number, each in enumerate(query.joined):
+        if each.asof and each.relation.timed:
+            asof_streams(stages, query, each, included)
+            until, included = None, ["t0"]
+            continue
         if not each.relation.timed:
             if included == ["t0"]:
                 settle(stages, query, list(itertools.takewhile(_is_table, query.joined[number:])))
-            refer(stages, query, each)
+            if each.asof:
+                asof_reference(stages, query, each, included)
+            else:
+                refer(stages, query, each)
             included.append(each.alias)
             continue
         more = any(join.relation.timed for join in query.joined[number + 1 :])

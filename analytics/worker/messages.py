@@ -5,6 +5,7 @@ u32 length of the payload, big-endian · the payload, msgpack, with its kind und
 server → process    Run      the application, whole; comes first and once
                     Check, Discover   instead of it: questions, each answered once
                     Watch    show rows, or show none
+                    Read     write tables into a file, as they are after one commit
                     Stop     come to an end after the micro-batch at hand
                     Kept     the state is safe elsewhere: go on
 process → server    Running  it reads
@@ -13,7 +14,7 @@ process → server    Running  it reads
                     Keep     the file of the state is whole and at rest: keep it, and say so
                     Failed   it cannot go on: what was wrong
                     Ended    it has come to its end as it was told
-                    Checked, Discovered   the answers
+                    Checked, Discovered, ReadDone   the answers
 """
 
 from __future__ import annotations
@@ -76,6 +77,13 @@ class ReferenceSpec(msgspec.Struct, frozen=True):
     schema: SchemaSpec
 
 
+class TableSpec(msgspec.Struct, frozen=True):
+    """A *stream*, *table* or *reference* table, and the DuckDB types of its columns by name."""
+
+    kind: str
+    columns: dict[str, str]
+
+
 class _Message(msgspec.Struct, frozen=True, tag_field="say"):
     pass
 
@@ -116,6 +124,15 @@ class Watch(_Message, frozen=True):
     on: bool
 
 
+class Read(_Message, frozen=True):
+    """Tables by name, with the columns that are asked for (None: all), into the file `path`: an Arrow stream each, one behind
+    the other. `id` comes back with the answer."""
+
+    id: int
+    tables: dict[str, list[str] | None]
+    path: str
+
+
 class Stop(_Message, frozen=True):
     pass
 
@@ -125,9 +142,10 @@ class Kept(_Message, frozen=True):
 
 
 class Running(_Message, frozen=True):
-    """`streams`: the in-application streams and the names of their columns."""
+    """`streams`: the in-application streams and the names of their columns. `tables`: what queries see, by name."""
 
     streams: dict[str, list[str]]
+    tables: dict[str, TableSpec] = {}
 
 
 class Advanced(_Message, frozen=True):
@@ -173,8 +191,15 @@ class Discovered(_Message, frozen=True):
     rows: list[list[str]]
 
 
-Command: TypeAlias = Run | Check | Discover | Watch | Stop | Kept
-Event: TypeAlias = Running | Advanced | Seen | Keep | Failed | Ended | Checked | Discovered
+class ReadDone(_Message, frozen=True):
+    """`error`: why the file is not there."""
+
+    id: int
+    error: str | None = None
+
+
+Command: TypeAlias = Run | Check | Discover | Watch | Read | Stop | Kept
+Event: TypeAlias = Running | Advanced | Seen | Keep | Failed | Ended | Checked | Discovered | ReadDone
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

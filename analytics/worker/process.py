@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 
 import duckdb
 import pyarrow as pa
@@ -36,10 +37,13 @@ from analytics.worker.messages import (
     Failed,
     Keep,
     Kept,
+    Read,
+    ReadDone,
     Run,
     Running,
     Seen,
     Stop,
+    TableSpec,
     Watch,
     decode_command,
     frame,
@@ -64,6 +68,8 @@ SEEN_ROWS_MAX = 200
 """Rows of a stream and commit that watchers are shown: more than anybody reads."""
 LAST_WORDS_S = 1.0
 """For a last sentence to reach the server."""
+READ_ROWS_MAX = 65_536
+"""Rows of a batch of a table that is read: what a reader has in memory at once."""
 PENDING_SIZE_MAX = 8 << 20
 """Bytes of events that may wait for the server: what is for watchers is then left out."""
 
@@ -127,6 +133,7 @@ class _Running:
         self._loop = asyncio.get_running_loop()
         self._watched = False
         self._kept = asyncio.Event()
+        self._readings: set[asyncio.Task[None]] = set()
 
     async def run(self, run: Run) -> None:
         clock = SystemClock()
@@ -145,10 +152,15 @@ class _Running:
             try:
                 await application.open()
                 streams = application.streams.values()
-                self._say(Running({stream.name: [column.name for column in stream.columns] for stream in streams}))
+                names = {stream.name: [column.name for column in stream.columns] for stream in streams}
+                seen = {each.name: TableSpec(each.kind, dict(each.columns)) for each in application.shown()}
+                self._say(Running(names, seen))
                 await application.run()
             finally:
                 listening.cancel()
+                for reading in self._readings:
+                    reading.cancel()
+                await asyncio.gather(*self._readings, return_exceptions=True)
                 await application.close()
             self._say(Ended())
         except (MemoryError, duckdb.OutOfMemoryException):
@@ -171,6 +183,10 @@ class _Running:
                 self._watched = command.on
             elif isinstance(command, Kept):
                 self._kept.set()
+            elif isinstance(command, Read):
+                reading = asyncio.create_task(self._read(application, command), name="tables are read")
+                self._readings.add(reading)
+                reading.add_done_callback(self._readings.discard)
             elif isinstance(command, Stop):
                 application.stop()
 
@@ -184,6 +200,16 @@ class _Running:
         self._kept.clear()
         self._say(Keep())
         await self._kept.wait()
+
+    async def _read(self, application: Application, read: Read) -> None:
+        try:
+            tables = await application.read(read.tables)
+            await asyncio.to_thread(_write_tables, tables, read)
+            self._say(ReadDone(read.id))
+        except HeadraceError as error:
+            self._say(ReadDone(read.id, error.message))
+        except (MemoryError, duckdb.Error, OSError, pa.ArrowException) as error:
+            self._say(ReadDone(read.id, f"the tables cannot be read: {error}"))
 
     def _say(self, event: Event) -> None:
         self._writer.write(frame(event))
@@ -203,6 +229,15 @@ class _Running:
     def _show(self, seen: Seen) -> None:
         if self._writer.transport.get_write_buffer_size() < PENDING_SIZE_MAX:
             self._say(seen)
+
+
+def _write_tables(tables: Mapping[str, pa.Table], read: Read) -> None:
+    """The file appears when it is whole."""
+    with open(f"{read.path}.part", "wb") as file:
+        for name in read.tables:
+            with pa.ipc.new_stream(file, tables[name].schema) as writer:
+                writer.write_table(tables[name], max_chunksize=READ_ROWS_MAX)
+    os.replace(f"{read.path}.part", read.path)
 
 
 if __name__ == "__main__":

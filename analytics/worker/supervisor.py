@@ -8,12 +8,25 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from analytics.worker.child import Child
-from analytics.worker.messages import Advanced, Event, Failed, Keep, Kept, Run, Running, Seen, Stop, Watch
+from analytics.worker.messages import (
+    Advanced,
+    Event,
+    Failed,
+    Keep,
+    Kept,
+    Read,
+    ReadDone,
+    Run,
+    Running,
+    Seen,
+    Stop,
+    Watch,
+)
 from streams.core.clock import Clock
-from streams.core.errors import HeadraceError
+from streams.core.errors import HeadraceError, InvalidArgument, ServiceUnavailable
 
 log = logging.getLogger("headrace.applications")
 
@@ -25,6 +38,8 @@ STEADY_MS = 60_000
 """A process that lived so long did not end because of how it began: pauses start over."""
 STOP_S = 20.0
 """How long a micro-batch may take to end when the application stops; what is not committed then is done again."""
+READ_S = 60.0
+"""How long tables may take to be written: a gigabyte takes a few seconds."""
 SEEN_MAX = 64
 """Pieces of rows that are kept for watchers: one who is slower misses some."""
 WATCHED_MS = 30_000
@@ -45,6 +60,8 @@ class Health:
     behind: int = 0
     frontier_ms: int | None = None
     streams: dict[str, list[str]] = field(default_factory=dict)
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What queries see, by name: kind, and types of columns by name."""
 
 
 class Handover(Protocol):
@@ -81,6 +98,8 @@ class Supervisor:
         self._something = asyncio.Event()
         self._watched = False
         self._watched_until_ms = 0
+        self._reads: dict[int, asyncio.Future[ReadDone]] = {}
+        self._read_count = 0
         self.health = Health()
 
     def start(self) -> None:
@@ -125,6 +144,25 @@ class Supervisor:
                 await asyncio.wait_for(self._something.wait(), wait_ms / 1000)
         kept = min(self._seen_count - after, len(self._seen))
         return self._seen_count, list(self._seen)[len(self._seen) - kept :]
+
+    async def read(self, tables: dict[str, list[str] | None], path: str) -> None:
+        """Tables of the application, as they are after one commit, into a file: an Arrow stream each, in their order. Raises
+        `InvalidArgument` for names that are none, `ServiceUnavailable` where it is not at work."""
+        child = self._child
+        if child is None or self.health.phase != "running":
+            raise ServiceUnavailable(f"Application {self._name} is not at work: {self.health.phase}.")
+        self._read_count += 1
+        number, answer = self._read_count, asyncio.get_running_loop().create_future()
+        self._reads[number] = answer
+        try:
+            await child.send(Read(number, tables, path))
+            done = await asyncio.wait_for(answer, READ_S)
+        except TimeoutError:
+            raise ServiceUnavailable(f"Application {self._name} did not answer within {READ_S:g} seconds.") from None
+        finally:
+            self._reads.pop(number, None)
+        if done.error is not None:
+            raise InvalidArgument(done.error)
 
     async def _supervise(self) -> None:
         pause_s = PAUSE_S_FIRST
@@ -185,6 +223,9 @@ class Supervisor:
                     await child.send(Watch(False))
         finally:
             self._child = None
+            for answer in self._reads.values():
+                if not answer.done():
+                    answer.set_exception(ServiceUnavailable(f"The process of application {self._name} has ended."))
             if self._ending is not None:
                 self._ending.cancel()
             await child.kill()
@@ -194,6 +235,7 @@ class Supervisor:
         match event:
             case Running():
                 health.phase, health.streams = "running", event.streams
+                health.tables = {name: {"kind": s.kind, "columns": s.columns} for name, s in event.tables.items()}
             case Advanced():
                 health.error = None
                 health.records += event.records
@@ -205,5 +247,9 @@ class Supervisor:
                 self._seen_count += 1
                 self._something.set()
                 self._something = asyncio.Event()
+            case ReadDone():
+                answer = self._reads.get(event.id)
+                if answer is not None and not answer.done():
+                    answer.set_result(event)
             case Failed():
                 health.error = event.text

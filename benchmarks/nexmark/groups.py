@@ -111,20 +111,4 @@ QUERIES = (
         note=_ON_DAY,
         generated=True,
     ),
-    Query(
-        "q18",
-        "last bid of a person on an auction",
-        program(
-            '"auction" BIGINT, "bidder" BIGINT, "price" BIGINT, "channel" VARCHAR(32), "url" VARCHAR(128), '
-            '"dateTime" TIMESTAMP, "extra" VARCHAR(256)',
-            '"auction", "bidder", LAST_VALUE("price"), LAST_VALUE("channel"), LAST_VALUE("url"), LAST_VALUE("dateTime"), '
-            f'LAST_VALUE("extra") {BIDS} GROUP BY "auction", "bidder", FLOOR(b.ROWTIME TO DAY)',
-        ),
-        "SELECT auction, bidder, price, channel, url, dateTime, extra FROM events WHERE event_type = 2 "
-        "QUALIFY row_number() OVER (PARTITION BY bidder, auction ORDER BY dateTime DESC, n DESC) = 1",
-        "SELECT auction, bidder, price, channel, url, `dateTime`, extra FROM (SELECT *, ROW_NUMBER() OVER "
-        "(PARTITION BY bidder, auction ORDER BY `dateTime` DESC) AS place FROM bid) WHERE place <= 1",
-        note=_ON_DAY,
-        generated=True,
-    ),
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.nexmark import groups, joins, selections
+from benchmarks.nexmark import groups, joins, selections, tops
 from benchmarks.nexmark.query import Missing, Query
 
 QUERIES: tuple[Query, ...] = tuple(
-    sorted((*selections.QUERIES, *groups.QUERIES, *joins.QUERIES), key=lambda query: int(query.name[1:]))
+    sorted((*selections.QUERIES, *groups.QUERIES, *joins.QUERIES, *tops.QUERIES), key=lambda query: int(query.name[1:]))
 )
 
-MISSING: tuple[Missing, ...] = (Missing("q19", "ten highest bids of an auction", "Top-N (ROW_NUMBER)"),)
+MISSING: tuple[Missing, ...] = ()

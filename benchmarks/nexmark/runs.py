@@ -93,6 +93,10 @@ def from_arrow(query: Query, batches: Iterable[pa.Table], *, keep: bool = False)
         )
     step({}, END)
     run.events, run.seconds, run.cpu_s = position, time.perf_counter() - began, own_cpu_s() - cpu
+    result = plan.streams[RESULT]
+    if keep and result.retain is not None:
+        names = ", ".join(f"c{number}" for number in range(len(result.columns)))
+        run.rows.append(state.connection.sql(f"SELECT rt, {names} FROM {result.kept}").to_arrow_table())
     state.close()
     return run
 
@@ -112,7 +116,10 @@ async def put(client: Client, batches: Iterable[pa.Table]) -> int:
 async def from_log(query: Query, client: Client, side: Path, *, keep: bool = False) -> Run:
     """Everything that the stream holds."""
     run = Run(0, 0.0, 0.0)
-    outputs = [Output(RESULT, callback=lambda _, rows: run.rows.append(pa.Table.from_batches([rows])))] if keep else []
+    table = parse(query.program).streams[RESULT].retain is not None
+    outputs = []
+    if keep and not table:
+        outputs = [Output(RESULT, callback=lambda _, rows: run.rows.append(pa.Table.from_batches([rows])))]
     source = Input(STREAM, columns=COLUMNS, rowtime=_EVENT_TIME, lateness_ms=events.LATENESS_MS)
     if query.arrival:
         source = replace(source, rowtime=ARRIVAL)
@@ -135,6 +142,8 @@ async def from_log(query: Query, client: Client, side: Path, *, keep: bool = Fal
         cpu, began = own_cpu_s(), time.perf_counter()
         await application.run(until_end=True)
         run.seconds, run.cpu_s = time.perf_counter() - began, own_cpu_s() - cpu
+        if keep and table:
+            run.rows.append((await application.read({RESULT: None}))[RESULT])
     assert not faulty, f"{faulty} rows failed in {query.name}"
     return run
 

@@ -13,11 +13,13 @@ import click
 import pyarrow as pa
 
 from analytics import Application, Output, Program, SqlError, query
+from analytics.live import StateFile
 from analytics.program import ERROR_STREAM
 from gateway.cli import output, sql_program
 from gateway.cli.connection import Target
 from gateway.cli.failure import Failure
 from gateway.cli.running import run
+from gateway.cli.sql_live import RunningApplications
 from gateway.cli.sql_rows import Format, RowWriter, write_file, write_table
 from gateway.cli.sql_status import Status
 
@@ -49,7 +51,7 @@ class Session:
 
     def _query(self, text: str) -> None:
         given = self.options
-        for name, value in (("--input", given.inputs), ("--to", given.outputs), ("--state", self.state)):
+        for name, value in (("--input", given.inputs), ("--to", given.outputs)):
             if value:
                 raise click.UsageError(f"{name} is for programs, and this is a batch query")
         if given.references:
@@ -59,7 +61,7 @@ class Session:
 
         async def work() -> pa.Table:
             with pointing_into(text):
-                async with self.target.client() as client:
+                async with self.target.http() as client:
                     rowtime = {} if given.rowtime is None else dict.fromkeys(await client.list_streams(), given.rowtime)
                     return await query(
                         text,
@@ -69,6 +71,7 @@ class Session:
                         start=given.start,
                         faulty=faulty,
                         parameters=self.parameters,
+                        applications=RunningApplications(client) if self.state is None else StateFile(self.state),
                     )
 
         left_out: dict[str, tuple[int, str]] = {}
@@ -92,6 +95,8 @@ class Session:
         if self.file is not None:
             raise click.UsageError("--out is for batch queries; a program's streams go to files by --to NAME=FILE")
         shown = sql_program.shown(program, self.show)
+        tables = [name for name in shown if name in program.streams and program.streams[name].retain is not None]
+        streams = [name for name in shown if name not in tables]
         writer = RowWriter(self.form, shown)
         status = Status()
 
@@ -108,7 +113,7 @@ class Session:
                     references=sql_program.references(program, self.options),
                     outputs=[
                         *sql_program.outputs(self.options),
-                        *(Output(source=name, callback=write) for name in dict.fromkeys([*shown, ERROR_STREAM])),
+                        *(Output(source=name, callback=write) for name in dict.fromkeys([*streams, ERROR_STREAM])),
                     ],
                     path=self.state,
                     progress=status.tell,
@@ -119,6 +124,9 @@ class Session:
                     for number in (signal.SIGINT, signal.SIGTERM):
                         asyncio.get_running_loop().add_signal_handler(number, application.stop)
                 await application.run(until_end=not self.follow)
+                for name in tables:
+                    for batch in (await application.read({name: None}))[name].to_batches():
+                        write(name, batch)
 
 
 @contextlib.contextmanager

@@ -132,6 +132,9 @@ async def _run(
                     what = f"there is no in-application stream {line.stream} to expect rows of"
                     raise SqlError(what, suggestion=closest(line.stream, application.streams))
             await application.run(until_end=True)
+            for name, rows in (await application.read(dict.fromkeys(application.tables))).items():
+                for batch in rows.to_batches():
+                    collect(name, batch)
     return found
 
 

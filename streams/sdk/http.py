@@ -150,6 +150,10 @@ class HttpClient:
         answer = await self._ask("GET", path, {}, [], self._timeout_s + wait_ms / 1000, question=True)
         return self._read(msgspec.json.decode, answer)
 
+    async def load(self, path: str) -> bytes:
+        """What a GET of the native door answers, as it comes."""
+        return bytes((await self._ask("GET", path, {}, [], self._timeout_s, question=True)).body)
+
     async def call(self, function: str, event: bytes, timeout_s: float) -> bytes:
         """What a function of the server answers to an event, both JSON: for what the server itself starts, at its private
         door. Raises `ServiceUnavailable` where the call fails."""

@@ -29,6 +29,19 @@ CUTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.booleans()), 
 
 def run(sql: str, streams: dict[str, Sequence[Row]], cuts: Sequence[tuple[int, int, bool]]) -> Counter[tuple[Any, ...]]:
     """The rows of the stream OUT as (ROWTIME in seconds, columns…)."""
+    return _run(sql, streams, cuts)[0]
+
+
+def run_tables(
+    sql: str, streams: dict[str, Sequence[Row]], cuts: Sequence[tuple[int, int, bool]]
+) -> list[tuple[Any, ...]]:
+    """The rows of the table T in the end, likewise."""
+    return _run(sql, streams, cuts)[1]
+
+
+def _run(
+    sql: str, streams: dict[str, Sequence[Row]], cuts: Sequence[tuple[int, int, bool]]
+) -> tuple[Counter[tuple[Any, ...]], list[tuple[Any, ...]]]:
     columns = dict.fromkeys(streams, COLUMNS)
     plan = compile_program(parse(sql), columns, {})
     state = State(None, sql)
@@ -45,9 +58,8 @@ def run(sql: str, streams: dict[str, Sequence[Row]], cuts: Sequence[tuple[int, i
         made.changes.apply(state.connection)
         state.connection.execute("COMMIT")
         engine.applied(made.changes)
-        for row in made.rows.get(plan.streams["OUT"].physical, pa.table({})).to_pylist():
-            time = row["rt"].replace(tzinfo=dt.UTC).timestamp()
-            found[(time, *(row[f"c{i}"] for i in range(len(row) - 1)))] += 1
+        if "OUT" in plan.streams:
+            found.update(timed(made.rows.get(plan.streams["OUT"].physical, pa.table({}))))
 
     try:
         for *sizes, again in [*cuts, (99, 99, True)]:
@@ -63,9 +75,19 @@ def run(sql: str, streams: dict[str, Sequence[Row]], cuts: Sequence[tuple[int, i
                 engine = Engine(plan, state.connection)
                 engine.recover()
         step({}, {plan.inputs[name].physical: END for name in streams})
+        kept: list[tuple[Any, ...]] = []
+        if "T" in plan.streams:
+            kept = timed(state.connection.sql(f"SELECT * FROM {plan.streams['T'].kept}").to_arrow_table())
     finally:
         state.close()
-    return found
+    return found, kept
+
+
+def timed(rows: pa.Table) -> list[tuple[Any, ...]]:
+    return [
+        (row["rt"].replace(tzinfo=dt.UTC).timestamp(), *(value for name, value in row.items() if name[0] == "c"))
+        for row in rows.to_pylist()
+    ]
 
 
 def table(rows: Sequence[Row]) -> pa.Table:

@@ -163,6 +163,13 @@ class Sink:
             self.rows.append((stream, time.replace(" ", "T") + "Z", row))
 
 
+async def add_tables(application: Application, sink: Sink) -> None:
+    """The rows that the program's tables have now."""
+    for name, rows in (await application.read(dict.fromkeys(application.tables))).items():
+        for batch in rows.to_batches():
+            sink(name, batch)
+
+
 def comparable(rows: Sequence[tuple[str, str | None, dict[str, Any]]], like: Sequence[dict[str, Any]]) -> Counter[str]:
     """Rows of the streams that `like` names, as a multiset; times only where it has them."""
     timed = {line["stream"] for line in like if "rowtime" in line}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pyarrow as pa
+from analytics_machine import CUTS, ROWS, Row, run
 from analytics_support import Sink, world
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_analytics_operators import CUTS, ROWS, Row, run
 
 from analytics import Application, Input, Output
 from connectors.formats.schema import Column

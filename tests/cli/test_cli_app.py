@@ -69,3 +69,39 @@ def test_a_program_that_is_wrong_is_told(headrace: Headrace, stream: str, tmp_pa
     assert headrace("app", "create", "wrong", str(program)).exit_code == 2
     made = headrace("app", "create", "wrong", str(program), "--input", stream, "--to", "DEAR=nowhere")
     assert made.exit_code == 2
+
+
+def test_a_query_sees_the_tables_of_a_running_application(headrace: Headrace, tmp_path: Path) -> None:
+    source, name = (f"{kind}-{uuid.uuid4().hex[:8]}" for kind in ("in", "app"))
+    headrace("stream", "create", source)
+    lines = [{"ticker": ticker, "price": price} for ticker, price in (("AMZN", 12), ("TBV", 3), ("AMZN", 30))]
+    headrace("put", source, "--key", "k", stdin="".join(f"{json.dumps(line)}\n" for line in lines))
+    program = tmp_path / "app.sql"
+    totals = """CREATE TABLE totals (ticker VARCHAR(4), n INTEGER, total INTEGER) RETAIN 100 KEYS;
+    CREATE PUMP q AS INSERT INTO totals SELECT STREAM "ticker", COUNT(*), SUM("price") FROM "SOURCE_SQL_STREAM_001"
+    GROUP BY "ticker";"""
+    program.write_text(PROGRAM + totals)
+    assert headrace("app", "create", name, str(program), "--input", source).exit_code == 0
+    before = headrace("sql", f'SELECT * FROM "{name}".totals')
+    assert (before.exit_code, "has no stream totals" in before.stderr) == (1, True)
+    assert headrace("app", "start", name, "--from", "trim_horizon").exit_code == 0
+
+    def ask(query: str) -> list[dict[str, object]]:
+        found = headrace("sql", "--output", "json", query)
+        assert found.exit_code == 0, found.stderr
+        return [json.loads(line) for line in found.stdout.splitlines()]
+
+    query = f'SELECT ticker, n, total FROM "{name}".totals ORDER BY ticker'
+    while len(found := ask(query)) < 2:
+        pass
+    assert found == [{"TICKER": "AMZN", "N": 2, "TOTAL": 42}, {"TICKER": "TBV", "N": 1, "TOTAL": 3}]
+    # A stream of the program, by its exact name, beside a stream of the log.
+    assert ask(
+        f'SELECT d."ticker", count(*) AS n FROM "{name}"."DEAR" AS d JOIN "{source}" AS s ON s.ticker = d."ticker" GROUP BY 1'
+    ) == [{"ticker": "AMZN", "n": 4}]
+    assert ask(f'SELECT count(*) AS faults FROM "{name}".error_stream') == [{"faults": 0}]
+    wrong = headrace("sql", f'SELECT * FROM "{name}".total')
+    assert (wrong.exit_code, "did you mean" in wrong.stderr) == (1, True)
+    assert headrace("sql", 'SELECT * FROM "nobody".totals').exit_code == 1
+    headrace("app", "stop", name)
+    assert headrace("app", "delete", name, "--yes").exit_code == 0

@@ -1,0 +1,202 @@
+"""The first rows by some order: of each key, in a table; of each key and window, in a stream; and the first in a while."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from analytics.operators.accumulating import GONE
+from analytics.operators.buffer import Buffer
+from analytics.operators.retention import Retention
+from analytics.operators.work import END, Change, Shape, Work, before
+
+RANK = "rank"
+"""The column of a row's number by the order."""
+COMPACT_ROWS_MIN = 100_000
+"""Rows of open windows before those that cannot be among the first any more are deleted."""
+
+
+@dataclass(slots=True)
+class Top:
+    """Of each key the first `most` rows by `order`; all of them come out again whenever one is new. `kept` has them."""
+
+    buffer: Buffer
+    retention: Retention
+    kept: str
+    order: str
+    most: int
+
+    def __post_init__(self) -> None:
+        self.buffer.also = (self.retention.table,)
+
+    @property
+    def tables(self) -> Mapping[str, Shape]:
+        return {
+            self.buffer.table: self.buffer.shape,
+            self.retention.table: self.retention.shape,
+            self.kept: self.buffer.shape,
+        }
+
+    def step(self, work: Work) -> pa.Table | None:
+        judged = self.retention.judge(work, self.buffer.release(work))
+        if judged is None:
+            return None
+        names, same = self.retention.names, self.retention.same
+        listed = ", ".join(name for name, _ in self.buffer.shape)
+        every = f"""SELECT {listed} FROM {self.kept} AS old SEMI JOIN last ON {same("old", "last")}
+            ANTI JOIN anew ON {same("old", "anew")} UNION ALL SELECT {listed} FROM rows SEMI JOIN last ON {same("rows", "last")}"""
+        now = work.table(
+            f"SELECT *, row_number() OVER (PARTITION BY {names} ORDER BY {self.order}) AS {RANK} FROM ({every}) "
+            f"QUALIFY {RANK} <= {self.most}",
+            rows=judged.rows,
+            last=judged.last,
+            anew=judged.anew,
+        )
+        keys = [name for name, _ in self.retention.keys]
+        away = pa.concat_tables([judged.last.select(keys), judged.gone])
+        work.changes.append(Change(f"DELETE FROM {self.kept} USING added WHERE {same(self.kept, 'added')}", away))
+        work.insert(self.kept, now.drop_columns([RANK]))
+        return work.table(
+            f"SELECT * EXCLUDE (n), FALSE AS {GONE} FROM now UNION ALL BY NAME SELECT {names}, TRUE AS {GONE} FROM gone",
+            now=now,
+            gone=judged.gone,
+        )
+
+    def frontier(self, work: Work) -> int | None:
+        return work.at[0]
+
+    def waiting_ms(self, connection: duckdb.DuckDBPyConnection) -> int | None:
+        ends = (self.buffer.waiting_ms(connection), self.retention.waiting_ms(connection))
+        return min((end for end in ends if end is not None), default=None)
+
+
+@dataclass(slots=True)
+class WindowTop:
+    """Of each of `keys` (names) and window the first `most` rows by `order`, when the window is over. The value of the window
+    is column `window`; `end` is when it is over and `stamp` the time that its rows get, both over ``w``."""
+
+    buffer: Buffer
+    keys: Sequence[str]
+    window: str
+    end: str
+    stamp: str
+    order: str
+    most: int
+    _size: int | None = None
+
+    @property
+    def tables(self) -> Mapping[str, Shape]:
+        return {self.buffer.table: self.buffer.shape}
+
+    def step(self, work: Work) -> pa.Table | None:
+        table, at = self.buffer.table, work.at[0]
+        if self._size is None:
+            self._size = work.value(f"SELECT count(*) FROM {table}") or 0
+        fresh = self.buffer.numbered(work, work.fresh[0])
+        if fresh is not None:
+            typed = ", ".join(f"CAST({name} AS {duck}) AS {name}" for name, duck in self.buffer.shape)
+            fresh = self._first(work, f"SELECT {typed} FROM rows", rows=fresh).drop_columns([RANK])
+        due = "FALSE" if at is None else "TRUE" if at >= END else f"{self._over(self.end)} <= {before(at)}"
+        every = f"SELECT * FROM {table}"
+        tables = {}
+        if fresh is not None:
+            every, tables = f"{every} UNION ALL SELECT * FROM fresh", {"fresh": fresh}
+        made = self._first(work, f"SELECT * FROM ({every}) WHERE {due}", **tables)
+        if len(made):
+            work.delete(table, due)
+        if fresh is not None:
+            work.insert(table, work.table(f"SELECT * FROM fresh WHERE NOT ({due})", fresh=fresh))
+            self._size += len(fresh)
+        if self._size > COMPACT_ROWS_MIN:
+            kept = self._first(work, f"SELECT * FROM ({every}) WHERE NOT ({due})", **tables)
+            work.delete(table, "TRUE")
+            work.insert(table, kept.drop_columns([RANK]))
+            self._size = 0  # what could not be shrunk is no reason to try again at once
+        if not len(made):
+            return None
+        return work.table(
+            f"SELECT * EXCLUDE (n, rt), {self._over(self.stamp)} AS rt FROM made ORDER BY rt, {self.window}, {RANK}",
+            made=made,
+        )
+
+    def _over(self, expression: str) -> str:
+        return expression.replace("CAST(w ", f"CAST({self.window} ") if expression != "w" else self.window
+
+    def _first(self, work: Work, source: str, **tables: pa.Table) -> pa.Table:
+        by = ", ".join([*self.keys, self.window])
+        return work.table(
+            f"SELECT *, row_number() OVER (PARTITION BY {by} ORDER BY {self.order}) AS {RANK} FROM ({source}) "
+            f"QUALIFY {RANK} <= {self.most}",
+            **tables,
+        )
+
+    def frontier(self, work: Work) -> int | None:
+        return work.at[0]
+
+    def waiting_ms(self, connection: duckdb.DuckDBPyConnection) -> int | None:
+        sql = f"SELECT epoch_ms(CAST(min({self._over(self.end)}) AS TIMESTAMP)) FROM {self.buffer.table}"
+        ((first,),) = connection.execute(sql).fetchall()
+        return first
+
+
+@dataclass(slots=True)
+class First:
+    """The rows before which, for `length_ms`, none of the same keys was. `seen` has (keys, ``rt``) of the last of each."""
+
+    buffer: Buffer
+    keys: Sequence[str]
+    seen: str
+    length_ms: int
+
+    @property
+    def tables(self) -> Mapping[str, Shape]:
+        kinds = dict(self.buffer.columns)
+        return {
+            self.buffer.table: self.buffer.shape,
+            self.seen: (*((key, kinds[key]) for key in self.keys), ("rt", "TIMESTAMP_MS")),
+        }
+
+    def step(self, work: Work) -> pa.Table | None:
+        rows, at = self.buffer.release(work), work.at[0]
+        over = "FALSE" if at is None else f"rt + to_milliseconds({self.length_ms}) < {before(at)}"
+        if rows is None:
+            if at is not None:
+                work.delete(self.seen, over)
+            return None
+        keys = ", ".join(self.keys)
+        names = ", ".join(name for name, _ in self.buffer.columns)
+        same = " AND ".join(f"{{}}.{key} IS NOT DISTINCT FROM {{}}.{key}" for key in self.keys) or "TRUE"
+        touched = work.table(f"SELECT DISTINCT {keys or '0'} FROM released", released=rows)
+        before_it = "PARTITION BY " + keys if keys else ""
+        every = f"""SELECT {", ".join(["rt", "0 AS n", "FALSE AS fresh", *_named(self.buffer.columns, self.keys)])}
+            FROM {self.seen} AS old SEMI JOIN touched ON {same.format(*("old", "touched") * len(self.keys))}
+            UNION ALL SELECT rt, n, TRUE, {names} FROM released"""
+        made = work.table(
+            f"""SELECT rt, {names}, 1::BIGINT AS {RANK} FROM (
+                SELECT *, lag(rt) OVER ({before_it} ORDER BY fresh, rt, n) AS last FROM ({every}))
+            WHERE fresh AND (last IS NULL OR rt > last + to_milliseconds({self.length_ms})) ORDER BY rt, n""",
+            released=rows,
+            touched=touched,
+        )
+        last = work.table(
+            f"SELECT {keys}{', ' if keys else ''}max(rt) AS rt FROM released {'GROUP BY ' + keys if keys else ''}",
+            released=rows,
+        )
+        condition = same.format(*(self.seen, "added") * len(self.keys))
+        work.changes.append(Change(f"DELETE FROM {self.seen} USING added WHERE {condition}", last))
+        work.insert(self.seen, last)
+        work.delete(self.seen, over)
+        return made
+
+    def frontier(self, work: Work) -> int | None:
+        return work.at[0]
+
+    def waiting_ms(self, connection: duckdb.DuckDBPyConnection) -> int | None:
+        return self.buffer.waiting_ms(connection)
+
+
+def _named(columns: Shape, keys: Sequence[str]) -> list[str]:
+    return [name if name in keys else f"CAST(NULL AS {duck}) AS {name}" for name, duck in columns]
