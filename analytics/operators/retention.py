@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from analytics.operators.work import END, Change, Shape, Work
 
@@ -47,6 +48,8 @@ class Retention:
     keys: Shape
     retain: Retain
     _count: int | None = None
+    _eldest_ms: int | None = None
+    """No last row of a group is older: what saves looking for groups that end, as long as none can."""
 
     @property
     def shape(self) -> Shape:
@@ -64,9 +67,12 @@ class Retention:
         """`rows` have keys, ``rt`` and ``n``, in their order. None where nothing came and nothing ends."""
         if self._count is None:
             self._count = work.value(f"SELECT count(*) FROM {self.table}") or 0
+        if self._eldest_ms is None:
+            eldest = work.value(f"SELECT min({_MS}) FROM {self.table}")
+            self._eldest_ms = END if eldest is None else eldest
         nobody = work.table(f"SELECT {self.names} FROM {self.table} LIMIT 0")
         judged = None if rows is None else self._judged(work, rows, nobody)
-        ended = self._ended(work, judged)
+        ended = self._ended(work, judged, nobody)
         if judged is None and not len(ended):
             return None
         if judged is None:
@@ -85,7 +91,8 @@ class Retention:
         known = work.table(f"SELECT old.* FROM {self.table} AS old JOIN last ON {self.same('old', 'last')}", last=last)
         if self.retain.keys is not None and self._count + len(last) - len(known) > self.retain.keys:
             return self._by_turns(work, rows, self.retain.keys)
-        if self.retain.ms is None:
+        first_ms, last_ms = _span(rows)
+        if self.retain.ms is None or last_ms - min(first_ms, self._eldest_ms or 0) <= self.retain.ms:
             return Judged(rows, last, nobody, nobody)
         marked = f"""SELECT *, rt > lag(rt) OVER (PARTITION BY {self.names} ORDER BY rt, n)
                 + to_milliseconds({self.retain.ms}) AS gap
@@ -188,18 +195,22 @@ class Retention:
             present[group] = ms
         return begun, gone
 
-    def _ended(self, work: Work, judged: Judged | None) -> pa.Table:
+    def _ended(self, work: Work, judged: Judged | None, nobody: pa.Table) -> pa.Table:
         """The groups that time has passed, as it is now."""
         at = work.at[0]
+        assert self._eldest_ms is not None, "it was looked up"
+        if judged is not None and len(judged.last):
+            self._eldest_ms = min(self._eldest_ms, _span(judged.last)[0])
+        if self.retain.ms is None or at is None or at >= END or self._eldest_ms + self.retain.ms >= at:
+            return nobody
+        self._eldest_ms = None
         parts = [f"SELECT {self.names}, rt FROM {self.table} AS old"]
         tables = {}
         if judged is not None:
             tables = {"last": judged.last, "gone": judged.gone}
             away = f"ANTI JOIN last ON {self.same('old', 'last')} ANTI JOIN gone ON {self.same('old', 'gone')}"
             parts = [f"{parts[0]} {away}", f"SELECT {self.names}, rt FROM last"]
-        ended = "FALSE"
-        if self.retain.ms is not None and at is not None and at < END:
-            ended = f"rt + to_milliseconds({self.retain.ms}) < make_timestamp_ms({at})"
+        ended = f"rt + to_milliseconds({self.retain.ms}) < make_timestamp_ms({at})"
         return work.table(f"SELECT {self.names} FROM ({' UNION ALL '.join(parts)}) WHERE {ended}", **tables)
 
     def _write(self, work: Work, touched: pa.Table, last: pa.Table, gone: pa.Table) -> None:
@@ -222,3 +233,9 @@ class Retention:
             return None
         ((first,),) = connection.execute(f"SELECT epoch_ms(CAST(min(rt) AS TIMESTAMP)) FROM {self.table}").fetchall()
         return None if first is None else first + self.retain.ms + 1
+
+
+def _span(rows: pa.Table) -> tuple[int, int]:
+    """The first and last time of rows, in milliseconds."""
+    times = pc.min_max(rows.column("rt").cast(pa.timestamp("ms")).cast(pa.int64())).as_py()
+    return times["min"], times["max"]
