@@ -92,6 +92,7 @@ class _AnswerRecord(msgspec.Struct, gc=False):
     result: str = ""
     data: bytes | None = None
     metadata: _AnswerMetadata | None = None
+    error: str = msgspec.field(name="errorMessage", default="")
 
 
 class _Answer(msgspec.Struct):
@@ -241,7 +242,9 @@ def _matched(sent: Sequence[_Record], answer: Sequence[_AnswerRecord], first: in
         elif got.result == "Dropped":
             done.dropped.append(index)
         else:
-            done.faults.append(Fault(index, PROCESSING, "Lambda.ProcessingFailedStatus", FAILED, attempts))
+            done.faults.append(
+                Fault(index, PROCESSING, "Lambda.ProcessingFailedStatus", shortened(got.error) or FAILED, attempts)
+            )
     return done
 
 

@@ -11,6 +11,9 @@ import jq
 
 from connectors.functions.function import Function
 
+NO_VALUE = "no value"
+"""The error of a program that gives nothing."""
+
 
 def function(timeout_s: float) -> Function:
     """What calls `run`."""
@@ -30,7 +33,7 @@ def _first(program: Any, text: str) -> list[Any] | dict[str, str]:
     try:
         return [program.input_text(text).first()]
     except StopIteration:
-        return {"error": "no value"}
+        return {"error": NO_VALUE}
     except ValueError as error:
         return {"error": str(error)}
 

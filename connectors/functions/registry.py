@@ -10,13 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
+from connectors.functions import sql_runner
 from connectors.functions.archive import ArchiveError, unpack
 from connectors.functions.environment import Outcome
 from connectors.functions.errors import FunctionUnknown
 from connectors.functions.function import Function, function_arn, referenced
+from connectors.functions.jq_program import JqProgram
 from connectors.functions.output import LogFile
 from connectors.functions.pool import FunctionPool
 from connectors.functions.remote import Place, RemoteFunction
+from connectors.functions.sql_statement import StatementError
+from connectors.functions.statements import JqFunction, Steps
 from streams.core.errors import SettingsError
 from streams.core.scope import Scope
 from streams.core.settings import FunctionSettings, Settings
@@ -65,11 +69,15 @@ class Functions:
             if _NAME.fullmatch(name) is None:
                 raise SettingsError(f"function {name!r}: a name has letters, digits, - and _, 64 at most")
             place = _place(name, given, timeout_s)
-            if place is None:
+            arn = function_arn(scope or Scope(), name)
+            statement = self._statement(name, arn, given, timeout_s, configured)
+            if statement is not None:
+                kind, self._callees[name] = statement
+                function = Function(name=name, arn=arn, root=Path(), handler=kind, runtime="provided")
+            elif place is None:
                 function = self._configured(name, given, timeout_s, scope or Scope())
                 self._callees[name] = self._pool(function, name)
             else:
-                arn = function_arn(scope or Scope(), name)
                 function = Function(name=name, arn=arn, root=Path(), handler=place.url, runtime="provided")
                 self._callees[name] = RemoteFunction(place)
             self.configured[name] = function
@@ -127,6 +135,39 @@ class Functions:
             file = self._files[log] = LogFile(self._folder / "logs" / f"{log}.log")
         return FunctionPool(function, scratch=self._folder / "scratch", file=file)
 
+    def _statement(
+        self,
+        name: str,
+        arn: str,
+        given: str | FunctionSettings,
+        timeout_s: float,
+        configured: Mapping[str, str | FunctionSettings],
+    ) -> tuple[str, Callee] | None:
+        """What kind of statement a function is, and how it is called; None where it is code. Raises `SettingsError`."""
+        if isinstance(given, str):
+            return None
+        try:
+            if given.sql:
+                function = sql_runner.function(
+                    name,
+                    arn,
+                    given.sql,
+                    given.columns,
+                    timeout_s=given.timeout_s or timeout_s,
+                    memory_mb=given.memory_mb,
+                )
+                return "sql", self._pool(function, name)
+            if given.jq:
+                program = JqProgram(given.jq, given.timeout_s or timeout_s, self._folder / "scratch")
+                return "jq", JqFunction(name, program)
+        except StatementError as error:
+            raise SettingsError(f"function {name}: {error}") from error
+        for step in given.steps:
+            other = configured.get(step)
+            if step == name or (isinstance(other, FunctionSettings) and other.steps):
+                raise SettingsError(f"function {name}: step {step} has steps itself")
+        return ("steps", Steps(name, given.steps, self.call)) if given.steps else None
+
     def _configured(self, name: str, given: str | FunctionSettings, timeout_s: float, scope: Scope) -> Function:
         if isinstance(given, str):
             return referenced(name, given, timeout_s=timeout_s)
@@ -153,8 +194,13 @@ def _place(name: str, given: str | FunctionSettings, timeout_s: float) -> Place 
     """Where a function of the settings runs, if not here. Raises `SettingsError` for one that is in no place, or in two."""
     if isinstance(given, str):
         return None
-    if sum(map(bool, (given.directory, given.zip, given.url, given.arn))) != 1:
-        raise SettingsError(f"function {name}: exactly one of directory, zip, url and arn says what it is")
+    statement = (given.sql, given.jq, given.steps)
+    if sum(map(bool, (given.directory, given.zip, given.url, given.arn, *statement))) != 1:
+        raise SettingsError(
+            f"function {name}: exactly one of directory, zip, url, arn, sql, jq and steps says what it is"
+        )
+    if any(statement):
+        return None
     if given.url:
         return Place(name, given.url, given.timeout_s or timeout_s)
     if given.arn:

@@ -67,8 +67,10 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class FunctionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A function from a `directory` or a `zip` archive, where `handler` is ``module.function`` in it; or one that runs
-    elsewhere: behind a `url` that takes events by POST, or under an `arn` at AWS or another Lambda `endpoint`.
+    """A function from a `directory` or a `zip` archive, where `handler` is ``module.function`` in it; one that runs
+    elsewhere: behind a `url` that takes events by POST, or under an `arn` at AWS or another Lambda `endpoint`; or one over
+    records that is a statement: a `sql` SELECT over `columns` (DuckDB's types), a `jq` program, or `steps`, the names of
+    other functions in their order.
 
     `timeout_s` 0 is the setting function_timeout_s; `memory_mb` is what it may use, and `scratch_mb` what it may keep in
     its temporary directory. `environment` are its environment variables. `runtime` is ``python``, or ``provided`` for an
@@ -80,6 +82,10 @@ class FunctionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     url: Annotated[str, Meta(pattern=r"^(https?://.+)?$")] = ""
     arn: Annotated[str, Meta(pattern=r"^(arn:aws[a-zA-Z-]*:lambda:[a-z0-9-]+:\d{12}:function:.+)?$")] = ""
     endpoint: Annotated[str, Meta(pattern=r"^(https?://.+)?$")] = ""
+    sql: str = ""
+    columns: str = ""
+    jq: str = ""
+    steps: tuple[str, ...] = ()
     handler: str = ""
     runtime: Annotated[str, Meta(pattern=r"^(python|provided)")] = "python"
     timeout_s: Annotated[float, Meta(ge=0, le=900)] = 0

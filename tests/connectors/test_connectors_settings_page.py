@@ -20,7 +20,7 @@ async def test_the_settings_of_the_page(tmp_path: Path, monkeypatch: pytest.Monk
     assert shown is not None
     file = tmp_path / "headrace.toml"
     file.write_text(shown[1])
-    assert set(tomllib.loads(shown[1])["functions"]) == {"clean", "enrich", "score", "months"}
+    assert set(tomllib.loads(shown[1])["functions"]) == {"clean", "enrich", "score", "months", "far", "plain", "all"}
     (tmp_path / "functions" / "clean").mkdir(parents=True)
     (tmp_path / "functions" / "clean" / "clean.py").write_text(
         "import os\ndef handler(event, context): return [os.environ['LEVEL'], context.memory_limit_in_mb]"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from firehose.quotas import throughput
 from streams.core.errors import InvalidArgument, LimitExceeded, Throttling
+from streams.core.settings import FunctionSettings
 from tests.firehose.harness import NEWLINES, House, function, processing, s3, step
 from tests.firehose.test_firehose_conversion import conversion, partitioned, query, register
 from tests.firehose.test_firehose_splitting import DECOMPRESSION, EXTRACTION, JSON_PARTS, logs
@@ -138,6 +141,37 @@ async def test_the_steps_in_their_order(tmp_path: Path) -> None:
         await house.until(house.delivered, step_s=10)
         found = {name.partition("/")[0]: gzip.decompress(content) for name, content in house.objects().items()}
     assert found == {"c=AA": b'{"C": "AA"}{"C": "AA"}', "c=BB": b'{"C": "BB"}'}
+
+
+async def test_three_tiers_in_one_pipeline(tmp_path: Path) -> None:
+    """Code, SQL and jq in a row: what fails in any of them is in the error output as it was put."""
+    functions = {
+        "miles": FunctionSettings(
+            sql="SELECT c, km / 1.609344 AS miles FROM records WHERE km > 0", columns="c VARCHAR, km DOUBLE"
+        ),
+        "pick": FunctionSettings(jq='if .c == "no" then error("no such city") else {c, m: (.miles | round)} end'),
+        "all": FunctionSettings(steps=("upper", "miles", "pick")),
+        "upper": "tests.firehose.functions:keep",
+    }
+    async with House(tmp_path, functions=functions) as house:
+        await house.create(size=5, **processing(function("all", NumberOfRetries=0), NEWLINES))
+        sent = [b'{"c": "a", "km": 8}', b'{"c": "b", "km": -1}', b'{"c": "no", "km": 1}', b"no json"]
+        await house.put("firehose/flights", sent)
+        await house.until(house.delivered, step_s=10)
+        objects = house.objects()
+        await house.until(lambda: house.settled() == 4, step_s=10)
+    (good,) = (content for name, content in objects.items() if name.startswith("2023/"))
+    assert good == b'{"c":"a","m":5}\n'
+    lines = [
+        json.loads(line)
+        for name, content in objects.items()
+        if name.startswith("processing-failed/")
+        for line in content.splitlines()
+    ]
+    failed = {base64.b64decode(line["rawData"]): line["errorMessage"] for line in lines}
+    assert set(failed) == {b'{"c": "no", "km": 1}', b"no json"}
+    assert "no such city" in failed[b'{"c": "no", "km": 1}']
+    assert "InvalidJson" in failed[b"no json"]
 
 
 async def test_keys_of_a_query_and_of_a_function_together(tmp_path: Path) -> None:
