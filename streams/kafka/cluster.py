@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, Records
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     InvalidPartitionsError,
+    InvalidReplicationFactorError,
     KafkaError,
     LeaderNotAvailableError,
     NodeNotReadyError,
@@ -332,6 +333,8 @@ class Cluster:
 
 def _passing(error: Exception) -> bool:
     """Whether the same request may succeed later. aiokafka raises a bare `KafkaError` where it reaches no broker at all."""
+    if isinstance(error, InvalidReplicationFactorError):
+        return True  # fewer brokers live just now than a topic is to have copies
     if isinstance(error, KafkaError):
         return type(error) is KafkaError or isinstance(error, NodeNotReadyError | StaleMetadata) or error.retriable
     return True

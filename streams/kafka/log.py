@@ -105,6 +105,7 @@ class KafkaLog:
         async with self._changing:
             self._check_open()
             if self.cluster.leader(place) is None:
+                await self._remembered.exist()
                 await self.cluster.create(place.topic, place.partition + 1)
                 await self._producers.refresh()
             self._dropped.discard(shard)

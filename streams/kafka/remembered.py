@@ -58,7 +58,7 @@ class Remembered:
     async def load(self, shard: str) -> Kept | None:
         """As it was last written down by any process. Raises `LogError`."""
         async with self._reading:
-            await self._exist()
+            await self.exist()
             end = await self._cluster.offset(self._place, LATEST)
             while self._read_to < end:
                 fetched = await self._cluster.fetch(self._place, self._read_to, READ_SIZE)
@@ -86,7 +86,7 @@ class Remembered:
 
     async def _write(self, shard: str, value: bytes, at_ms: int) -> None:
         async with self._writing:  # a producer has one batch of a partition at a time
-            await self._exist()
+            await self.exist()
             batch = plain(Records.of([shard], [value]), at_ms, [], self._producers.compression)
             try:
                 await self._producers.send(batch, self._place)
@@ -94,7 +94,8 @@ class Remembered:
                 raise LogUnreachable(f"what is known of {shard} could not be written down: {error!r}") from error
             self._entries[shard] = value
 
-    async def _exist(self) -> None:
+    async def exist(self) -> None:
+        """The topic is there: made with the first shard, since a broker may be away when the first mark comes."""
         if not self._there:
             await self._cluster.create(self._place.topic, 1, CONFIG)
             self._there = True
