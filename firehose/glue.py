@@ -24,7 +24,7 @@ from firehose.events import (
     TableVersionsDeleted,
 )
 from firehose.tables import Table, Version
-from streams.core.errors import RequestError, UnsupportedOperation
+from streams.core.errors import ConcurrentModification, RequestError, UnsupportedOperation
 from streams.core.scope import Scope
 from streams.core.work import GLUE
 
@@ -42,10 +42,6 @@ class EntityNotFound(RequestError):
 
 class InvalidInput(RequestError):
     code = "InvalidInputException"
-
-
-class Conflict(RequestError):
-    code = "ConcurrentModificationException"
 
 
 class Glue:
@@ -183,7 +179,7 @@ class Glue:
         def decide(catalog: Catalog, now_ms: int) -> tuple[list[int], list[Event]]:
             table = self._table(scope, request.database_name, name)
             if request.version_id is not None and request.version_id != str(table.current.number):
-                raise Conflict("Update table failed due to concurrent modifications.")
+                raise ConcurrentModification("Update table failed due to concurrent modifications.")
             version, where = table.current.number + 1, (scope.account, scope.region, table.database, name)
             updated = TableUpdated(*where, now_ms, version, given, archive=not request.skip_archive)
             follow = taken(catalog, scope, table.database, name, version, given)
@@ -282,22 +278,19 @@ class Glue:
         return table
 
 
-class _BadVersion(RequestError):
+class _NoVersion(EntityNotFound):
     def __init__(self, version: str) -> None:
-        super().__init__(self.words.format(version))
+        super().__init__(f"Table version {version} not found.")
         self.version = version
 
-    words = "{}"
+
+class _CurrentVersion(InvalidInput):
+    def __init__(self, version: str) -> None:
+        super().__init__(f"Table version {version} is the current one and cannot be deleted.")
+        self.version = version
 
 
-class _NoVersion(_BadVersion):
-    code = "EntityNotFoundException"
-    words = "Table version {} not found."
-
-
-class _CurrentVersion(_BadVersion):
-    code = "InvalidInputException"
-    words = "Table version {} is the current one and cannot be deleted."
+_BadVersion = _NoVersion | _CurrentVersion
 
 
 def _version(table: Table, number: str) -> Version:

@@ -164,7 +164,7 @@ def test_a_streaming_query_prints_windows_as_they_close(server: Server, headrace
         ("SELECT STREAM * FORM {orders}", "line 1"),
         ("SELECT STREAM * FROM no_such_stream", "there is no stream no_such_stream"),
         ("CREATE STREAM x (a INTEGER)", "no pump and no query"),
-        ("CREATE TABLE x (a INTEGER)", "expected STREAM or PUMP"),
+        ("CREATE TABLE x (a INTEGER)", "a table says how much it keeps"),
         ("DROP TABLE x", "line 1"),
     ],
 )

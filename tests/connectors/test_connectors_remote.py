@@ -131,8 +131,11 @@ def test_another_lambda_endpoint_with_signatures(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (FunctionSettings(), "exactly one of directory, zip, url and arn"),
-        (FunctionSettings(directory="/", url="http://a", handler="a.b"), "exactly one of directory, zip, url and arn"),
+        (FunctionSettings(), "exactly one of directory, zip, url, arn, sql, jq and steps"),
+        (
+            FunctionSettings(directory="/", url="http://a", handler="a.b"),
+            "exactly one of directory, zip, url, arn, sql, jq and steps",
+        ),
         (FunctionSettings(directory="/"), "handler is missing"),
     ],
 )

@@ -163,7 +163,7 @@ async def load_and_kill(
     server: ServerProcess, moments: random.Random, kills: int, tags: dict[str, str] | None = None
 ) -> None:
     port = server.port
-    server.client("kinesis").create_stream(StreamName=STREAM, ShardCount=SHARDS, Tags=tags or {})
+    server.client("kinesis").create_stream(StreamName=STREAM, ShardCount=SHARDS, **({"Tags": tags} if tags else {}))
     for name, source in ((DELIVERY, {"DeliveryStreamType": "DirectPut"}), ("copy", _from_stream())):
         server.client("firehose").create_delivery_stream(
             DeliveryStreamName=name,
