@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import jq
-import msgspec
 import pyarrow as pa
 
-from connectors.functions.errors import FunctionError
+from connectors.functions.jq_program import Answer, NotJson, answers
 from streams.core.errors import InvalidArgument
 
 TIMEOUT_S = 5.0
 """How long a query may take for one slice of records; a thousand ordinary records take 10 ms."""
-
-RECORDS_MAX = 500
-"""Records of one slice: as many as a query that runs away takes along into the error output."""
-
-SLICE_SIZE_MAX = 1 << 20
-"""Bytes of one slice; as JSON text inside JSON it is at most twice that, well below the limit of a call."""
 
 NOT_JSON = "Non JSON record provided"
 
@@ -44,44 +37,13 @@ class Query:
 
     async def run(self, data: pa.Array) -> list[Keys]:
         """One answer for each record of the binary `data`."""
-        found: list[Keys] = [NOT_JSON] * len(data)
-        waiting: list[tuple[int, str]] = []
-        size = 0
-        for place, record in enumerate(data.to_pylist()):
-            text = _json(record)
-            if text is None:
-                continue
-            if waiting and (len(waiting) == RECORDS_MAX or size + len(record) > SLICE_SIZE_MAX):
-                await self._slice(waiting, found)
-                waiting, size = [], 0
-            waiting.append((place, text))
-            size += len(record)
-        if waiting:
-            await self._slice(waiting, found)
-        return found
-
-    async def _slice(self, records: Sequence[tuple[int, str]], found: list[Keys]) -> None:
-        event = {"query": self._text, "records": [text for _, text in records]}
-        try:
-            answers = msgspec.json.decode(await self._invoke(msgspec.json.encode(event)))
-        except FunctionError as error:
-            for place, _ in records:
-                found[place] = f"MetadataExtractionQuery failed: {error.message}"
-            return
-        for (place, _), answer in zip(records, answers, strict=True):
-            found[place] = _keys(answer)
+        return [_keys(answer) for answer in await answers(self._text, self._invoke, data.to_pylist())]
 
 
-def _json(record: bytes) -> str | None:
-    try:
-        msgspec.json.decode(record)
-        return record.decode()
-    except (UnicodeDecodeError, msgspec.DecodeError):
-        return None
-
-
-def _keys(answer: Any) -> Keys:
+def _keys(answer: Answer) -> Keys:
     match answer:
+        case NotJson():
+            return NOT_JSON
         case [dict() as keys]:
             return keys
         case {"error": error}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,53 @@ from connectors.functions.query import NO_VALUE
 from connectors.functions.sql_statement import StatementError
 
 RECORDS_MAX = 500
-"""Records of one slice: as many as a program that runs away takes along."""
+"""Records of one slice: as many as a program that runs away takes along into the error output."""
 
 SLICE_SIZE_MAX = 1 << 20
-"""Bytes of one slice."""
+"""Bytes of one slice; as JSON text inside JSON it is at most twice that, well below the limit of a call."""
+
+
+class NotJson(str):
+    """Of a record that is not JSON: why."""
+
+    __slots__ = ()
+
+
+Answer = list[Any] | dict[str, str] | NotJson
+"""What a program makes of a record: ``[the first value]``, ``{"error": why there is none}``, or that it is no JSON."""
+
+
+async def answers(text: str, invoke: Callable[[bytes], Awaitable[bytes]], data: Sequence[bytes]) -> list[Answer]:
+    """One for each of `data`, in slices. `invoke` runs `connectors.functions.query`; a call that fails is the error of each
+    record of its slice."""
+    found: list[Answer] = [NotJson()] * len(data)
+    waiting: list[tuple[int, str]] = []
+    size = 0
+
+    async def flush() -> None:
+        event = {"query": text, "records": [record for _, record in waiting]}
+        try:
+            told: list[Answer] = msgspec.json.decode(await invoke(msgspec.json.encode(event)))
+        except FunctionError as error:
+            told = [{"error": error.message}] * len(waiting)
+        for (place, _), answer in zip(waiting, told, strict=True):
+            found[place] = answer
+
+    for place, record in enumerate(data):
+        try:
+            msgspec.json.decode(record)
+            plain = record.decode()
+        except (UnicodeDecodeError, msgspec.DecodeError) as error:
+            found[place] = NotJson(error)
+            continue
+        if waiting and (len(waiting) == RECORDS_MAX or size + len(record) > SLICE_SIZE_MAX):
+            await flush()
+            waiting, size = [], 0
+        waiting.append((place, plain))
+        size += len(record)
+    if waiting:
+        await flush()
+    return found
 
 
 class JqProgram:
@@ -38,36 +81,14 @@ class JqProgram:
         no value is in neither."""
         made: dict[int, bytes] = {}
         failed: dict[int, str] = {}
-        waiting: list[tuple[int, str]] = []
-        size = 0
-        for index, record in enumerate(data):
-            try:
-                msgspec.json.decode(record)
-                text = record.decode()
-            except (UnicodeDecodeError, msgspec.DecodeError) as error:
-                failed[index] = f"InvalidJson: {error}"
-                continue
-            if waiting and (len(waiting) == RECORDS_MAX or size + len(record) > SLICE_SIZE_MAX):
-                await self._slice(waiting, made, failed)
-                waiting, size = [], 0
-            waiting.append((index, text))
-            size += len(record)
-        if waiting:
-            await self._slice(waiting, made, failed)
+        for index, answer in enumerate(await answers(self._text, self._pool.invoke, data)):
+            if isinstance(answer, NotJson):
+                failed[index] = f"InvalidJson: {answer}"
+            elif isinstance(answer, list):
+                made[index] = msgspec.json.encode(answer[0])
+            elif answer["error"] != NO_VALUE:
+                failed[index] = f"the jq program failed: {answer['error']}"
         return made, failed
 
     async def close(self) -> None:
         await self._pool.close()
-
-    async def _slice(self, records: Sequence[tuple[int, str]], made: dict[int, bytes], failed: dict[int, str]) -> None:
-        event = {"query": self._text, "records": [text for _, text in records]}
-        try:
-            answers: list[Any] = msgspec.json.decode(await self._pool.invoke(msgspec.json.encode(event)))
-        except FunctionError as error:
-            failed.update((index, f"the jq program failed: {error.message}") for index, _ in records)
-            return
-        for (index, _), answer in zip(records, answers, strict=True):
-            if isinstance(answer, list):
-                made[index] = msgspec.json.encode(answer[0])
-            elif answer["error"] != NO_VALUE:
-                failed[index] = f"the jq program failed: {answer['error']}"

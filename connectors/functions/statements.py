@@ -9,6 +9,7 @@ A record of which the statement makes nothing is Dropped; one that it fails on i
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -110,17 +111,10 @@ class Steps:
                 return Outcome(b"", FunctionRaised.of(self._name, "InvalidAnswer", told), b"".join(logs))
             going = _passed(going, answered, done, keys)
         for one in going:
-            done.append(
-                Answered(
-                    one["recordId"],
-                    OK,
-                    None,
-                    {"partitionKeys": keys[one["recordId"]]} if one["recordId"] in keys else None,
-                )
-            )
-        data = {one["recordId"]: one["data"] for one in going}
-        answer = [{**msgspec.to_builtins(one), **({"data": data[one.id]} if one.result == OK else {})} for one in done]
-        return Outcome(_encode({"records": answer}), None, b"".join(logs))
+            given = keys.get(one["recordId"])
+            metadata = None if given is None else {"partitionKeys": given}
+            done.append(Answered(one["recordId"], OK, b64decode(one["data"]), metadata))
+        return Outcome(_encode({"records": done}), None, b"".join(logs))
 
     async def retire(self) -> None: ...
 
@@ -147,7 +141,7 @@ def _passed(
                 keys.setdefault(told[0].id, {}).update(given)
             passed.append({**sent, "data": msgspec.to_builtins(told[0].data)})
         else:
-            done += [msgspec.structs.replace(one, data=None) if one.result != OK else one for one in told]
+            done += told
     return passed
 
 

@@ -218,6 +218,19 @@ async def test_steps_one_after_the_other(make: Make, tmp_path: Any) -> None:
         await functions.invoke("lost", event(b"{}"))
 
 
+async def test_a_step_that_answers_a_record_twice_is_told_so(make: Make, tmp_path: Any) -> None:
+    (tmp_path / "code.py").write_text(
+        "def handler(event, context):\n"
+        "    one = {'recordId': 'r0', 'result': 'Ok', 'data': event['records'][0]['data']}\n"
+        "    return {'records': [one, one]}\n"
+    )
+    functions = make(
+        twice=FunctionSettings(directory=str(tmp_path), handler="code.handler"),
+        all=FunctionSettings(steps=("twice",)),
+    )
+    assert told(await functions.invoke("all", event(b"1", b"2"))) == [("r0", "Ok", b"1"), ("r0", "Ok", b"1")]
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
