@@ -27,25 +27,54 @@ class Part:
 
 
 @dataclass(slots=True)
-class Accumulating:
-    """`kept` has the keys and the parts of each group."""
+class Updating:
+    """What operators of tables share: `kept` has the rows of each key for as long as `retention` says."""
 
     buffer: Buffer
     retention: Retention
     kept: str
-    parts: Sequence[Part]
 
     def __post_init__(self) -> None:
         self.buffer.also = (self.retention.table,)
 
     @property
+    def shape(self) -> Shape:
+        """Of `kept`."""
+        raise NotImplementedError
+
+    @property
     def tables(self) -> Mapping[str, Shape]:
-        shape = (*self.retention.keys, *((part.name, part.duck) for part in self.parts))
         return {
             self.buffer.table: self.buffer.shape,
             self.retention.table: self.retention.shape,
-            self.kept: shape,
+            self.kept: self.shape,
         }
+
+    def replace(self, work: Work, changed: pa.Table, gone: pa.Table, rows: pa.Table) -> None:
+        """`rows` take the place of what is kept of the keys that have `changed`; of those that are `gone` nothing stays."""
+        keys = [name for name, _ in self.retention.keys]
+        away = pa.concat_tables([changed.select(keys), gone])
+        of_key = self.retention.same(self.kept, "added")
+        work.changes.append(Change(f"DELETE FROM {self.kept} USING added WHERE {of_key}", away))
+        work.insert(self.kept, rows)
+
+    def frontier(self, work: Work) -> int | None:
+        return work.at[0]
+
+    def waiting_ms(self, connection: duckdb.DuckDBPyConnection) -> int | None:
+        ends = (self.buffer.waiting_ms(connection), self.retention.waiting_ms(connection))
+        return min((end for end in ends if end is not None), default=None)
+
+
+@dataclass(slots=True)
+class Accumulating(Updating):
+    """`kept` has the keys and the parts of each group."""
+
+    parts: Sequence[Part]
+
+    @property
+    def shape(self) -> Shape:
+        return (*self.retention.keys, *((part.name, part.duck) for part in self.parts))
 
     def step(self, work: Work) -> pa.Table | None:
         judged = self.retention.judge(work, self.buffer.release(work))
@@ -65,19 +94,9 @@ class Accumulating:
             last=judged.last,
             anew=judged.anew,
         )
-        keys = [name for name, _ in self.retention.keys]
-        away = pa.concat_tables([now.select(keys), judged.gone])
-        work.changes.append(Change(f"DELETE FROM {self.kept} USING added WHERE {same(self.kept, 'added')}", away))
-        work.insert(self.kept, now.drop_columns(["rt"]))
+        self.replace(work, now, judged.gone, now.drop_columns(["rt"]))
         return work.table(
             f"SELECT rt, {names}{parts}, FALSE AS {GONE} FROM now UNION ALL BY NAME SELECT {names}, TRUE AS {GONE} FROM gone",
             now=now,
             gone=judged.gone,
         )
-
-    def frontier(self, work: Work) -> int | None:
-        return work.at[0]
-
-    def waiting_ms(self, connection: duckdb.DuckDBPyConnection) -> int | None:
-        ends = (self.buffer.waiting_ms(connection), self.retention.waiting_ms(connection))
-        return min((end for end in ends if end is not None), default=None)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from analytics.operators.accumulating import GONE
+from analytics.operators.accumulating import GONE, Updating
 from analytics.operators.buffer import Buffer
-from analytics.operators.retention import Retention
 from analytics.operators.work import END, Change, Shape, Work, before
 
 RANK = "rank"
@@ -20,25 +19,15 @@ COMPACT_ROWS_MIN = 100_000
 
 
 @dataclass(slots=True)
-class Top:
+class Top(Updating):
     """Of each key the first `most` rows by `order`; all of them come out again whenever one is new. `kept` has them."""
 
-    buffer: Buffer
-    retention: Retention
-    kept: str
     order: str
     most: int
 
-    def __post_init__(self) -> None:
-        self.buffer.also = (self.retention.table,)
-
     @property
-    def tables(self) -> Mapping[str, Shape]:
-        return {
-            self.buffer.table: self.buffer.shape,
-            self.retention.table: self.retention.shape,
-            self.kept: self.buffer.shape,
-        }
+    def shape(self) -> Shape:
+        return self.buffer.shape
 
     def step(self, work: Work) -> pa.Table | None:
         judged = self.retention.judge(work, self.buffer.release(work))
@@ -55,22 +44,12 @@ class Top:
             last=judged.last,
             anew=judged.anew,
         )
-        keys = [name for name, _ in self.retention.keys]
-        away = pa.concat_tables([judged.last.select(keys), judged.gone])
-        work.changes.append(Change(f"DELETE FROM {self.kept} USING added WHERE {same(self.kept, 'added')}", away))
-        work.insert(self.kept, now.drop_columns([RANK]))
+        self.replace(work, judged.last, judged.gone, now.drop_columns([RANK]))
         return work.table(
             f"SELECT * EXCLUDE (n), FALSE AS {GONE} FROM now UNION ALL BY NAME SELECT {names}, TRUE AS {GONE} FROM gone",
             now=now,
             gone=judged.gone,
         )
-
-    def frontier(self, work: Work) -> int | None:
-        return work.at[0]
-
-    def waiting_ms(self, connection: duckdb.DuckDBPyConnection) -> int | None:
-        ends = (self.buffer.waiting_ms(connection), self.retention.waiting_ms(connection))
-        return min((end for end in ends if end is not None), default=None)
 
 
 @dataclass(slots=True)
