@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -72,10 +73,8 @@ func run(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	subscription, err := client.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
-		ConsumerARN: registered.Consumer.ConsumerARN, ShardId: shard,
-		StartingPosition: &types.StartingPosition{Type: types.ShardIteratorTypeTrimHorizon},
-	})
+	position := &types.StartingPosition{Type: types.ShardIteratorTypeTrimHorizon}
+	subscription, err := subscribe(ctx, client, registered.Consumer.ConsumerARN, shard, position)
 	if err != nil {
 		return err
 	}
@@ -88,16 +87,28 @@ func run(ctx context.Context, url string) error {
 		return err
 	}
 	pushed, children := []string{}, []string{}
-	for event := range subscription.GetStream().Events() {
-		if one, ok := event.(*types.SubscribeToShardEventStreamMemberSubscribeToShardEvent); ok {
-			pushed = append(pushed, texts(one.Value.Records)...)
-			for _, child := range one.Value.ChildShards {
-				children = append(children, *child.ShardId)
+	for len(children) == 0 {
+		for event := range subscription.GetStream().Events() {
+			if one, ok := event.(*types.SubscribeToShardEventStreamMemberSubscribeToShardEvent); ok {
+				pushed = append(pushed, texts(one.Value.Records)...)
+				for _, child := range one.Value.ChildShards {
+					children = append(children, *child.ShardId)
+				}
+				position = &types.StartingPosition{
+					Type: types.ShardIteratorTypeAfterSequenceNumber, SequenceNumber: one.Value.ContinuationSequenceNumber,
+				}
 			}
 		}
-	}
-	if err = subscription.GetStream().Err(); err != nil {
-		return err
+		// The SDK closes the request's body as soon as the answer has begun. Where net/http had not yet seen that body's
+		// end, it gives the connection up under the stream: a consumer goes on where it was, as after any other end.
+		if err = subscription.GetStream().Err(); err != nil && !strings.Contains(err.Error(), "use of closed network connection") {
+			return err
+		}
+		if len(children) == 0 {
+			if subscription, err = subscribe(ctx, client, registered.Consumer.ConsumerARN, shard, position); err != nil {
+				return err
+			}
+		}
 	}
 	seen["pushed"], seen["children"] = pushed, children
 
@@ -116,6 +127,22 @@ func run(ctx context.Context, url string) error {
 	_, err = client.DescribeStream(ctx, &kinesis.DescribeStreamInput{StreamName: aws.String("absent")})
 	seen["missing"] = errors.As(err, &missing)
 	return json.NewEncoder(os.Stdout).Encode(seen)
+}
+
+// Subscribes, and waits for a subscription before, which is kept for five seconds.
+func subscribe(
+	ctx context.Context, client *kinesis.Client, consumer *string, shard *string, position *types.StartingPosition,
+) (*kinesis.SubscribeToShardOutput, error) {
+	for tries := 0; ; tries++ {
+		subscription, err := client.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
+			ConsumerARN: consumer, ShardId: shard, StartingPosition: position,
+		})
+		var busy *types.ResourceInUseException
+		if !errors.As(err, &busy) || tries == 10 {
+			return subscription, err
+		}
+		time.Sleep(time.Second)
+	}
 }
 
 func texts(records []types.Record) []string {
