@@ -13,6 +13,7 @@ from pathlib import Path
 
 from streams import HttpClient, Producer
 from streams.core.errors import HeadraceError
+from streams.core.exchange import GroupDescription
 from tests.system.process import ServerProcess
 
 ROUNDS = 8
@@ -34,6 +35,20 @@ async def data_of(client: HttpClient, stream: str) -> Counter[str]:
             found.update(data.decode() for data in fetch.batches[0].records.data.to_pylist())
             position = fetch.batches[0].next
     return found
+
+
+async def drained(client: HttpClient, members: dict[int, subprocess.Popen[bytes]]) -> None:
+    """Returns once the group has done all; says who did what where that does not come. Other processes work: how far they
+    are is all that shows of it."""
+    groups: list[GroupDescription] = []
+    for _ in range(1200):
+        with contextlib.suppress(HeadraceError):
+            groups = await client.describe_groups("in")
+            if groups and all(one.position >= one.tip for one in groups[0].shards):
+                return
+        await asyncio.sleep(0.1)
+    alive = [number for number, member in members.items() if member.poll() is None]
+    raise AssertionError(f"not drained after two minutes: {groups}; alive: {alive} of {sorted(members)}")
 
 
 async def test_each_record_is_worked_on_exactly_once_through_kills_and_reshards(tmp_path: Path, seed: int) -> None:
@@ -61,15 +76,11 @@ async def test_each_record_is_worked_on_exactly_once_through_kills_and_reshards(
                     await asyncio.to_thread(server.kill)
                     await asyncio.to_thread(server.start, port)
                 await asyncio.to_thread(reshard, server, dice)
-        for _ in range(600):
-            with contextlib.suppress(HeadraceError):
-                groups = await client.describe_groups("in")
-                if groups and all(one.position >= one.tip for one in groups[0].shards):
-                    break
-            # Other processes work; how far they are is all that shows of it.
-            await asyncio.sleep(0.1)
+        await drained(client, members)
         written = await data_of(client, "out")
         await client.close()
+        missing = sorted({f"{number:06d}" for number in range(count)} - set(written))
+        assert not missing, f"{len(missing)} of {count} are missing: {missing[:20]}"
         wrong = {data: times for data, times in written.items() if times != 2}
         assert not wrong, f"not exactly twice: {dict(list(wrong.items())[:5])}"
         assert len(written) == count
