@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
@@ -31,27 +30,23 @@ from connectors.functions.api.records import (
     Journal,
     SharedJournal,
 )
-from connectors.functions.api.shown import configured, runnable, state
+from connectors.functions.api.running import Running
+from connectors.functions.api.shown import configured, state
 from connectors.functions.api.sources import Sources
 from connectors.functions.api.tags import tagged, untagged
-from connectors.functions.archive import ArchiveError
 from connectors.functions.function import function_arn
-from connectors.functions.registry import Callee, Functions
+from connectors.functions.registry import Functions
 from streams.core.clock import Clock
 from streams.core.errors import ServiceUnavailable
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.core.work import FUNCTIONS
 
-log = logging.getLogger(__name__)
-
 PAGE = 50
 """Functions of one answer, Lambda's own limit."""
 
 _CHANGES = frozenset({"CreateFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration", "DeleteFunction"})
 """Operations that one process answers, where several share the log."""
-
-_ARCHIVE = "code.zip"
 
 STALE = (
     "The RevisionId provided does not match the latest RevisionId. Call the GetFunction/GetAlias API to retrieve the "
@@ -68,22 +63,16 @@ class Lambda:
     def __init__(
         self, journal: Journal, functions: Functions, *, settings: Settings, clock: Clock, depot: Depot | None = None
     ) -> None:
-        self._book = FunctionBook(journal, self._follow)
+        self._running = Running(functions, CodeStore(settings.data_path / "functions" / "code"), depot, self._codes)
+        self._book = FunctionBook(journal, self._running.follow)
         self._shared = journal if isinstance(journal, SharedJournal) else None
-        self._depot = depot
-        self._followed: asyncio.Queue[Event] = asyncio.Queue()
-        self._following: asyncio.Task[None] | None = None
         self._functions = functions
         self._settings = settings
         self._clock = clock
-        self._code = CodeStore(settings.data_path / "functions" / "code")
         self._sources = Sources(settings)
         self._links = Links(clock)
-        self._changing_code = asyncio.Lock()  # what is saved is not swept before something names it
         self._calls: set[asyncio.Task[dict[str, Any]]] = set()
         self._stopping = False
-        self._retired: set[Callee] = set()
-        self._draining: set[asyncio.Task[None]] = set()
         self._operations: dict[str, Callable[[Any, Scope], Awaitable[dict[str, Any]]]] = {
             "CreateFunction": self._create,
             "GetFunction": self._get,
@@ -103,12 +92,7 @@ class Lambda:
     async def open(self) -> None:
         """What existed exists again. A function whose code is gone is there, and its calls say what is missing."""
         await self._book.open()
-        await asyncio.to_thread(self._code.sweep, {record.code for record in self._book})
-        for record in list(self._book):
-            await self._recall(record)
-            self._functions.put(await asyncio.to_thread(runnable, record, self._code))
-        if self._shared is not None:
-            self._following = asyncio.create_task(self._follow_all(), name="functions of other processes")
+        await self._running.open(list(self._book), following=self._shared is not None)
 
     async def take(self, parts: Collection[int]) -> None:
         """Functions are created, changed and deleted here from now on, if that is in these parts of the work."""
@@ -129,11 +113,7 @@ class Lambda:
         """Ends what still runs of functions that were changed or deleted."""
         if self._shared is not None:
             await self._shared.close()
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
-        await asyncio.gather(*(callee.close() for callee in self._retired))
-        await asyncio.gather(*self._draining, return_exceptions=True)
+        await self._running.close()
 
     async def call(self, operation: str, request: Any, scope: Scope) -> dict[str, Any]:
         """The reply of a Lambda operation. Raises `RequestError`."""
@@ -162,7 +142,7 @@ class Lambda:
         if code is None:
             return None
         try:
-            return await asyncio.to_thread(self._code.content, code)
+            return await self._running.content(code)
         except OSError as error:
             raise FunctionNotFound("The code is not there any more: the function was changed or deleted.") from error
 
@@ -174,8 +154,8 @@ class Lambda:
         check_created(name, fields)
         self._check_new(scope, name)
         content = await self._sources.content(request.code)
-        async with self._changing_code:
-            code = await self._saved(content)
+        async with self._running.changing:
+            code = await self._running.save(content)
             now_ms = self._clock.now_ms()
 
             def decide() -> Event:
@@ -191,7 +171,7 @@ class Lambda:
                     modified_ms=now_ms,
                 )
 
-            return self._described(await self._book.execute(decide, self._apply))
+            return self._described(await self._book.execute(decide, self._running.apply))
 
     async def _update_code(self, request: Any, scope: Scope) -> dict[str, Any]:
         record = self._changeable(request, scope)
@@ -204,10 +184,10 @@ class Lambda:
             fields["architectures"] = tuple(request.architectures)
         if request.dry_run:
             return self._described(msgspec.structs.replace(record, **fields))
-        async with self._changing_code:
-            await self._saved(content)
+        async with self._running.changing:
+            await self._running.save(content)
             told = await self._update(request, scope, fields)
-        await self._forget(record.code)
+        await self._running.forget(record.code)
         return told
 
     async def _update_configuration(self, request: Any, scope: Scope) -> dict[str, Any]:
@@ -225,7 +205,7 @@ class Lambda:
             self._check_revision(request, record)
             return msgspec.structs.replace(record, **fields, revision=str(uuid.uuid4()), modified_ms=now_ms)
 
-        return self._described(await self._book.execute(decide, self._apply))
+        return self._described(await self._book.execute(decide, self._running.apply))
 
     async def _delete(self, request: Any, scope: Scope) -> dict[str, Any]:
         asked = self._named(request, scope)
@@ -237,8 +217,8 @@ class Lambda:
             return FunctionDeleted(scope.account, scope.region, asked.name)
 
         code = self._changeable(request, scope).code
-        await self._book.execute(decide, self._apply)
-        await self._forget(code)
+        await self._book.execute(decide, self._running.apply)
+        await self._running.forget(code)
         return {"StatusCode": 204}
 
     # Tags -------------------------------------------------------------------------------------------------------------
@@ -357,71 +337,15 @@ class Lambda:
         if request.revision_id is not None and request.revision_id != record.revision:
             raise PreconditionFailed(STALE)
 
+    def _codes(self) -> set[str]:
+        return {record.code for record in self._book}
+
     def _state(self, record: FunctionRecord) -> dict[str, str]:
         return state(record, self._clock.now_ms(), self._settings)
 
     def _described(self, record: Event, *, qualified: bool = False) -> dict[str, Any]:
         assert isinstance(record, FunctionRecord)
         return description(record, self._state(record), qualified=qualified)
-
-    # Code -------------------------------------------------------------------------------------------------------------
-
-    async def _saved(self, content: bytes) -> Code:
-        """Raises `InvalidParameterValue`."""
-        try:
-            code = await asyncio.to_thread(self._code.save, content)
-        except ArchiveError as error:
-            raise InvalidParameterValue(error.message) from error
-        if self._depot is not None:
-            await self._depot.put(_shelf(code.name), _ARCHIVE, self._code.archive(code.name))
-        return code
-
-    async def _forget(self, code: str) -> None:
-        """The archive is where other processes find it only while something names it."""
-        if self._depot is not None and code not in {record.code for record in self._book}:
-            await self._depot.drop(_shelf(code))
-
-    def _follow(self, event: Event) -> None:
-        self._followed.put_nowait(event)
-
-    async def _follow_all(self) -> None:
-        while True:
-            event = await self._followed.get()
-            try:
-                await self._apply(event)
-            except Exception:
-                log.exception("function %s could not be followed", event.name)
-
-    async def _recall(self, record: FunctionRecord) -> None:
-        """Its code is here, if another process has put it where it is found."""
-        path = self._code.archive(record.code)
-        if self._depot is not None and record.code and not path.exists():
-            await self._depot.get(_shelf(record.code), _ARCHIVE, path)
-
-    async def _apply(self, event: Event) -> None:
-        """A change that is committed is what runs from now on; code that nothing names any more goes when its last call has
-        ended."""
-        arn = function_arn(Scope(event.account, event.region), event.name)
-        if isinstance(event, FunctionDeleted):
-            before = self._functions.drop(arn)
-        else:
-            await self._recall(event)
-            before = self._functions.put(await asyncio.to_thread(runnable, event, self._code))
-        if before is not None:
-            task = asyncio.create_task(self._drain(before), name=f"end of {arn}")
-            self._draining.add(task)
-            task.add_done_callback(self._draining.discard)
-
-    async def _drain(self, callee: Callee) -> None:
-        self._retired.add(callee)
-        await callee.retire()
-        self._retired.discard(callee)
-        async with self._changing_code:
-            await asyncio.to_thread(self._code.sweep, {record.code for record in self._book})
-
-
-def _shelf(code: str) -> str:
-    return f"functions/{code}"
 
 
 def _coded(code: Code) -> dict[str, Any]:
