@@ -117,7 +117,7 @@ class Controller:
         encoded = [encode(event) for event in events]
         if self.following is None:
             await self._journal.append(encoded)
-            self._apply_events(events)
+            self.catalog.apply_all(events)
             return True
         proposed = await self._journal.propose(encoded, expected)
         await self.following.catch_up()
@@ -126,11 +126,7 @@ class Controller:
     def _apply(self, replay: Replay) -> None:
         if replay.snapshot is not None:
             self.catalog.restore(decode_as(Snapshot, replay.snapshot))
-        self._apply_events([decode_event(data) for data in replay.events])
-
-    def _apply_events(self, events: Sequence[AnyEvent]) -> None:
-        for event in events:
-            self.catalog.apply(event)
+        self.catalog.apply_all(decode_event(data) for data in replay.events)
 
 
 def catalog_of(replay: Replay) -> Catalog:
@@ -138,8 +134,7 @@ def catalog_of(replay: Replay) -> Catalog:
     catalog = Catalog()
     if replay.snapshot is not None:
         catalog.restore(decode_as(Snapshot, replay.snapshot))
-    for data in replay.events:
-        catalog.apply(decode_event(data))
+    catalog.apply_all(decode_event(data) for data in replay.events)
     return catalog
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from streams.control.catalog import Catalog
 from streams.control.decisions import Decision, busy_until, check_shard_limit, find_stream, not_active
 from streams.control.events import AnyEvent, ShardsMerged, ShardSplit
-from streams.control.stream import ORIGIN, Key, Stream, StreamShard
+from streams.control.stream import ORIGIN, Key, Resharding, Stream, StreamShard
 from streams.core.errors import InvalidArgument, ResourceNotFound, ValidationError
 from streams.core.shards import shard_id
 
@@ -131,42 +131,50 @@ def _scaled(stream: Stream, now_ms: int, target: int, ends: Mapping[int, int], a
             if shard.first_key < shard.last_key:
                 scaling.split(shard)
         # A shard of one hash key cannot be split: the widest others are split once more.
-        while len(shards := scaling.stream.open_shards()) < target:
+        while len(shards := scaling.open_shards()) < target:
             scaling.split(max(shards, key=lambda shard: shard.hash_range.last - shard.hash_range.first))
-    while (over := len(shards := scaling.stream.open_shards()) - target) > 0:
+    while (over := len(shards := scaling.open_shards()) - target) > 0:
         for one, other in itertools.islice(zip(shards[::2], shards[1::2], strict=False), over):
             scaling.merge(one, other)
-    made = scaling.stream.shards_made - stream.shards_made
-    return Decision(count, tuple(scaling.events), _next_logs(stream, made))
+    return Decision(count, tuple(scaling.events), _next_logs(stream, scaling.made - stream.shards_made))
 
 
 class _Scaling:
     """Splits and merges, one after the other on what the last one has made."""
 
     def __init__(self, stream: Stream, at_ms: int, active_ms: int, ends: Mapping[int, int]) -> None:
-        self.stream = stream
         self.events: list[AnyEvent] = []
+        self._id = stream.id
+        self._resharding = Resharding(stream)
         self._at_ms = at_ms
         self._active_ms = active_ms
         self._ends = ends
+
+    @property
+    def made(self) -> int:
+        """The index of the next shard."""
+        return self._resharding.made
+
+    def open_shards(self) -> list[StreamShard]:
+        return self._resharding.open_shards()
 
     def split(self, shard: StreamShard) -> None:
         first_key = ((shard.hash_range.first + shard.hash_range.last + 1) // 2).to_bytes(16, "big")
         event = ShardSplit(
             at_ms=self._at_ms,
-            id=self.stream.id,
+            id=self._id,
             shard=shard.index,
             end=self._end(shard),
             first_key=first_key,
             active_ms=self._active_ms,
         )
         self.events.append(event)
-        self.stream = self.stream.split(shard.index, event.end, first_key, self._at_ms, self._active_ms)
+        self._resharding.split(shard.index, event.end, first_key, self._at_ms, self._active_ms)
 
     def merge(self, one: StreamShard, other: StreamShard) -> None:
         event = ShardsMerged(
             at_ms=self._at_ms,
-            id=self.stream.id,
+            id=self._id,
             shard=one.index,
             end=self._end(one),
             adjacent=other.index,
@@ -175,7 +183,7 @@ class _Scaling:
         )
         self.events.append(event)
         ends = {event.shard: event.end, event.adjacent: event.adjacent_end}
-        self.stream = self.stream.merge(ends, self._at_ms, self._active_ms)
+        self._resharding.merge(ends, self._at_ms, self._active_ms)
 
     def _end(self, shard: StreamShard) -> int:
         """A shard made on the way has never taken a record."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -172,7 +173,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def open_shards(self) -> list[StreamShard]:
         """In the order of their hash keys: together they cover the key space."""
-        return sorted((shard for shard in self.shards if shard.open), key=lambda shard: shard.first_key)
+        return _open_shards(self.shards)
 
     @property
     def open_count(self) -> int:
@@ -205,42 +206,6 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 return consumer
         return None
 
-    def split(self, index: int, end: int, first_key: bytes, at_ms: int, active_ms: int) -> Stream:
-        """As it is when the shard has ended at the offset `end`, and two children divide its range."""
-        parent = next(shard for shard in self.shards if shard.index == index)
-        last = (int.from_bytes(first_key, "big") - 1).to_bytes(16, "big")
-        ranges = [(parent.first_key, last), (first_key, parent.last_key)]
-        return self._resharded({index: end}, ranges, at_ms, active_ms)
-
-    def merge(self, ends: dict[int, int], at_ms: int, active_ms: int) -> Stream:
-        """As it is when the two shards of `ends` have become one."""
-        merged = [shard for shard in self.shards if shard.index in ends]
-        first = min(shard.first_key for shard in merged)
-        last = max(shard.last_key for shard in merged)
-        return self._resharded(ends, [(first, last)], at_ms, active_ms)
-
-    def _resharded(self, ends: dict[int, int], ranges: list[tuple[bytes, bytes]], at_ms: int, active_ms: int) -> Stream:
-        """Closes the shards of `ends` and opens one child for each of `ranges`."""
-        replace = msgspec.structs.replace
-        shards = [
-            replace(shard, end=ends[shard.index], closed_ms=at_ms) if shard.index in ends else shard
-            for shard in self.shards
-        ]
-        sequence_ms = max(at_ms, *(shard.sequence_ms + 1000 for shard in self.shards if shard.index in ends))
-        for index, (first, last) in enumerate(ranges, self.shards_made):
-            shards.append(
-                StreamShard(
-                    index=index,
-                    first_key=first,
-                    last_key=last,
-                    created_ms=at_ms,
-                    sequence_ms=sequence_ms,
-                    parents=tuple(ends),
-                )
-            )
-        made = self.shards_made + len(ranges)
-        return replace(self, shards=tuple(shards), shards_made=made, busy="UPDATING", busy_ms=active_ms)
-
     def describe(self, shard: StreamShard) -> Shard:
         """The shard as the rest of the house knows it."""
         return Shard(
@@ -252,6 +217,67 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             tuple(shard_id(parent) for parent in shard.parents),
             shard.end,
         )
+
+
+class Resharding:
+    """A stream while shards of it are split and merged, one after the other on what the last one has made: each costs what
+    it touches, however many shards there are."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.made = stream.shards_made
+        """The index of the next shard."""
+        self._stream = stream
+        self._shards = {shard.index: shard for shard in stream.shards}
+        self._active_ms = 0
+
+    def split(self, index: int, end: int, first_key: bytes, at_ms: int, active_ms: int) -> None:
+        """The shard ends at the offset `end`, and two children divide its range."""
+        parent = self._shards[index]
+        last = (int.from_bytes(first_key, "big") - 1).to_bytes(16, "big")
+        self._replace({index: end}, [(parent.first_key, last), (first_key, parent.last_key)], at_ms, active_ms)
+
+    def merge(self, ends: dict[int, int], at_ms: int, active_ms: int) -> None:
+        """The two shards of `ends` become one."""
+        merged = [self._shards[index] for index in ends]
+        first = min(shard.first_key for shard in merged)
+        last = max(shard.last_key for shard in merged)
+        self._replace(ends, [(first, last)], at_ms, active_ms)
+
+    def open_shards(self) -> list[StreamShard]:
+        """As `Stream.open_shards`."""
+        return _open_shards(self._shards.values())
+
+    def stream(self) -> Stream:
+        """As it is now."""
+        return msgspec.structs.replace(
+            self._stream,
+            shards=tuple(self._shards.values()),
+            shards_made=self.made,
+            busy="UPDATING",
+            busy_ms=self._active_ms,
+        )
+
+    def _replace(self, ends: dict[int, int], ranges: list[tuple[bytes, bytes]], at_ms: int, active_ms: int) -> None:
+        """Closes the shards of `ends` and opens one child for each of `ranges`."""
+        sequence_ms = max(at_ms, *(self._shards[index].sequence_ms + 1000 for index in ends))
+        parents = tuple(ends)
+        for index in parents:
+            self._shards[index] = msgspec.structs.replace(self._shards[index], end=ends[index], closed_ms=at_ms)
+        for first, last in ranges:
+            self._shards[self.made] = StreamShard(
+                index=self.made,
+                first_key=first,
+                last_key=last,
+                created_ms=at_ms,
+                sequence_ms=sequence_ms,
+                parents=parents,
+            )
+            self.made += 1
+        self._active_ms = active_ms
+
+
+def _open_shards(shards: Iterable[StreamShard]) -> list[StreamShard]:
+    return sorted((shard for shard in shards if shard.open), key=lambda shard: shard.first_key)
 
 
 def covers(shards: list[StreamShard]) -> bool:

@@ -7,7 +7,7 @@ processes by as much as their clocks differ.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from typing import Self
 
 from aiokafka.errors import OffsetOutOfRangeError
@@ -78,6 +78,8 @@ class KafkaLog:
         self._dropped: set[str] = set()
         """Shards of topics of which other shards are left."""
         self._changing = asyncio.Lock()
+        self._wanted: defaultdict[str, set[int]] = defaultdict(set)
+        """Partitions of each topic that are to be made: whoever comes first makes them for all, in one request."""
         self._pending = 0
         self._pending_max = pending_max
         self._room: deque[asyncio.Future[None]] = deque()
@@ -102,13 +104,20 @@ class KafkaLog:
         self._check_open()
         check_name(shard)
         place = place_of(self.address.prefix, shard)
-        async with self._changing:
-            self._check_open()
-            if self.cluster.leader(place) is None:
-                await self._remembered.exist()
-                await self.cluster.create(place.topic, place.partition + 1)
-                await self._producers.refresh()
-            self._dropped.discard(shard)
+        wanted = self._wanted[place.topic]
+        wanted.add(place.partition)
+        try:
+            async with self._changing:
+                self._check_open()
+                if self.cluster.leader(place) is None:
+                    await self._remembered.exist()
+                    await self.cluster.create(place.topic, max(wanted | {place.partition}) + 1)
+                    await self._producers.refresh()
+                self._dropped.discard(shard)
+        finally:
+            wanted.discard(place.partition)
+            if not wanted:
+                self._wanted.pop(place.topic, None)
 
     async def append(
         self, shard: str, records: Records, mark: ProducerMark | None = None, *, packed: bool = False

@@ -97,8 +97,7 @@ def test_open_shards_cover_the_key_space_and_replay_gives_the_live_state(
         step(world, dice)
         assert covers(world.stream.open_shards())
     replayed = Catalog()
-    for data in world.journal:
-        replayed.apply(decode_event(data))
+    replayed.apply_all(map(decode_event, world.journal))
     assert state(replayed) == state(world.catalog)
     restored = Catalog()
     restored.restore(decode_as(Snapshot, state(world.catalog)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -173,6 +173,24 @@ async def test_new_shards_are_new_partitions(opened: Opener) -> None:
     await asyncio.gather(one.create(OTHER), other.create(OTHER))
     await one.append(OTHER, records([("k", b"x")]))
     assert await other.shards() == [f"streams/8c1f/shardId-{index:012d}" for index in range(4)]
+
+
+async def test_shards_that_are_made_at_once_are_one_request(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, other = await opened(), await opened()
+    requests: list[int] = []
+    create = log.cluster.create
+
+    async def counted(topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
+        if not topic.endswith("-marks"):
+            requests.append(partitions)
+        await create(topic, partitions, config)
+
+    monkeypatch.setattr(log.cluster, "create", counted)
+    shards = [f"streams/8c1f/shardId-{index:012d}" for index in range(40)]
+    await asyncio.gather(*map(log.create, shards), other.create(shards[7]))
+    assert requests == [40]
+    await log.append(shards[39], records([("k", b"x")]))
+    assert await other.shards() == shards
 
 
 async def test_any_kafka_tool_reads_a_stream(opened: Opener, kafka_broker: Broker, kafka_url: str) -> None:
