@@ -16,7 +16,7 @@ from typing import Self
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import LogClosed, LogCorrupt, LogError, OffsetOutOfRange, ShardUnknown
 from streams.core.records import Batch, ProducerMark, Records
-from streams.log import loading, packing, reader
+from streams.log import loading, packing
 from streams.log.blocks import Blocks
 from streams.log.commits import CommitLog
 from streams.log.copying import Part
@@ -25,19 +25,15 @@ from streams.log.disk import Disk
 from streams.log.gathering import gathered
 from streams.log.names import check_name
 from streams.log.packer import Packer
+from streams.log.reads import Reads
 from streams.log.sealing import Keyring
 from streams.log.segments import Segment
 from streams.log.shard import Shard
 from streams.log.stubs import Remote, read_stub, write_stub
-from streams.log.tail import Tail
 from streams.log.tiering import Tier, TierOptions
-from streams.log.unpacked import Unpacked
 from streams.log.writer import Append, Outcome, Sync, Writer, settle_appends
 
 log = logging.getLogger(__name__)
-
-READ_INLINE_MAX = 256 << 10
-"""Bytes up to which a read is done on the event loop: handing it to a thread costs as much as reading this."""
 
 APPEND_SIZE_MAX = 512 << 20
 """Bytes of one append: it is written at once, and all of it waits in memory."""
@@ -75,7 +71,6 @@ class EmbeddedLog:
         self._closed = False
         self._commits = CommitLog(disk, directory.path)
         self._writer = Writer(clock, sync, interval_ms, self._commits, self._committed)
-        self._unpacked = Unpacked()
         self._packer = Packer(disk, self._replace) if compress else None
         self._keyring = keyring
         self._tier: Tier | None = None
@@ -85,6 +80,7 @@ class EmbeddedLog:
             tier_id = directory.tier_of(tier.objects.url)
             self._tier = Tier(tier, tier_id, disk, clock, blocks, self._replace_by_stub, self._seal)
             self._read_stub = lambda path: read_stub(disk, path, tier.objects, blocks)
+        self._reads = Reads(disk, self._tier)
 
     @classmethod
     async def open(
@@ -176,13 +172,7 @@ class EmbeddedLog:
         index = at.segment_of(offset)
         segment = at.segments[index]
         position = at.place(offset, segment)
-        segments = at.segments[index:]
-        if self._tier is not None and segment.remote is not None:
-            found = await self._tier.run(self._read, segments, position, offset, size_max)
-        elif self._at_once(segments, position, size_max):
-            found = self._read(segments, position, offset, size_max)
-        else:
-            found = await asyncio.to_thread(self._read, segments, position, offset, size_max)
+        found = await self._reads.first(at.segments[index:], position, offset, size_max)
         if found is None:
             if at.dropped:
                 raise ShardUnknown(f"shard {shard} was dropped")
@@ -212,8 +202,7 @@ class EmbeddedLog:
         try:
             for segment in list(at.segments):
                 if segment.arrival_ms >= arrival_ms:
-                    run = asyncio.to_thread if self._tier is None or segment.remote is None else self._tier.run
-                    found = await run(reader.find, self._disk, segment, arrival_ms, self._unpacked)
+                    found = await self._reads.find(segment, arrival_ms)
                     if found is not None:
                         return max(found, at.first)
         except FileNotFoundError as error:
@@ -240,14 +229,14 @@ class EmbeddedLog:
                 return
             if gone[-1] is at.segments[-1]:
                 # The growing segment may go too, once nothing grows in it and no producer's last append is known from it.
-                sealed = await self._writer.call(lambda: _seal_if(at.tail, first))
+                sealed = await self._writer.call(lambda: at.tail.seal_if(first))
                 if not sealed:
                     gone.pop()
             at.segments = [segment for segment in at.segments if segment not in gone]
             at.places.clear()
             at.changes += 1
             for segment in gone:
-                self._unpacked.forget(segment)
+                self._reads.forget(segment)
             await self._writer.call(lambda: loading.remove(self._disk, gone))
             if self._tier is not None:
                 self._tier.gone(gone)
@@ -332,28 +321,6 @@ class EmbeddedLog:
             if not waiting.done():
                 waiting.set_result(None)
 
-    def _at_once(self, segments: list[Segment], position: int, size_max: int) -> bool:
-        """Whether a read is cheaper than handing it to a thread."""
-        segment = segments[0]
-        if len(segments) == 1 and segment.size - position <= READ_INLINE_MAX:
-            return True
-        return size_max <= READ_INLINE_MAX and (not segment.packed or self._unpacked.get(segment, position) is not None)
-
-    def _read(
-        self, segments: list[Segment], position: int, offset: int, size_max: int
-    ) -> tuple[Segment, reader.Reading] | None:
-        """The first records from `offset` on; `position` is that of its frame, or of one before, in the first segment.
-        Maybe in another thread."""
-        try:
-            for segment in segments:
-                found = reader.read(self._disk, segment, position, offset, size_max, self._unpacked)
-                if found is not None:
-                    return segment, found
-                position = 0
-        except FileNotFoundError:
-            pass  # trimmed or dropped meanwhile
-        return None
-
     def gathered(self, shard: str, offset: int) -> Iterator[Part]:
         """What a shard has from `offset` on, for a copy: in parts, with the marks. Blocks. Raises `LogCorrupt`."""
         at = self._shard(shard)
@@ -399,7 +366,7 @@ class EmbeddedLog:
         async with self._changing:
             if self._closed or at.dropped:
                 return
-            segment = await self._writer.call(lambda: _seal(at.tail))
+            segment = await self._writer.call(at.tail.seal)
         if segment is not None and self._packer is not None:
             self._packer.sealed(at, segment)
 
@@ -416,19 +383,3 @@ class EmbeddedLog:
     def _drop(self, at: Shard) -> Path:
         self._writer.forget(at.tail)
         return self._directory.drop(at.name)
-
-
-def _seal(tail: Tail) -> Segment | None:
-    """Ends the growing segment, which it answers, if there is one."""
-    segment = tail.segment
-    if segment is not None:
-        tail.seal()
-    return segment
-
-
-def _seal_if(tail: Tail, next_: int) -> bool:
-    """Seals the growing segment if it still ends at `next_` and nobody needs its marks."""
-    if tail.next != next_ or tail.marks.copy():
-        return False
-    tail.seal()
-    return True

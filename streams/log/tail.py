@@ -238,13 +238,22 @@ class Tail:
             write_sidecar(self._disk, copy, self.marks.copy())
             self._vouched = self._synced
 
-    def seal(self) -> None:
-        """The segment grows no more; the next append begins a new one."""
+    def seal(self) -> Segment | None:
+        """The segment, if there is one, grows no more, and is answered; the next append begins a new one."""
+        segment = self.segment
         self.sync()
         self.vouch(always=True)
         self.release()
         self.segment = None
         self._position = self._synced = self._vouched = 0
+        return segment
+
+    def seal_if(self, next_: int) -> bool:
+        """Seals the segment if it still ends at `next_` and nobody needs its marks."""
+        if self.next != next_ or self.marks.copy():
+            return False
+        self.seal()
+        return True
 
     def release(self) -> None:
         """Closes the file until it is needed again."""
