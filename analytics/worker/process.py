@@ -53,6 +53,7 @@ from connectors.functions.errors import FunctionError
 from streams.core.clock import SystemClock
 from streams.core.errors import HeadraceError, RequestError
 from streams.core.memory import keep_memory
+from streams.core.pandas import without_pandas
 from streams.core.scope import Scope
 from streams.sdk.http import HttpClient
 
@@ -80,6 +81,7 @@ def main() -> None:
     # A thread that decodes may hold the interpreter for so long while the loop has rows to deliver; Python's own is 5 ms.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     keep_memory()
+    without_pandas()
     uvloop.run(_serve(channel))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from connectors.functions.function import Function
 from connectors.functions.sql_statement import SqlStatement
+from streams.core.pandas import without_pandas
 
 _SQL, _COLUMNS = "HEADRACE_STATEMENT", "HEADRACE_COLUMNS"
 
@@ -47,4 +48,5 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _statement() -> SqlStatement:
+    without_pandas()
     return SqlStatement(os.environ[_SQL], os.environ[_COLUMNS])

@@ -6,6 +6,7 @@ import resource
 import sys
 
 from streams.core.memory import keep_memory
+from streams.core.pandas import without_pandas
 
 SWITCH_INTERVAL_S = 0.0002
 """How long a busy thread may keep the interpreter: with Python's 5 ms the log's writer waits for it after each sync."""
@@ -20,3 +21,4 @@ def tune() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, OPEN_FILES)), hard))
     keep_memory()
+    without_pandas()
