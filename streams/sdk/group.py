@@ -8,7 +8,6 @@ import random
 import uuid
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from types import TracebackType
 from typing import Self
@@ -16,8 +15,9 @@ from typing import Self
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import HeadraceError, ResourceInUse, ValidationError
 from streams.core.records import Batch, ProducerMark, Records
-from streams.sdk.client import FETCH_SIZE_MAX, TRIM_HORIZON, Client, Fetch, Lease, Progress, Receipt, Start
+from streams.sdk.client import FETCH_SIZE_MAX, TRIM_HORIZON, Client, Fetch, Progress, Receipt, Start
 from streams.sdk.consumer import WAIT_MS
+from streams.sdk.leases import Held, Leases
 from streams.sdk.retry import pauses, retriable
 from streams.sdk.waiting import news_within
 
@@ -31,19 +31,6 @@ PUTS_MAX = 1 << 10
 
 _OFFSET_MAX = 1 << 52
 """Offsets up to which marks can be made: at a million records a second, a century of one shard."""
-
-
-@dataclass(slots=True)
-class _Held:
-    """A shard of this member. `position` is the next record to fetch, `done` the next that is not done, `end` where it ends
-    if that has been read; `leaving`: others are waiting for it."""
-
-    generation: int
-    position: int
-    done: int
-    intent: int | None
-    end: int | None = None
-    leaving: bool = False
 
 
 class GroupConsumer:
@@ -77,18 +64,18 @@ class GroupConsumer:
         self._group = group
         self.member = member or uuid.uuid4().hex
         """This member's name, another one in each process."""
-        self._start = start
-        self._lease_ms = round(lease_s * 1000)
         self._size_max = size_max
         self._clock = clock or SystemClock()
         self._randomness = randomness or random.Random()
-        self._held: dict[str, _Held] = {}
         self._ready: deque[tuple[int, Batch]] = deque()
         self._working: tuple[int, Batch] | None = None
         self._puts = 0
         self._news = asyncio.Event()
-        self._turned = asyncio.Event()
-        self._synced_ms = 0
+        self._leases = Leases(
+            *(client, stream, group, self.member, start, round(lease_s * 1000), self._clock, self._randomness),
+            busy=self._busy,
+            news=self._news,
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._stream_id = ""
         self._stopped = False
@@ -96,7 +83,7 @@ class GroupConsumer:
     @property
     def shards(self) -> list[str]:
         """The shards that this member reads now."""
-        return sorted(shard for shard, held in self._held.items() if not held.leaving)
+        return sorted(shard for shard, held in self._leases.held.items() if not held.leaving)
 
     def __aiter__(self) -> Self:
         return self
@@ -113,7 +100,7 @@ class GroupConsumer:
                 self._working, self._puts = taken, 0
                 return taken[1]
             self._news.clear()
-            await news_within(self._news, self._clock, self._lease_left_s())
+            await news_within(self._news, self._clock, self._leases.left_s())
         raise StopAsyncIteration
 
     async def commit(self) -> None:
@@ -122,11 +109,11 @@ class GroupConsumer:
         if self._working is None:
             return
         held, batch = self._owned(self._working)
-        await self._save({batch.shard: Progress(held.generation, batch.next)})
+        await self._leases.save({batch.shard: Progress(held.generation, batch.next)})
         self._working = None
         held.done = batch.next
         if held.leaving or held.done == held.end:
-            self._drop(batch.shard)
+            self._leases.drop(batch.shard)
 
     async def put(self, stream: str, records: Records) -> Receipt:
         """Puts to `stream` what was made of the batch that is worked on, exactly once, durable when it returns.
@@ -141,7 +128,7 @@ class GroupConsumer:
             raise ValidationError(f"a batch may be answered by {PUTS_MAX} puts: put more records at a time")
         if held.intent != batch.next:
             # Whoever repeats the batch repeats exactly this one, so that the marks mean the same records.
-            await self._save({batch.shard: Progress(held.generation, batch.first, batch.next)})
+            await self._leases.save({batch.shard: Progress(held.generation, batch.first, batch.next)})
             held.intent = batch.next
         mark = ProducerMark(self._producer(batch.shard), batch.next * PUTS_MAX + self._puts)
         self._puts += 1
@@ -172,7 +159,7 @@ class GroupConsumer:
                 # Its lease tells the same, a little later.
                 log.warning("member %s of group %s could not say that it leaves: %s", self.member, self._group, error)
         self._tasks = []
-        self._held.clear()
+        self._leases.held.clear()
         self._ready.clear()
 
     async def __aenter__(self) -> Self:
@@ -194,9 +181,9 @@ class GroupConsumer:
         if self._tasks or self._stopped:
             return
         self._stream_id = (await self._client.describe_stream(self._stream)).id
-        self._synced_ms = self._clock.now_ms()
+        self._leases.synced_ms = self._clock.now_ms()
         self._tasks = [
-            asyncio.create_task(self._sync(), name=f"member of {self._group}"),
+            asyncio.create_task(self._leases.keep(), name=f"member of {self._group}"),
             asyncio.create_task(self._fetch(), name=f"reader of {self._group}"),
         ]
 
@@ -208,127 +195,44 @@ class GroupConsumer:
             self._working = None
             log.warning("member %s of group %s: a batch is repeated elsewhere: %s", self.member, self._group, error)
 
+    def _busy(self, shard: str) -> bool:
+        return self._working is not None and self._working[1].shard == shard
+
     def _check(self) -> None:
         """Raises what ended a task."""
         for task in self._tasks:
             if task.done():
                 task.result()
 
-    def _owned(self, working: tuple[int, Batch]) -> tuple[_Held, Batch]:
+    def _owned(self, working: tuple[int, Batch]) -> tuple[Held, Batch]:
         """Raises `ResourceInUse` where the shard of what is worked on is not ours any more, or is so anew."""
         generation, batch = working
-        held = self._held.get(batch.shard)
+        held = self._leases.held.get(batch.shard)
         if held is None or held.generation != generation:
             raise ResourceInUse(f"{batch.shard} of stream {self._stream} was lost to another member of {self._group}.")
         return held, batch
 
     def _take(self) -> tuple[int, Batch] | None:
         """The next batch of a shard that is still ours, under the generation that it was fetched for."""
-        self._expire()
+        if self._leases.expire():
+            self._ready.clear()
         while self._ready:
             generation, batch = self._ready.popleft()
-            held = self._held.get(batch.shard)
-            self._turned.set()
+            held = self._leases.held.get(batch.shard)
+            self._leases.turned.set()
             if held is not None and held.generation == generation and not held.leaving:
                 return generation, batch
         return None
-
-    # Leases -----------------------------------------------------------------------------------------------------------
-
-    async def _sync(self) -> None:
-        """Says that we live, and takes and gives back shards as we are told."""
-        try:
-            retry = pauses(self._randomness)
-            while True:
-                held = {shard: one.generation for shard, one in self._held.items()}
-                leaving = any(one.leaving for one in self._held.values())
-                asked_ms = self._clock.now_ms()
-                try:
-                    leases = await self._client.sync_group(
-                        self._stream,
-                        self._group,
-                        self.member,
-                        held,
-                        start=self._start,
-                        lease_ms=self._lease_ms,
-                        wait_ms=0 if leaving else self._lease_ms // 3,
-                    )
-                except Exception as error:
-                    if not retriable(error):
-                        raise
-                    log.warning("group %s of stream %s does not answer: %s", self._group, self._stream, error)
-                    await self._clock.sleep(min(next(retry), self._lease_ms / 3000))
-                    continue
-                retry = pauses(self._randomness)
-                # From when we asked: the server counts from a moment that is no earlier.
-                self._synced_ms = asked_ms
-                self._apply(leases, held)
-                if any(one.leaving for one in self._held.values()):
-                    # It is told again and again until the batch is done: no hurry.
-                    self._turned.clear()
-                    await news_within(self._turned, self._clock, self._lease_ms / 3000)
-        finally:
-            self._news.set()
-
-    def _apply(self, leases: Mapping[str, Lease], asked: Mapping[str, int]) -> None:
-        for shard, held in list(self._held.items()):
-            lease = leases.get(shard)
-            if lease is not None and lease.generation == held.generation:
-                held.leaving = False
-            elif asked.get(shard) == held.generation:
-                held.leaving = True
-                if self._working is None or self._working[1].shard != shard:
-                    del self._held[shard]
-        for shard, lease in leases.items():
-            if shard not in self._held and asked.get(shard) != lease.generation:
-                self._held[shard] = _Held(lease.generation, lease.position, lease.position, lease.intent)
-        self._turned.set()
-        self._news.set()
-
-    def _drop(self, shard: str) -> None:
-        """We have done with a shard that others wait for, or that has ended."""
-        self._held.pop(shard, None)
-        self._turned.set()
-
-    def _lease_left_s(self) -> float:
-        return max(0, self._synced_ms + self._lease_ms - self._clock.now_ms()) / 1000 or self._lease_ms / 1000
-
-    def _expire(self) -> None:
-        """Silent for a lease, whyever: others have our shards by now."""
-        if self._clock.now_ms() - self._synced_ms >= self._lease_ms and self._held:
-            log.warning("member %s of group %s was silent for its lease", self.member, self._group)
-            self._held.clear()
-            self._ready.clear()
-            self._turned.set()
-
-    async def _save(self, progress: Mapping[str, Progress]) -> None:
-        """Tries again for as long as the lease lasts. Raises `ResourceInUse` where it is lost."""
-        for pause in pauses(self._randomness):
-            try:
-                await self._client.save_group(self._stream, self._group, self.member, progress)
-                return
-            except ResourceInUse:
-                for shard in progress:
-                    self._held.pop(shard, None)
-                self._turned.set()
-                raise
-            except Exception as error:
-                if not retriable(error):
-                    raise
-                log.warning("group %s of stream %s does not answer: %s", self._group, self._stream, error)
-            await self._clock.sleep(pause)
-
-    # Records ----------------------------------------------------------------------------------------------------------
 
     async def _fetch(self) -> None:
         """Keeps one fetch ahead of whoever iterates."""
         retry = pauses(self._randomness)
         try:
             while True:
-                self._turned.clear()
+                self._leases.turned.clear()
                 asked = self._asked()
                 if self._ready or not asked:
-                    await self._turned.wait()
+                    await self._leases.turned.wait()
                     continue
                 try:
                     fetch = await self._fetched(asked)
@@ -356,8 +260,8 @@ class GroupConsumer:
         )
         try:
             while not fetching.done() and self._asked() == asked:
-                self._turned.clear()
-                turned = asyncio.ensure_future(self._turned.wait())
+                self._leases.turned.clear()
+                turned = asyncio.ensure_future(self._leases.turned.wait())
                 await asyncio.wait((fetching, turned), return_when=asyncio.FIRST_COMPLETED)
                 turned.cancel()
             return fetching.result() if fetching.done() else None
@@ -369,13 +273,13 @@ class GroupConsumer:
         """Generation and position of what is to be fetched."""
         return {
             shard: (held.generation, held.position)
-            for shard, held in self._held.items()
+            for shard, held in self._leases.held.items()
             if not held.leaving and held.end is None
         }
 
     async def _ahead(self, batch: Batch, generation: int, asked: int) -> None:
         """A batch that was begun before is handed out exactly as it was."""
-        held = self._held.get(batch.shard)
+        held = self._leases.held.get(batch.shard)
         if held is None or held.generation != generation:
             return
         if batch.first > asked:
@@ -408,16 +312,16 @@ class GroupConsumer:
 
     async def _ended(self, shard: str, generation: int, tip: int | None) -> None:
         """The shard is closed and all of it has been fetched."""
-        held = self._held.get(shard)
+        held = self._leases.held.get(shard)
         if held is None or held.generation != generation:
             return
         held.end = held.position if tip is None else max(tip, held.position)
-        if held.done == held.end and (self._working is None or self._working[1].shard != shard):
+        if held.done == held.end and not self._busy(shard):
             try:
-                await self._save({shard: Progress(held.generation, held.end)})
+                await self._leases.save({shard: Progress(held.generation, held.end)})
             except ResourceInUse:
                 return
-            self._drop(shard)
+            self._leases.drop(shard)
 
     def _producer(self, shard: str) -> str:
         name = f"{self._stream_id}\0{self._group}\0{shard}"
