@@ -159,7 +159,7 @@ async def test_requests_beyond_the_bound_wait_for_their_turn() -> None:
         numbers = [await peer.request("/wait") for _ in range(RUNNING_MAX + 10)]
         await until(lambda: echo.calls == RUNNING_MAX)
         [connection] = server._serving.connections
-        assert len(connection._ready) == 10
+        await until(lambda: len(connection._ready) == 10)
         # One of those that wait, and one of those that run, are given up.
         for number in (numbers[0], numbers[-1]):
             peer.h2.reset_stream(number)
