@@ -80,7 +80,7 @@ class KafkaTopicSource:
                 while True:
                     found = (await consumer.getmany(place, timeout_ms=POLL_MS, max_records=RECORDS_MAX)).get(place, [])
                     records = [
-                        SourceRecord(one.offset, _key(one.key, place.partition), one.value or b"") for one in found
+                        SourceRecord(one.offset, key_of(one.key, place.partition), one.value or b"") for one in found
                     ]
                     position = await consumer.position(place)
                     end = consumer.last_stable_offset(place) or 0
@@ -139,7 +139,8 @@ async def _stop(consumer: Any) -> None:
     await consumer.stop()
 
 
-def _key(key: bytes | None, partition: int) -> str:
+def key_of(key: bytes | None, partition: int) -> str:
+    """What is the partition key of a record with this key."""
     if not key:
         return f"partition-{partition}"
     try:

@@ -23,6 +23,7 @@ from firehose.events import (
     LaneEvent,
     LaneSnapshot,
     Lost,
+    Passed,
     Planned,
     Rebased,
     SchemaTaken,
@@ -162,7 +163,10 @@ def _apply_to(lane: Lane, event: LaneEvent) -> None:
             if plan is not None:
                 lane.settle(plan, event.missing)
         case Lost():
-            lane.ledger(event.shard).skip_to(event.before)
+            lane.ledger(event.shard).settle(event.coverage)
+        case Passed():
+            for coverage in event.coverage:
+                lane.ledger(coverage.shard).settle(coverage)
         case Rebased():
             lane.rebase(event.source, event.positions)
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
+from connectors.kafka_clusters import topic_client
 from firehose.book import Book
 from firehose.inflow import Inflow
 from firehose.quotas import Quotas
@@ -14,18 +15,17 @@ from streams.core.clock import Clock
 from streams.core.errors import ResourceInUse, ResourceNotFound
 from streams.core.scope import Scope
 from streams.core.settings import Settings
-from streams.sdk.client import Client
+from streams.sdk.client import Client, Readable
 
 DESTINATION_ID = "destinationId-000000000001"
 """A delivery stream has one destination, and AWS numbers it so."""
-
-DIRECT_PUT, KINESIS = "DirectPut", "KinesisStreamAsSource"
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """`functions` are those that exist, by ARN; `inflow` is what is being put just now. `started` begins to deliver a stream that was created, `stopped` ends it; `restarted` makes a change while nothing
-    of the stream runs, and begins again with what the change made of it."""
+    of the stream runs, and begins again with what the change made of it. `trouble` says why the source of a stream cannot be read just now, as far as
+    this process knows."""
 
     book: Book
     functions: Container[str]
@@ -37,6 +37,11 @@ class Context:
     stopped: Callable[[DeliveryStream], Awaitable[None]]
     inflow: Inflow
     restarted: Callable[[DeliveryStream, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+    trouble: Callable[[DeliveryStream], str | None]
+
+    def topic(self, cluster: str, topic: str) -> Readable:
+        """Reads a topic of the cluster with this ARN. Close it. Raises `InvalidArgument` where nobody knows its brokers."""
+        return topic_client(self.settings.kafka_clusters, cluster, topic, self.clock)
 
     def stream(self, scope: Scope, name: str) -> DeliveryStream:
         """Raises `ResourceNotFound`."""

@@ -6,11 +6,14 @@ from typing import Any
 
 from firehose.catalog import Catalog
 from firehose.configuration import complete, keeps_originals, plain
-from firehose.context import DIRECT_PUT, KINESIS, Context
+from firehose.context import Context
 from firehose.encryption import key_of
 from firehose.events import (
+    DIRECT_PUT,
     EXTENDED_S3,
     HTTP_ENDPOINT,
+    KINESIS,
+    MSK,
     BackedUp,
     Created,
     Deleted,
@@ -22,10 +25,17 @@ from firehose.events import (
 from firehose.resources import check_resources
 from firehose.stream import DeliveryStream
 from firehose.tags import given_tags
-from streams.core.errors import InvalidArgument, LimitExceeded, ResourceInUse, ResourceNotFound
+from streams.core.errors import (
+    InvalidArgument,
+    LimitExceeded,
+    LogUnreachable,
+    ResourceInUse,
+    ResourceNotFound,
+    SettingsError,
+)
 from streams.core.scope import Scope, delivery_source
 from streams.core.work import delivery_item, part_of
-from streams.sdk.client import LATEST
+from streams.sdk.client import LATEST, TRIM_HORIZON, at_timestamp
 
 DELIVERY_STREAMS_MAX = 5_000
 """Delivery streams of one account and region: AWS's quota."""
@@ -44,7 +54,6 @@ _UNBUILT_DESTINATIONS = {
     "snowflake_destination_configuration": "Snowflake",
     "iceberg_destination_configuration": "Iceberg",
 }
-_UNBUILT_SOURCES = {"msk_source_configuration": "MSK", "database_source_configuration": "Database"}
 
 
 async def create_delivery_stream(context: Context, request: Any, scope: Scope) -> Any:
@@ -132,18 +141,21 @@ def _destination(request: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _check_source(request: Any, kind: str) -> None:
-    for member, label in _UNBUILT_SOURCES.items():
-        if getattr(request, member) is not None:
-            raise InvalidArgument(f"Source {label} is not supported by this server yet.")
-    if kind not in (DIRECT_PUT, KINESIS):
+    if request.database_source_configuration is not None:
+        raise InvalidArgument("Source Database is not supported by this server yet.")
+    if kind not in (DIRECT_PUT, KINESIS, MSK):
         raise InvalidArgument(f"DeliveryStreamType {kind} is not supported by this server yet.")
     if kind != DIRECT_PUT and request.delivery_stream_encryption_configuration_input is not None:
         raise InvalidArgument(f"Server-side encryption is only applicable for {DIRECT_PUT} stream type.")
-    if kind == DIRECT_PUT and request.kinesis_stream_source_configuration is not None:
+    if kind != KINESIS and request.kinesis_stream_source_configuration is not None:
         raise InvalidArgument("KinesisSourceStreamConfig is only applicable for KinesisStreamAsSource stream type.")
     if kind == KINESIS and request.kinesis_stream_source_configuration is None:
         raise InvalidArgument("KinesisStreamSourceConfiguration is needed for KinesisStreamAsSource stream type.")
-    if kind == KINESIS and request.direct_put_source_configuration is not None:
+    if kind != MSK and request.msk_source_configuration is not None:
+        raise InvalidArgument("MSKSourceConfig is only applicable for MSKAsSource stream type.")
+    if kind == MSK and request.msk_source_configuration is None:
+        raise InvalidArgument("MSKSourceConfiguration is needed for MSKAsSource stream type.")
+    if kind != DIRECT_PUT and request.direct_put_source_configuration is not None:
         raise InvalidArgument("DirectPutSourceConfig is only applicable for DirectPut stream type.")
 
 
@@ -158,6 +170,8 @@ async def _source(context: Context, request: Any, scope: Scope, kind: str) -> tu
             pass  # a create that a crash interrupted came this far
         description = await client.describe_stream(stream)
         return SourceSpec(stream, description.id), await client.find(stream, LATEST)
+    if kind == MSK:
+        return await _topic(context, request.msk_source_configuration)
     configuration = request.kinesis_stream_source_configuration
     arn, role_arn = configuration.kinesis_stream_arn, configuration.role_arn
     stream = arn.rpartition(":stream/")[2]
@@ -168,3 +182,27 @@ async def _source(context: Context, request: Any, scope: Scope, kind: str) -> tu
         return SourceSpec(stream, description.id, arn, role_arn), await client.find(stream, LATEST)
     except ResourceNotFound as error:
         raise InvalidArgument(f"Kinesis stream {arn} was not found.") from error
+
+
+async def _topic(context: Context, configuration: Any) -> tuple[SourceSpec, dict[str, int]]:
+    """The same of a Kafka topic, from ReadFromTimestamp on where that is given."""
+    arn, topic, given = configuration.msk_cluster_arn, configuration.topic_name, configuration.read_from_timestamp
+    from_ms, start = None, LATEST
+    if given is not None:
+        from_ms = round(given * 1000)
+        if from_ms > context.clock.now_ms():
+            raise InvalidArgument("ReadFromTimestamp is in the future.")
+        start = TRIM_HORIZON if from_ms <= 0 else at_timestamp(from_ms)
+    client = context.topic(arn, topic)
+    try:
+        description = await client.describe_stream(topic)
+        positions = await client.find(topic, start)
+    except SettingsError as error:
+        raise InvalidArgument(f"MSK cluster {arn}: {error.message}") from error
+    except (ResourceNotFound, LogUnreachable) as error:
+        raise InvalidArgument(f"Topic {topic} of MSK cluster {arn} cannot be read: {error.message}") from error
+    finally:
+        await client.close()
+    authentication = configuration.authentication_configuration
+    source = SourceSpec(topic, description.id, arn, authentication.role_arn, authentication.connectivity, from_ms)
+    return source, positions

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from firehose.context import DESTINATION_ID, DIRECT_PUT, KINESIS, Context
-from firehose.events import HTTP_ENDPOINT
+from firehose.context import DESTINATION_ID, Context
+from firehose.events import DIRECT_PUT, HTTP_ENDPOINT, KINESIS, MSK
 from firehose.http import describe_http
 from firehose.stream import DeliveryStream
 from streams.core.scope import Scope
@@ -54,6 +54,9 @@ def _description(context: Context, stream: DeliveryStream, after: str) -> dict[s
         "Destinations": [_destination(stream)] if after < DESTINATION_ID else [],
         "HasMoreDestinations": False,
     }
+    trouble = context.trouble(stream)
+    if trouble is not None:
+        description["FailureDescription"] = {"Type": "UNKNOWN_ERROR", "Details": trouble}
     if stream.updated_ms is not None:
         description["LastUpdateTimestamp"] = stream.updated_ms / 1000
     if created.type == KINESIS:
@@ -64,11 +67,26 @@ def _description(context: Context, stream: DeliveryStream, after: str) -> dict[s
                 "DeliveryStartTimestamp": created.at_ms / 1000,
             }
         }
+    elif created.type == MSK:
+        description["Source"] = {"MSKSourceDescription": _topic(stream)}
     elif created.throughput_hint_mbs is not None:
         description["Source"] = {"DirectPutSourceDescription": {"ThroughputHintInMBs": created.throughput_hint_mbs}}
     if created.type == DIRECT_PUT and (created.encryption is not None or context.settings.firehose_compat == "aws"):
         description["DeliveryStreamEncryptionConfiguration"] = _encryption(context, stream)
     return description
+
+
+def _topic(stream: DeliveryStream) -> dict[str, Any]:
+    source = stream.source
+    described = {
+        "MSKClusterARN": source.arn,
+        "TopicName": source.stream,
+        "AuthenticationConfiguration": {"RoleARN": source.role_arn, "Connectivity": source.connectivity},
+        "DeliveryStartTimestamp": stream.created.at_ms / 1000,
+    }
+    if source.from_ms is not None:
+        described["ReadFromTimestamp"] = source.from_ms / 1000
+    return described
 
 
 def _destination(stream: DeliveryStream) -> dict[str, Any]:

@@ -76,6 +76,11 @@ class Driver:
         self._task: asyncio.Task[None] | None = None
         self._delivering: asyncio.Task[bool] | None = None
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the source cannot be read now."""
+        return self._source.trouble
+
     def start(self) -> None:
         self._memory.register(self)
         if self._disk is not None:
@@ -158,6 +163,7 @@ class Driver:
         finally:
             rest = (reading, self._delivering, *processing, *waiting)
             await _cancelled([task for task in rest if task is not None])
+            await self._source.close()
             self._delivering = None
             self._in_flight = 0
             self._taken = []

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from firehose.catalog import Catalog
-from firehose.context import DIRECT_PUT, Context
-from firehose.events import Encryption, EncryptionSet, Event
+from firehose.context import Context
+from firehose.events import DIRECT_PUT, Encryption, EncryptionSet, Event
 from firehose.stream import ENCRYPTION_CHANGES_MAX, ENCRYPTION_WINDOW_MS, DeliveryStream
 from streams.core.errors import InvalidArgument, LimitExceeded, ResourceInUse
 from streams.core.scope import Scope

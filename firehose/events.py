@@ -12,6 +12,7 @@
     Delivered    the objects of a plan are in the store: their offsets are settled; those of objects whose staged bytes
                  were lost before they appeared are read again
     Lost         the source's retention ended before these offsets were read
+    Passed       these offsets of a Kafka topic hold no record, and never will
     Rebased      the source is another stream under the same name: positions begin anew
     SchemaTaken   its rows have the columns of another version of the table
     DatabaseCreated, DatabaseUpdated, DatabaseDeleted, TableCreated, TableUpdated, TableDeleted, TableVersionsDeleted
@@ -30,6 +31,9 @@ from firehose.ledger import Coverage
 
 MAIN, BACKUP = "main", "backup"
 """The lanes of a delivery stream: see `firehose.stream`."""
+
+DIRECT_PUT, KINESIS, MSK = "DirectPut", "KinesisStreamAsSource", "MSKAsSource"
+"""Where records come from, AWS's DeliveryStreamType."""
 
 EXTENDED_S3, HTTP_ENDPOINT = "ExtendedS3", "HttpEndpoint"
 """Types of destination, as AWS's members spell them."""
@@ -74,12 +78,15 @@ class ColumnSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SourceSpec(msgspec.Struct, frozen=True):
-    """The stream that is read: its name, the id of its incarnation, and for a Kinesis source its ARN and role."""
+    """The stream that is read: its name, the id of its incarnation, and for a Kinesis source its ARN and role. A Kafka topic is
+    a stream too: `arn` is that of its cluster, `connectivity` and `from_ms` (ReadFromTimestamp) are as they were asked for."""
 
     stream: str
     id: str
     arn: str | None = None
     role_arn: str | None = None
+    connectivity: str | None = None
+    from_ms: int | None = None
 
 
 class _Event(msgspec.Struct, frozen=True, tag_field="event"):
@@ -178,9 +185,22 @@ class Delivered(_Event, frozen=True):
 
 
 class Lost(_Event, frozen=True):
+    """Offsets [first, before)."""
+
     number: int
     shard: str
     before: int
+    lane: str = MAIN
+    first: int = 0
+
+    @property
+    def coverage(self) -> Coverage:
+        return Coverage(self.shard, self.first, self.before)
+
+
+class Passed(_Event, frozen=True):
+    number: int
+    coverage: tuple[Coverage, ...]
     lane: str = MAIN
 
 
@@ -266,7 +286,7 @@ TableEvent: TypeAlias = (
 )
 """What happens to the data catalog."""
 
-LaneEvent: TypeAlias = Planned | Delivered | Lost | Rebased
+LaneEvent: TypeAlias = Planned | Delivered | Lost | Passed | Rebased
 """What happens to one lane of a delivery stream."""
 
 StreamEvent: TypeAlias = Updated | Tagged | EncryptionSet | BackedUp | SchemaTaken | Deleting | Deleted | LaneEvent

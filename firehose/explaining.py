@@ -21,7 +21,7 @@ from firehose.buffer import DATA, DROPPED, Piece
 from firehose.configuration import Destination
 from firehose.conversion import Conversion
 from firehose.drift import DriftPolicy, DriftReader
-from firehose.events import MAIN, ColumnSpec, Created, SourceSpec
+from firehose.events import DIRECT_PUT, KINESIS, MAIN, MSK, ColumnSpec, Created, SourceSpec
 from firehose.evolution import Kind, evolved
 from firehose.outputs import Compat
 from firehose.partitions import keys_of
@@ -63,7 +63,7 @@ class Explanation:
 class Explainer:
     """Of one destination: its type, its configuration as `complete` answered it, and the columns of its table.
 
-    `source_arn` is that of a Kinesis source; the policy of schema drift is among the `tags`. `invoke` calls functions, `ask` the jq query.
+    `source_arn` is that of a Kinesis source, or of the cluster of a topic; the policy of schema drift is among the `tags`. `invoke` calls functions, `ask` the jq query.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Explainer:
             region=scope.region,
             name=name,
             at_ms=now_ms,
-            type="",
+            type=_type_of(source_arn),
             source=SourceSpec("", "", source_arn),
             positions={},
             destination=configuration,
@@ -110,6 +110,7 @@ class Explainer:
                 stream_arn=lane.arn,
                 region=scope.region,
                 source_arn=source_arn,
+                topic=created.type == MSK,
                 lenient=compat == "emulator",
             )
         conversion = destination.conversion
@@ -156,6 +157,12 @@ class Explainer:
     def _key(self, piece: Piece) -> str:
         identity = uuid.uuid4()
         return self._staging.key(identity, piece.partition, piece.oldest_ms).replace(str(identity), OPEN)
+
+
+def _type_of(source_arn: str | None) -> str:
+    if source_arn is None:
+        return DIRECT_PUT
+    return MSK if ":kafka:" in source_arn else KINESIS
 
 
 class Drifted:

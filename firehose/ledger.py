@@ -152,6 +152,9 @@ class Ledger:
             self._settle_parts(coverage.parts)
         if coverage.next <= self.low or coverage.next == coverage.first:
             return
+        if coverage.first <= self.low and coverage.bits is None and coverage.steps is None:
+            self.skip_to(coverage.next)  # a range of any length takes no memory
+            return
         end = coverage.next - self.low
         if end > len(self._settled):
             self._settled = np.concatenate([self._settled, np.zeros(end - len(self._settled), np.bool_)])

@@ -7,6 +7,7 @@
     {"kind": "request", …}   the same for a request that an HTTP endpoint has taken; its key is the request's id
     {"kind": "dropped", …}   records that a function dropped, or in which there was nothing
     {"kind": "lost", …}      the source's retention ended before these were read
+    {"kind": "passed", …}    offsets of a Kafka topic that hold no record: ends of transactions, what was aborted or compacted
     {"kind": "rebased", …}   the source is another stream under the same name: positions begin anew
 
 Lines of a plan are on disk before the journal says that the plan is delivered. A crash in between writes them again, maybe
@@ -104,9 +105,21 @@ class Dropped(_Line, tag="dropped"):
 
 
 class Lost(_Line, tag="lost"):
+    """Offsets [first, before)."""
+
     at_ms: int
     shard: str
     before: int
+    first: int = 0
+
+    @property
+    def coverage(self) -> Coverage:
+        return Coverage(self.shard, self.first, self.before)
+
+
+class Passed(_Line, tag="passed"):
+    at_ms: int
+    coverage: list[Cover]
 
 
 class Rebased(_Line, tag="rebased"):
@@ -114,7 +127,7 @@ class Rebased(_Line, tag="rebased"):
     positions: dict[str, int]
 
 
-Line = Base | Object | Request | Dropped | Lost | Rebased
+Line = Base | Object | Request | Dropped | Lost | Passed | Rebased
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Line).decode
@@ -162,8 +175,11 @@ class Manifests:
         if lines:
             self._write(lines)
 
-    def lost(self, shard: str, before: int) -> None:
-        self._write([Lost(self._clock.now_ms(), shard, before)])
+    def lost(self, shard: str, first: int, before: int) -> None:
+        self._write([Lost(self._clock.now_ms(), shard, before, first)])
+
+    def passed(self, coverage: Sequence[Coverage]) -> None:
+        self._write([Passed(self._clock.now_ms(), [Cover.of(part) for part in coverage])])
 
     def rebased(self, positions: dict[str, int]) -> None:
         self._write([Rebased(self._clock.now_ms(), positions)])

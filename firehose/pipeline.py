@@ -21,12 +21,13 @@ from firehose.buffer import DROPPED, Partition, Piece
 from firehose.configuration import Destination
 from firehose.drift import UNKNOWN_KEYS, DriftReader
 from firehose.errors import CONVERSION, PROCESSING, CatalogTable, Fault, conversion_line, processing_line
+from firehose.events import DIRECT_PUT, KINESIS
 from firehose.partitions import ACTIVE_MAX_OF_AWS, Partitioner
 from firehose.query import Keys, Query
 from firehose.replays import attempts_of
 from firehose.splitting import Split, split
 from firehose.stream import Lane
-from firehose.transform import Transform, Transformed, binary
+from firehose.transform import TOO_LARGE, Transform, Transformed, binary
 from streams.core import sequence
 from streams.core.clock import Clock
 from streams.core.records import Records
@@ -76,7 +77,9 @@ class Pipeline:
         self._shared = active_max > ACTIVE_MAX_OF_AWS
         self._calls = asyncio.Semaphore(CALLS_MAX)
         # Behind a Kinesis stream KPL aggregates are taken apart without being asked, as on AWS.
-        self._aggregates = lane.source.arn is not None
+        self._aggregates = lane.stream.created.type == KINESIS
+        # Elsewhere than behind direct puts, partition keys are the producers' own.
+        self._replays = lane.stream.created.type == DIRECT_PUT
 
     async def process(
         self, shard: Shard, offsets: np.ndarray, records: Records, active: Collection[Partition]
@@ -92,6 +95,13 @@ class Pipeline:
         if self._transform is None:
             work = _Work(going.data, whole)
         else:
+            large = self._transform.too_large(going)
+            if len(large):
+                faults = faults + [
+                    Fault(int(whole[at]), PROCESSING, "Lambda.RequestTooLarge", TOO_LARGE, 0) for at in large
+                ]
+                whole = np.delete(whole, large)
+                going = batch.records.take(pa.array(whole))
             done = await self._transformed(self._transform, shard, batch, going, whole)
             work = _Work(binary(done.data), np.array(done.index, np.int64), done.keys)
             dropped, faults = done.dropped, faults + done.faults
@@ -150,8 +160,7 @@ class Pipeline:
         active: Collection[Partition],
     ) -> list[Piece]:
         groups = self._grouped(work, faults, active)
-        # Behind a Kinesis stream partition keys are the producers' own.
-        cut = _Cutter(shard, batch, None if self._aggregates else attempts_of(batch.records.partition_key))
+        cut = _Cutter(shard, batch, attempts_of(batch.records.partition_key) if self._replays else None)
         pieces = []
         rows_of = None if self._rows is None else self._converted(work, faults)
         if rows_of is not None:

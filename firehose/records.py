@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from firehose.context import DIRECT_PUT, Context
+from firehose.context import Context
+from firehose.events import DIRECT_PUT
 from firehose.inflow import SLOW_DOWN
 from firehose.processors import enabled_processors
 from firehose.quotas import throughput

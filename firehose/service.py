@@ -23,12 +23,12 @@ from firehose.adopting import drifted
 from firehose.book import Book
 from firehose.catalog import Catalog
 from firehose.configuration import Destination, keeps_originals
-from firehose.context import DIRECT_PUT, Context
+from firehose.context import Context
 from firehose.conversion import Conversion
 from firehose.delivery import Delivery
 from firehose.drift import DriftPolicy, DriftReader
 from firehose.driver import Driver
-from firehose.events import BACKUP, Event, SchemaTaken
+from firehose.events import BACKUP, DIRECT_PUT, MSK, Event, SchemaTaken
 from firehose.evolution import Kind
 from firehose.glue import Glue
 from firehose.inflow import Inflow
@@ -55,7 +55,7 @@ from streams.core.errors import InvalidArgument, ResourceNotFound, UnsupportedOp
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.core.work import ALONE, Work, delivery_item, part_of
-from streams.sdk.client import Client
+from streams.sdk.client import Client, Readable
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +146,7 @@ class Firehose:
             self._stop,
             Inflow(),
             self._restart,
+            self._trouble,
         )
         self.glue = Glue(self._book, self._adopted)
 
@@ -291,6 +292,7 @@ class Firehose:
                 stream_arn=lane.arn,
                 region=created.region,
                 source_arn=lane.source.arn,
+                topic=created.type == MSK,
                 lenient=settings.firehose_compat == "emulator",
             )
         query = None if destination.query is None else Query(destination.query, self._queries.invoke)
@@ -328,7 +330,7 @@ class Firehose:
         return Driver(
             lane,
             destination,
-            Source(self._client_for(lane.scope), lane, self._book, self._clock, read_size(destination), manifests),
+            Source(lambda: self._connect(lane), lane, self._book, self._clock, read_size(destination), manifests),
             Pipeline(
                 lane,
                 destination,
@@ -347,6 +349,16 @@ class Firehose:
             spill if spilling else None,
             self._disk,
         )
+
+    def _connect(self, lane: Lane) -> Readable:
+        """Raises `InvalidArgument` for a topic of a cluster that the settings do not know."""
+        if lane.stream.created.type == MSK:
+            return self._context.topic(lane.source.arn or "", lane.source.stream)
+        return self._client_for(lane.scope)
+
+    def _trouble(self, stream: DeliveryStream) -> str | None:
+        running = (self._drivers.get((stream.number, lane)) for lane in stream.lanes)
+        return next((driver.trouble for driver in running if driver is not None and driver.trouble), None)
 
     def _rows(self, lane: Lane, conversion: Conversion) -> DriftReader:
         tags, columns = lane.stream.created.tags, lane.stream.created.columns

@@ -4,6 +4,9 @@ Event:   {invocationId, deliveryStreamArn, region, sourceKinesisStreamArn (Kines
           records: [{recordId, approximateArrivalTimestamp, data: base64, kinesisRecordMetadata: {…}}]}
 Answer:  {records: [{recordId, result: Ok | Dropped | ProcessingFailed, data: base64, metadata: {partitionKeys: {…}}}]}
 
+Behind a Kafka topic the event has sourceMSKArn, its records kafkaRecordValue and mskRecordMetadata: {offset, partitionId,
+approximateArrivalTimestamp}, and so has the answer kafkaRecordValue in the place of data.
+
 Every recordId comes back exactly once. A call that fails is made again, under a new invocationId, as often as the
 processor's NumberOfRetries says; then all of its records fail. Records that are missing from an answer, or in it twice,
 fail alone. What AWS leaves open: an answer's record that nobody sent is passed over.
@@ -38,6 +41,11 @@ Invoke = Callable[[str, bytes], Awaitable[bytes]]
 RECORDS_MAX = 10_000
 """Records of one event: their envelopes (about 350 bytes each with a Kinesis source) stay within Lambda's 6 MB even
 where the records themselves are tiny."""
+
+RECORD_SIZE_MAX = 6 << 20
+"""Bytes of a record of a topic that a function may get: larger ones go to the error output, as on AWS."""
+
+TOO_LARGE = f"The record is larger than the {RECORD_SIZE_MAX >> 20} MB that a function may get."
 
 _ENVELOPE_SIZE = 400
 _EVENT_SIZE_MAX = 6 << 20
@@ -75,12 +83,29 @@ class _Record(msgspec.Struct, gc=False, omit_defaults=True):
     metadata: _Metadata | None = msgspec.field(name="kinesisRecordMetadata", default=None)
 
 
+class _TopicMetadata(msgspec.Struct, gc=False):
+    offset: str
+    partition: str = msgspec.field(name="partitionId")
+    arrival_ms: int = msgspec.field(name="approximateArrivalTimestamp")
+
+
+class _TopicRecord(msgspec.Struct, gc=False):
+    id: str = msgspec.field(name="recordId")
+    arrival_ms: int = msgspec.field(name="approximateArrivalTimestamp")
+    metadata: _TopicMetadata = msgspec.field(name="mskRecordMetadata")
+    data: bytes = msgspec.field(name="kafkaRecordValue")
+
+
+_Sent = list[_Record | _TopicRecord]
+
+
 class _Event(msgspec.Struct, omit_defaults=True):
     invocation_id: str = msgspec.field(name="invocationId")
     stream_arn: str = msgspec.field(name="deliveryStreamArn")
     region: str
-    records: list[_Record]
+    records: _Sent
     source_arn: str | None = msgspec.field(name="sourceKinesisStreamArn", default=None)
+    topic_arn: str | None = msgspec.field(name="sourceMSKArn", default=None)
 
 
 class _AnswerMetadata(msgspec.Struct, gc=False):
@@ -93,6 +118,7 @@ class _AnswerRecord(msgspec.Struct, gc=False):
     data: bytes | None = None
     metadata: _AnswerMetadata | None = None
     error: str = msgspec.field(name="errorMessage", default="")
+    value: bytes | None = msgspec.field(name="kafkaRecordValue", default=None)
 
 
 class _Answer(msgspec.Struct):
@@ -124,8 +150,8 @@ def record_ids(shard: Shard, offsets: Sequence[int], subs: Sequence[int] | None 
 
 
 class Transform:
-    """Calls one function for one delivery stream. `source_arn` is None for direct put. `lenient` is what emulators do: an
-    answer without a result is Ok, and records of a direct put have Kinesis metadata too."""
+    """Calls one function for one delivery stream. `source_arn` is None for direct put, and that of the cluster for a `topic`.
+    `lenient` is what emulators do: an answer without a result is Ok, and records of a direct put have Kinesis metadata too."""
 
     def __init__(
         self,
@@ -135,6 +161,7 @@ class Transform:
         stream_arn: str,
         region: str,
         source_arn: str | None,
+        topic: bool = False,
         lenient: bool = False,
     ) -> None:
         self._invoke = invoke
@@ -142,11 +169,18 @@ class Transform:
         self._stream_arn = stream_arn
         self._region = region
         self._source_arn = source_arn
+        self._topic = topic
         self._lenient = lenient
+
+    def too_large(self, records: Records) -> np.ndarray:
+        """Places of those that the function cannot get."""
+        if not self._topic:
+            return np.zeros(0, np.int64)
+        return np.flatnonzero(_sizes(records) > RECORD_SIZE_MAX)
 
     def slices(self, records: Records) -> list[tuple[int, int]]:
         """[first, next) of each call: as many records as the processor's BufferSizeInMBs and Lambda's limit allow."""
-        sizes = np.diff(np.frombuffer(records.data.buffers()[1], np.int32, len(records) + 1, records.data.offset * 4))
+        sizes = _sizes(records)
         sent = np.cumsum(4 * sizes.astype(np.int64) // 3 + _ENVELOPE_SIZE)
         raw = np.cumsum(sizes, dtype=np.int64)
         slices, first = [], 0
@@ -167,9 +201,11 @@ class Transform:
         attempts = 0
         while True:
             attempts += 1
-            event = _Event(str(uuid.uuid4()), self._stream_arn, self._region, sent, self._source_arn)
+            source, topic = (None, self._source_arn) if self._topic else (self._source_arn, None)
+            event = _Event(str(uuid.uuid4()), self._stream_arn, self._region, sent, source, topic)
             try:
-                answer = _decoded(await self._invoke(self._call.arn, _encode(event)), lenient=self._lenient)
+                reply = await self._invoke(self._call.arn, _encode(event))
+                answer = _decoded(reply, topic=self._topic, lenient=self._lenient)
             except FunctionError as error:
                 code, message = _CODES.get(type(error), "Lambda.FunctionError"), error.message
             except msgspec.DecodeError as error:
@@ -182,10 +218,15 @@ class Transform:
                 faults = [Fault(first + i, PROCESSING, code, message, attempts) for i in range(len(sent))]
                 return Transformed(faults=faults)
 
-    def _records(self, shard: Shard, offsets: np.ndarray, subs: np.ndarray | None, records: Records) -> list[_Record]:
+    def _records(self, shard: Shard, offsets: np.ndarray, subs: np.ndarray | None, records: Records) -> _Sent:
         data, arrivals = records.data.to_pylist(), records.arrival_ms().tolist()
         places = None if subs is None else subs.tolist()
         ids = record_ids(shard, offsets.tolist(), places)
+        if self._topic:
+            return [
+                _TopicRecord(identity, arrival, _TopicMetadata(str(offset), str(shard.index), arrival), content)
+                for identity, arrival, content, offset in zip(ids, arrivals, data, offsets.tolist(), strict=True)
+            ]
         if self._source_arn is None and not self._lenient:
             return [_Record(*fields) for fields in zip(ids, arrivals, data, strict=True)]
         keys = records.partition_key.to_pylist()
@@ -206,10 +247,12 @@ class Transform:
         ]
 
 
-def _decoded(answer: bytes, *, lenient: bool) -> list[_AnswerRecord]:
+def _decoded(answer: bytes, *, topic: bool, lenient: bool) -> list[_AnswerRecord]:
     """Raises `msgspec.DecodeError` for whatever is not an answer."""
     records = _decode(answer).records
     for record in records:
+        if topic and record.value is not None:
+            record.data = record.value
         if lenient and not record.result:
             record.result = "Ok"
         if record.result not in ("Ok", "Dropped", "ProcessingFailed"):
@@ -219,7 +262,7 @@ def _decoded(answer: bytes, *, lenient: bool) -> list[_AnswerRecord]:
     return records
 
 
-def _matched(sent: Sequence[_Record], answer: Sequence[_AnswerRecord], first: int, attempts: int) -> Transformed:
+def _matched(sent: _Sent, answer: Sequence[_AnswerRecord], first: int, attempts: int) -> Transformed:
     """The answer's records beside those that were sent."""
     by_id: dict[str, _AnswerRecord] = {}
     twice = set()
@@ -246,6 +289,13 @@ def _matched(sent: Sequence[_Record], answer: Sequence[_AnswerRecord], first: in
                 Fault(index, PROCESSING, "Lambda.ProcessingFailedStatus", shortened(got.error) or FAILED, attempts)
             )
     return done
+
+
+def _sizes(records: Records) -> np.ndarray:
+    """Bytes of each."""
+    if not len(records):
+        return np.zeros(0, np.int64)
+    return np.diff(np.frombuffer(records.data.buffers()[1], np.int32, len(records) + 1, records.data.offset * 4))
 
 
 def binary(data: Sequence[bytes]) -> pa.Array:

@@ -20,7 +20,18 @@ import numpy as np
 from connectors.files import Store
 from firehose.events import MAIN
 from firehose.ledger import Coverage, Ledger
-from firehose.manifests import Base, Dropped, Line, Lost, Object, Rebased, Request, noted_again, read_manifests
+from firehose.manifests import (
+    Base,
+    Dropped,
+    Line,
+    Lost,
+    Object,
+    Passed,
+    Rebased,
+    Request,
+    noted_again,
+    read_manifests,
+)
 from firehose.stream import Lane
 
 Kind = Literal["overlap", "gap", "missing", "damaged", "manifest"]
@@ -92,7 +103,8 @@ def _replay(lane: Lane, folder: Path, report: Report) -> dict[str, Ledger] | Non
     # What the journal did not have yet when a day's base was written. Its lines stand before the base all the same.
     open_ = {*noted_again(folder), *lane.plans}
     ahead: list[Coverage] = []
-    lost: dict[str, int] = {}
+    passed: dict[str, Coverage] = {}
+    """What no object has, the last of each shard: the journal may not have had it yet when a day's base was written."""
     lines = read_manifests(folder)
     while True:
         try:
@@ -117,8 +129,8 @@ def _replay(lane: Lane, folder: Path, report: Report) -> dict[str, Ledger] | Non
                 base = _ledgers(line)
                 for coverage in ahead:
                     base.setdefault(coverage.shard, Ledger(0)).settle(coverage)
-                for shard, before in lost.items():
-                    base.setdefault(shard, Ledger(0)).skip_to(before)
+                for shard, coverage in passed.items():
+                    base.setdefault(shard, Ledger(0)).settle(coverage)
                 if settled is not None:
                     for shard in sorted({*base, *settled}):
                         _compare(shard, settled.get(shard, Ledger(0)), base.get(shard, Ledger(0)), report, str(path))
@@ -126,11 +138,16 @@ def _replay(lane: Lane, folder: Path, report: Report) -> dict[str, Ledger] | Non
             case Lost():
                 assert settled is not None
                 ledger = settled.setdefault(line.shard, Ledger(0))
-                report.lost += max(0, line.before - ledger.low)
-                ledger.skip_to(line.before)
-                lost[line.shard] = line.before
+                report.lost += max(0, line.before - max(line.first, ledger.low))
+                passed[line.shard] = line.coverage
+                ledger.settle(line.coverage)
+            case Passed():
+                assert settled is not None
+                for cover in line.coverage:
+                    passed[cover.shard] = cover.coverage()
+                    settled.setdefault(cover.shard, Ledger(0)).settle(passed[cover.shard])
             case Rebased():
-                ahead, lost = [], {}
+                ahead, passed = [], {}
                 settled = {shard: Ledger(position) for shard, position in line.positions.items()}
             case Object() | Dropped():
                 assert settled is not None
@@ -160,18 +177,20 @@ def _held(lane: Lane, folder: Path) -> dict[str, Ledger]:
     """What the journal says is settled, and what it is about to: a process that ended between the manifest's lines of a
     plan and the journal's word for it left the plan open."""
     held = {shard: ledger.copy() for shard, ledger in lane.ledgers.items()}
-    lost: dict[str, int] = {}
+    passed: dict[str, Coverage] = {}
     for line in _lines(folder):
         if isinstance(line, Object | Dropped) and line.plan in lane.plans:
             for cover in line.coverage:
                 coverage = cover.coverage(parts=line.splits == lane.stream.splits)
                 held.setdefault(cover.shard, Ledger(0)).settle(coverage)
         elif isinstance(line, Lost):
-            lost[line.shard] = line.before
+            passed[line.shard] = line.coverage
+        elif isinstance(line, Passed):
+            passed |= {cover.shard: cover.coverage() for cover in line.coverage}
         elif isinstance(line, Rebased):
-            lost = {}
-    for shard, before in lost.items():  # noted first, then in the journal
-        held.setdefault(shard, Ledger(0)).skip_to(before)
+            passed = {}
+    for shard, coverage in passed.items():  # noted first, then in the journal
+        held.setdefault(shard, Ledger(0)).settle(coverage)
     return held
 
 

@@ -32,6 +32,8 @@ firehose.add_command(explain)
 @click.argument("name")
 @click.option("--bucket", help="Bucket to deliver to: a name of the settings, or the folder buckets/NAME of the data.")
 @click.option("--source", metavar="STREAM", help="Stream to deliver from; without it, records are put directly.")
+@click.option("--topic", help="Kafka topic to deliver from, of the --cluster.")
+@click.option("--cluster", metavar="ARN", help="Kafka cluster of the --topic: a name of the setting kafka_clusters.")
 @click.option("--prefix", help="Prefix of the objects' names, with !{timestamp:…} and the like.")
 @click.option("--error-prefix", help="Prefix of the objects that hold what failed.")
 @click.option("--gzip", is_flag=True, help="Compress the objects.")
@@ -53,6 +55,8 @@ def create(target: Target, name: str, request: Path | None, **options: Any) -> N
     """Make the delivery stream NAME."""
     if (request is None) == (options["bucket"] is None):
         raise click.UsageError("give either --bucket or --request")
+    if (options["topic"] is None) != (options["cluster"] is None) or None not in (options["topic"], options["source"]):
+        raise click.UsageError("--topic and --cluster go together, and not with --source")
     if request is not None:
         members = _read(request)
     else:

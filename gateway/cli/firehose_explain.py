@@ -113,26 +113,32 @@ def _requested(request: Path | None) -> tuple[str, dict[str, Any], str | None, d
         raise Failure(
             f"{request} names {', '.join(given) or 'no destination'}", hint=f"it needs one of {', '.join(_MEMBERS)}"
         )
-    source = members.get("KinesisStreamSourceConfiguration", {})
+    source = _source_arn(members, "Configuration")
     tags = {tag["Key"]: tag.get("Value", "") for tag in members.get("Tags", ())}
-    return _MEMBERS[given[0]], members[given[0]], source.get("KinesisStreamARN"), tags
+    return _MEMBERS[given[0]], members[given[0]], source, tags
 
 
 def _described(target: Target, name: str) -> tuple[str, dict[str, Any], str | None, dict[str, str]]:
-    """As the server tells it, under the names of a request: type, destination, ARN of a Kinesis source, tags."""
+    """As the server tells it, under the names of a request: type, destination, ARN of the source, tags."""
     listed = call(target, "list_tags_for_delivery_stream", DeliveryStreamName=name)["Tags"]
     tags = {tag["Key"]: tag.get("Value", "") for tag in listed}
     description = call(target, "describe_delivery_stream", DeliveryStreamName=name)["DeliveryStreamDescription"]
-    source = description.get("Source", {}).get("KinesisStreamSourceDescription", {})
+    source = _source_arn(description.get("Source", {}), "Description")
     (destination,) = description["Destinations"]
     http = destination.get("HttpEndpointDestinationDescription")
     if http is not None:
         http["S3Configuration"] = http.pop("S3DestinationDescription")
-        return HTTP_ENDPOINT, http, source.get("KinesisStreamARN"), tags
+        return HTTP_ENDPOINT, http, source, tags
     extended = destination["ExtendedS3DestinationDescription"]
     if "S3BackupDescription" in extended:
         extended["S3BackupConfiguration"] = extended.pop("S3BackupDescription")
-    return EXTENDED_S3, extended, source.get("KinesisStreamARN"), tags
+    return EXTENDED_S3, extended, source, tags
+
+
+def _source_arn(members: dict[str, Any], end: str) -> str | None:
+    """Of a stream, or of the cluster of a topic."""
+    stream, topic = members.get(f"KinesisStreamSource{end}", {}), members.get(f"MSKSource{end}", {})
+    return stream.get("KinesisStreamARN") or topic.get("MSKClusterARN")
 
 
 async def _explained(

@@ -18,6 +18,8 @@ def members(
     name: str,
     bucket: str,
     source: str | None,
+    topic: str | None,
+    cluster: str | None,
     prefix: str | None,
     error_prefix: str | None,
     gzip: bool,
@@ -57,6 +59,13 @@ def members(
     if source is not None:
         found["DeliveryStreamType"] = "KinesisStreamAsSource"
         found["KinesisStreamSourceConfiguration"] = {"KinesisStreamARN": scope.stream_arn(source), "RoleARN": role}
+    if topic is not None:
+        found["DeliveryStreamType"] = "MSKAsSource"
+        found["MSKSourceConfiguration"] = {
+            "MSKClusterARN": cluster,
+            "TopicName": topic,
+            "AuthenticationConfiguration": {"RoleARN": role, "Connectivity": "PRIVATE"},
+        }
     return found
 
 

@@ -163,6 +163,12 @@ def _way(target: Target, name: str, description: dict[str, Any]) -> Put:
         )
     if description["DeliveryStreamType"] == "DirectPut":
         return _direct(target, name)
+    if description["DeliveryStreamType"] == "MSKAsSource":
+        topic = description["Source"]["MSKSourceDescription"]["TopicName"]
+        raise Failure(
+            f"{name} reads the Kafka topic {topic}, which is somebody else's",
+            hint="put the rawData of what failed back into it with Kafka's own tools",
+        )
     arn = description["Source"]["KinesisStreamSourceDescription"]["KinesisStreamARN"]
     return _kinesis(target, arn.rpartition("/")[2])
 

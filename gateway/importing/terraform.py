@@ -262,6 +262,16 @@ def _delivery_stream(values: Mapping[str, Any], scope: Scope) -> dict[str, Any] 
         members["DeliveryStreamType"] = "KinesisStreamAsSource"
         arn = source.get("kinesis_stream_arn")
         members["KinesisStreamSourceConfiguration"] = {"KinesisStreamARN": arn, "RoleARN": role}
+    topic = _block(values, "msk_source_configuration")
+    if topic:
+        connectivity = _block(topic, "authentication_configuration").get("connectivity") or "PRIVATE"
+        members["DeliveryStreamType"] = "MSKAsSource"
+        members["MSKSourceConfiguration"] = {
+            "MSKClusterARN": topic.get("msk_cluster_arn"),
+            "TopicName": topic.get("topic_name"),
+            "AuthenticationConfiguration": {"RoleARN": role, "Connectivity": connectivity},
+            **({"ReadFromTimestamp": topic["read_from_timestamp"]} if topic.get("read_from_timestamp") else {}),
+        }
     return members
 
 

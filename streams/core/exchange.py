@@ -60,11 +60,13 @@ def at_timestamp(timestamp_ms: int) -> Start:
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """What a fetch brought: at most one batch a shard (none for shards with nothing new), the shards of the question
-    that are closed and read to their end, and for each shard asked the offset after its newest record."""
+    that are closed and read to their end, and for each shard asked the offset after its newest record. `grown`: there are
+    shards that the question did not name, though none that it named has ended."""
 
     batches: tuple[Batch, ...]
     ended: tuple[str, ...] = ()
     tips: Mapping[str, int] = field(default_factory=dict)
+    grown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

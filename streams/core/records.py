@@ -166,8 +166,53 @@ class Batch:
     def __len__(self) -> int:
         return self.next - self.first
 
+    @property
+    def offsets(self) -> np.ndarray:
+        """int64: of each record."""
+        return np.arange(self.first, self.next)
+
+    def cut(self, count: int) -> tuple[Batch, Batch | None]:
+        """The first `count` records, and the rest."""
+        if len(self) <= count:
+            return self, None
+        middle = self.first + count
+        head = Batch(self.shard, self.first, middle, self.records.slice(0, count))
+        return head, Batch(self.shard, middle, self.next, self.records.slice(count))
+
     def to_arrow(self) -> pa.RecordBatch:
         return self.records.to_arrow(self.first)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseBatch(Batch):
+    """Records at some of the offsets [first, next); at the others there is none for readers, and never will be.
+
+    at   int64: the offset of each record, rising
+    """
+
+    at: np.ndarray
+
+    def __post_init__(self) -> None:
+        assert len(self.at) == len(self.records), "one offset a record"
+        assert not len(self.at) or self.first <= self.at[0] <= self.at[-1] < self.next, "offsets lie in the batch"
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        return self.at
+
+    def cut(self, count: int) -> tuple[Batch, Batch | None]:
+        if len(self) <= count:
+            return self, None
+        middle = int(self.at[count - 1]) + 1 if count else self.first
+        head = SparseBatch(self.shard, self.first, middle, self.records.slice(0, count), self.at[:count])
+        return head, SparseBatch(self.shard, middle, self.next, self.records.slice(count), self.at[count:])
+
+    def to_arrow(self) -> pa.RecordBatch:
+        table = self.records.to_arrow()
+        return table.set_column(SCHEMA.get_field_index("offset"), SCHEMA.field("offset"), pa.array(self.at))
 
 
 def _few(partition_keys: Sequence[str], data: Sequence[bytes]) -> Records:

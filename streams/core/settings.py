@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from streams.core.brokers import brokers_of
 from streams.core.errors import SettingsError
 from streams.core.scope import DEFAULT_ACCOUNT, DEFAULT_REGION, Scope
 
@@ -250,6 +251,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="Bucket name → fsspec URL. A bucket that is not named is the folder buckets/NAME of the data directory."
         ),
     ] = {}
+    kafka_clusters: Annotated[
+        dict[str, str],
+        Meta(
+            description="ARN of a Kafka cluster (MSK) → where its brokers are, kafka://host:9092,host:9092?security=…: what delivery streams and applications mean that name topics of it."
+        ),
+    ] = {}
     functions: Annotated[
         dict[str, str | FunctionSettings],
         Meta(
@@ -334,9 +341,15 @@ def load(
     if unknown:
         raise SettingsError(f"unknown setting {unknown[0]!r}; the settings are {', '.join(names)}")
     try:
-        return msgspec.convert(values, Settings, strict=False)
+        settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(f"settings: {error}") from error
+    for arn, url in settings.kafka_clusters.items():
+        try:
+            brokers_of(url)
+        except SettingsError as error:
+            raise SettingsError(f"kafka_clusters: {arn}: {error.message}") from error
+    return settings
 
 
 def _from_environment(name: str, text: str) -> Any:

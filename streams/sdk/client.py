@@ -34,6 +34,7 @@ __all__ = [
     "GroupDescription",
     "Lease",
     "Progress",
+    "Readable",
     "Receipt",
     "Start",
     "StreamDescription",
@@ -41,8 +42,29 @@ __all__ = [
 ]
 
 
-class Client(Protocol):
-    """Shards are named by their AWS ids (``shardId-000000000000``); positions are offsets, the next to read."""
+class Readable(Protocol):
+    """What reading takes. Shards are named by their AWS ids (``shardId-000000000000``); positions are offsets, the next to
+    read."""
+
+    async def describe_stream(self, stream: str) -> StreamDescription: ...
+
+    async def find(self, stream: str, start: Start, shards: tuple[str, ...] | None = None) -> dict[str, int]:
+        """The position of `start` in each shard of the stream (or only in the `shards` named)."""
+        ...
+
+    async def fetch(
+        self, stream: str, positions: Mapping[str, int], *, size_max: int = FETCH_SIZE_MAX, wait_ms: int = 0
+    ) -> Fetch:
+        """Records from each position on. If there are none anywhere, waits up to `wait_ms` for the first to arrive,
+        on the log itself: there is no polling behind it. A position below the retained range is moved up to it (the
+        batch's `first` tells)."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Client(Readable, Protocol):
+    """Everything else."""
 
     async def create_stream(
         self, stream: str, shards: int = 1, *, retention_hours: int = 24, packed: bool = False
@@ -60,23 +82,9 @@ class Client(Protocol):
         """Names, sorted; hidden streams are left out."""
         ...
 
-    async def describe_stream(self, stream: str) -> StreamDescription: ...
-
     async def put(self, stream: str, records: Records, mark: ProducerMark | None = None) -> Receipt:
         """Routed by hash key to their shards and durable when this returns. After an error with ``retry``, some shards
         may have taken their part: with the same `mark`, a retry appends only what is missing."""
-        ...
-
-    async def find(self, stream: str, start: Start, shards: tuple[str, ...] | None = None) -> dict[str, int]:
-        """The position of `start` in each shard of the stream (or only in the `shards` named)."""
-        ...
-
-    async def fetch(
-        self, stream: str, positions: Mapping[str, int], *, size_max: int = FETCH_SIZE_MAX, wait_ms: int = 0
-    ) -> Fetch:
-        """Records from each position on. If there are none anywhere, waits up to `wait_ms` for the first to arrive,
-        on the log itself: there is no polling behind it. A position below the retained range is moved up to it (the
-        batch's `first` tells)."""
         ...
 
     async def load_checkpoint(self, stream: str, consumer: str) -> dict[str, int]:
@@ -115,5 +123,3 @@ class Client(Protocol):
         ...
 
     async def describe_groups(self, stream: str) -> list[GroupDescription]: ...
-
-    async def close(self) -> None: ...

@@ -195,7 +195,7 @@ class Consumer:
                     await self._wanted.wait()
                 self._ready.extend(fetch.batches)
                 self._changed.set()
-                if fetch.ended or not lineage.reading:
+                if fetch.ended or fetch.grown or not lineage.reading:
                     lineage.describe((await self._again(lambda: self._client.describe_stream(self._stream))).shards)
         finally:
             self._changed.set()

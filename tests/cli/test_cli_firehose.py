@@ -78,6 +78,11 @@ def test_a_source_that_does_not_exist(headrace: Headrace, name: str) -> None:
     made = headrace("firehose", "create", name, "--bucket", "lake", "--source", "no-such-stream")
     assert made.exit_code == 1
     assert "no-such-stream" in made.stderr
+    topic = headrace("firehose", "create", name, "--bucket", "lake", "--topic", "t", "--cluster", "arn:aws:kafka:x")
+    assert topic.exit_code == 1
+    assert "the setting kafka_clusters says where the brokers of a cluster are" in " ".join(topic.stderr.split())
+    alone = headrace("firehose", "create", name, "--bucket", "lake", "--topic", "t")
+    assert "--topic and --cluster go together" in alone.stderr
 
 
 def test_an_unknown_delivery_stream_gets_a_suggestion(headrace: Headrace) -> None:

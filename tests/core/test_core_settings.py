@@ -29,6 +29,11 @@ def test_tables_come_from_the_environment_as_json() -> None:
         ("", {"HEADRACE_PORT": "many"}, r"Expected `int`, got `str` - at `\$.port`"),
         ("", {"HEADRACE_BUCKETS": "{lake}"}, "HEADRACE_BUCKETS is not JSON"),
         ('account = "12"', {}, r"\$.account"),
+        (
+            '[kafka_clusters]\n"arn:c" = "k:9092"',
+            {},
+            "kafka_clusters: arn:c: the brokers .* it is written kafka://host:9092",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, toml: str, environment: dict[str, str], message: str) -> None:

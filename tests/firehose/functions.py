@@ -139,3 +139,18 @@ def capricious(event, context):
                 file.write(base64.b64decode(record["data"]) + b"\n")
         records.append(_answer(record, result, key=random.choice([usual] * 20 + ["d"])))
     return {"records": records}
+
+
+def topic_event(event, context):
+    """What an event of a topic says, as the value of each record."""
+    records = []
+    for record in event["records"]:
+        told = {
+            "cluster": event["sourceMSKArn"],
+            "value": record["kafkaRecordValue"],
+            "metadata": record["mskRecordMetadata"],
+            "data": record.get("data"),
+        }
+        value = base64.b64encode(json.dumps(told).encode()).decode()
+        records.append({"recordId": record["recordId"], "result": "Ok", "kafkaRecordValue": value})
+    return {"records": records}

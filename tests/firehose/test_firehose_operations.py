@@ -335,6 +335,12 @@ SPLUNK = {
         "S3Configuration": s3(),
     }
 }
+TOPIC = {
+    "MSKClusterARN": "arn:aws:kafka:us-east-1:000000000000:cluster/c/1",
+    "TopicName": "t",
+    "AuthenticationConfiguration": {"RoleARN": ROLE, "Connectivity": "PRIVATE"},
+}
+
 BAD_REQUESTS: list[tuple[dict[str, Any], str]] = [
     ({}, "Exactly one destination configuration is supported for a Firehose"),
     ({**EXTENDED, "S3DestinationConfiguration": s3()}, "Exactly one destination"),
@@ -349,7 +355,24 @@ BAD_REQUESTS: list[tuple[dict[str, Any], str]] = [
         {**EXTENDED, "DeliveryStreamType": "KinesisStreamAsSource", "KinesisStreamSourceConfiguration": KINESIS},
         "Kinesis stream arn:aws:kinesis:us-east-1:000000000000:stream/air was not found",
     ),
-    ({**EXTENDED, "DeliveryStreamType": "MSKAsSource"}, "DeliveryStreamType MSKAsSource is not supported"),
+    ({**EXTENDED, "DeliveryStreamType": "MSKAsSource"}, "MSKSourceConfiguration is needed for MSKAsSource stream type"),
+    (
+        {**EXTENDED, "MSKSourceConfiguration": TOPIC},
+        "MSKSourceConfig is only applicable for MSKAsSource stream type",
+    ),
+    (
+        {
+            **EXTENDED,
+            "DeliveryStreamType": "MSKAsSource",
+            "MSKSourceConfiguration": TOPIC,
+            "DirectPutSourceConfiguration": {"ThroughputHintInMBs": 1},
+        },
+        "DirectPutSourceConfig is only applicable for DirectPut stream type",
+    ),
+    (
+        {**EXTENDED, "DeliveryStreamType": "MSKAsSource", "MSKSourceConfiguration": TOPIC},
+        "MSK cluster arn:aws:kafka:us-east-1:000000000000:cluster/c/1 is not known here: the setting kafka_clusters",
+    ),
     (
         {**EXTENDED, "DeliveryStreamEncryptionConfigurationInput": {"KeyType": "CUSTOMER_MANAGED_CMK"}},
         "KeyARN is required when KeyType is CUSTOMER_MANAGED_CMK",

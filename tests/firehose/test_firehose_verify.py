@@ -72,7 +72,9 @@ async def test_parts_copies_days_and_updates_are_whole(tmp_path: Path) -> None:
         assert len(list((folder_of(tmp_path, 1) / "main").glob("*.ndjson"))) == 4
     async with house:
         # What the stop cut short is done first: until then a copy may not be whole.
-        await house.until(lambda: [(lane.wrong, lane.records) for lane in house.verified()] == [(0, 12), (0, 8)])
+        await house.until(
+            lambda: [(lane.wrong, lane.records) for lane in house.verified()] == [(0, 12), (0, 8)], step_s=10
+        )
 
 
 async def test_objects_that_are_gone_or_changed(tmp_path: Path) -> None:
@@ -187,14 +189,14 @@ async def test_a_day_that_ends_between_the_manifest_and_the_journal(tmp_path: Pa
         await house.firehose._book.commit(Planned(1, plan))
         manifests.delivered(plan, ())
         house.clock.advance(86_400)
-        manifests.lost("shardId-000000000000", 1)
+        manifests.lost("shardId-000000000000", 0, 1)
         assert not house.findings(), "the new day's base does not have the plan, nor has the journal"
         manifests.delivered(plan, ())
         assert not house.findings()
         await house.firehose._book.commit(Delivered(1, "late"))
         assert not house.findings()
         house.clock.advance(86_400)
-        Manifests(folder_of(tmp_path, 1) / "main", lane, house.clock, None).lost("shardId-000000000000", 1)
+        Manifests(folder_of(tmp_path, 1) / "main", lane, house.clock, None).lost("shardId-000000000000", 0, 1)
         assert not house.findings(), "nor does a later day mind"
         (report,) = house.verified()
         assert (report.records, report.dropped, report.settled) == (2, 1, {"shardId-000000000000": 3})
