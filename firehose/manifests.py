@@ -175,7 +175,7 @@ class Manifests:
         if lines:
             self._write(lines)
 
-    def lost(self, shard: str, first: int, before: int) -> None:
+    def lost(self, shard: str, before: int, first: int = 0) -> None:
         self._write([Lost(self._clock.now_ms(), shard, before, first)])
 
     def passed(self, coverage: Sequence[Coverage]) -> None:

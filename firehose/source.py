@@ -200,5 +200,5 @@ class Source:
         )
         # A range that the ledger has no room for takes along what was read before it and is not settled yet.
         since = asked if first - self._lane.ledger(shard).low < self._span_max else 0
-        await to_its_end(self._manifests.lost, shard, since, first)
+        await to_its_end(self._manifests.lost, shard, first, since)
         await self._book.commit(Lost(self._lane.number, shard, first, self._lane.id, since))

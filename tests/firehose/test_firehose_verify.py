@@ -189,14 +189,14 @@ async def test_a_day_that_ends_between_the_manifest_and_the_journal(tmp_path: Pa
         await house.firehose._book.commit(Planned(1, plan))
         manifests.delivered(plan, ())
         house.clock.advance(86_400)
-        manifests.lost("shardId-000000000000", 0, 1)
+        manifests.lost("shardId-000000000000", 1)
         assert not house.findings(), "the new day's base does not have the plan, nor has the journal"
         manifests.delivered(plan, ())
         assert not house.findings()
         await house.firehose._book.commit(Delivered(1, "late"))
         assert not house.findings()
         house.clock.advance(86_400)
-        Manifests(folder_of(tmp_path, 1) / "main", lane, house.clock, None).lost("shardId-000000000000", 0, 1)
+        Manifests(folder_of(tmp_path, 1) / "main", lane, house.clock, None).lost("shardId-000000000000", 1)
         assert not house.findings(), "nor does a later day mind"
         (report,) = house.verified()
         assert (report.records, report.dropped, report.settled) == (2, 1, {"shardId-000000000000": 3})
