@@ -9,7 +9,7 @@ from typing import Self
 
 import pyarrow as pa
 
-from analytics import faults
+from analytics import faults, past
 from analytics.compiler import compile_program
 from analytics.delivery import Delivery, named
 from analytics.dialect import TOO_DEEP
@@ -18,7 +18,7 @@ from analytics.errors import SqlError, closest
 from analytics.explaining import Explained, explain
 from analytics.feeds import TICK_MS, Feed, Feeds, Now
 from analytics.frontier import InputTime
-from analytics.inputs import Decoder, Input, Reader, discover_columns
+from analytics.inputs import Decoder, Input, Reader
 from analytics.keeping import Keeping
 from analytics.limits import Limits
 from analytics.outputs import Output
@@ -118,6 +118,9 @@ class Application:
         return self._plan
 
     async def _open(self) -> None:
+        for each in self._inputs:
+            if each.history is not None:
+                await each.history.open()
         columns = {each.name: await self._columns(each) for each in self._inputs}
         tables = {each.name: await asyncio.to_thread(load, each) for each in self._references}
         shapes = {name: [Column(field.name, field.type) for field in table.schema] for name, table in tables.items()}
@@ -158,6 +161,9 @@ class Application:
         if self._state is not None:
             self._state.close()
             self._state = None
+        for each in self._inputs:
+            if each.history is not None:
+                each.history.close()
         self._feeds.close()
 
     async def __aenter__(self) -> Self:
@@ -206,7 +212,9 @@ class Application:
         return self._state
 
     async def _columns(self, input: Input) -> Sequence[Column]:
-        columns = input.columns if input.columns is not None else await discover_columns(self._client, input.stream)
+        columns = input.columns
+        if columns is None:
+            columns = await past.discover(self._client, input.stream, input.history)
         if input.columns is None and not columns:
             raise ValidationError(f"stream {input.stream} holds no JSON records to find its columns in: declare them")
         if input.rule.column is not None:
@@ -249,9 +257,10 @@ class Application:
             description = await self._client.describe_stream(input.stream)
             self._opened.note_source(input.name, description.id)
             known = self._opened.all_positions()
-        reader = Reader(self._client, input, known)
-        await reader.open()
+        reader = Reader(past.reaching(self._client, input.history, known), input, known)
         decoder = Decoder(input, relation, columns, time, reader.shards)
+        past.look_for(decoder)
+        await reader.open()
         self._feeds.every.append(Feed(input.name, relation.physical, reader, decoder, time, input.processor))
 
     async def _run_live(self) -> None:

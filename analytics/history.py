@@ -10,6 +10,7 @@ import asyncio
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import duckdb
@@ -21,18 +22,18 @@ from sqlglot.generators.duckdb import DuckDBGenerator
 from sqlglot.parsers.duckdb import DuckDBParser
 from sqlglot.tokenizer_core import Token, TokenType
 
-from analytics import group_windows
+from analytics import group_windows, past
 from analytics.dialect import TOO_DEEP, Kda, end_of, from_sqlglot, place_of
 from analytics.errors import Place, SqlError, closest
 from analytics.history_windows import widened
 from analytics.inlining import inlined
-from analytics.inputs import discover_columns
 from analytics.limits import Limits
 from analytics.live import Applications, LiveTables
 from analytics.loading import EXTRA, Faulty, Table, create, load
 from analytics.nodes import CreateFunction, ScriptCall, Step
 from analytics.program import functions_of
 from analytics.scripts import Script, register
+from connectors.delivered.archive import Archive
 from connectors.formats.schema import Column
 from streams.sdk.client import TRIM_HORIZON, Client, Start
 
@@ -106,27 +107,48 @@ async def query(
     faulty: Faulty | None = None,
     parameters: Mapping[str, object] | None = None,
     applications: Applications | None = None,
+    history: Mapping[str, Archive] | None = None,
 ) -> pa.Table:
     """The result of one query over what the streams hold now, from `start` on. `parameters` are the values of ``$name``.
 
     `columns` declares the columns of a stream, by its name; others are found in its first records. `rowtime` names the
     column that is a stream's ROWTIME instead of the arrival. Only columns that the query names are decoded, and records
     that do not fit them are left out, of which `faulty` is told: the stream, how many of a fetch, and why the first.
-    Each stream is read once. A name with another before it is a table of one of the `applications`. Raises `SqlError`.
+    Each stream is read once. A name with another before it is a table of one of the `applications`. `history` has what a stream no
+    longer holds, by its name, open. Raises `SqlError`.
     """
     try:
         told = faulty or (lambda *_: None)
-        return await _query(sql, client, columns or {}, rowtime or {}, start, told, parameters or {}, applications)
+        source = _Source(client, columns or {}, rowtime or {}, start, history or {})
+        return await _query(sql, source, told, parameters or {}, applications)
     except RecursionError:
         raise SqlError(TOO_DEEP) from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where the streams are, and what is said of them by their names."""
+
+    client: Client
+    columns: Mapping[str, Sequence[Column]]
+    rowtime: Mapping[str, str]
+    start: Start
+    history: Mapping[str, Archive]
+
+    async def columns_of(self, stream: str) -> list[Column]:
+        given = self.columns.get(stream)
+        return list(given if given is not None else await past.discover(self.client, stream, self.history.get(stream)))
+
+    async def load(self, connection: duckdb.DuckDBPyConnection, table: Table, faulty: Faulty) -> None:
+        history = self.history.get(table.stream)
+        if history is not None:
+            history.look_for({past.key_of(column) for column in table.columns})
+        await load(connection, table, past.reaching(self.client, history), self.start, faulty)
+
+
 async def _query(
     sql: str,
-    client: Client,
-    columns: Mapping[str, Sequence[Column]],
-    rowtime: Mapping[str, str],
-    start: Start,
+    source: _Source,
     faulty: Faulty,
     parameters: Mapping[str, object],
     applications: Applications | None,
@@ -142,7 +164,7 @@ async def _query(
         try:
             connection.execute("SET TimeZone = 'UTC'")
             register(connection, scripts, Limits())
-            tables, known, live = await _tables(tree, client, columns, rowtime, applications)
+            tables, known, live = await _tables(tree, source, applications)
             for table in tables:
                 create(connection, table)
             live.create(connection)
@@ -150,7 +172,7 @@ async def _query(
             statement, given = tree.sql(dialect=Historical), {name: parameters[name] for name in asked}
             _check(connection, statement, given, tree, known)
             for table in tables:
-                await load(connection, table, client, start, faulty)
+                await source.load(connection, table, faulty)
             await live.load(connection)
             return await asyncio.to_thread(_run, connection, statement, given)
         finally:
@@ -210,11 +232,7 @@ def _at(sql: str, index: int) -> Place:
 
 
 async def _tables(
-    tree: exp.Expr,
-    client: Client,
-    columns: Mapping[str, Sequence[Column]],
-    rowtime: Mapping[str, str],
-    applications: Applications | None,
+    tree: exp.Expr, source: _Source, applications: Applications | None
 ) -> tuple[list[Table], set[str], LiveTables]:
     """The streams that the query names, the names of all columns, and the tables of applications; the tree is changed to name
     them as DuckDB will."""
@@ -231,12 +249,11 @@ async def _tables(
         if table.args.get("db") is not None and table.args.get("catalog") is None:
             _renamed(table, (await live.find(table)).physical)
             continue
-        names = await client.list_streams() if names is None else names
+        names = await source.client.list_streams() if names is None else names
         stream = _stream(table, names)
         if stream not in found:
-            given = columns.get(stream)
-            listed = list(await discover_columns(client, stream) if given is None else given)
-            time = rowtime.get(stream)
+            listed = await source.columns_of(stream)
+            time = source.rowtime.get(stream)
             known |= {column.name for column in listed} | set(EXTRA)
             kept = [c for c in listed if wanted is None or c.name.lower() in wanted or c.name == time]
             taken = {column.name.lower() for column in listed}

@@ -14,12 +14,13 @@ from analytics.frontier import FUTURE_MS, InputTime, TimeRule
 from analytics.mapping import Mapping
 from analytics.processing import Processed, Processor
 from analytics.relation import Relation
+from connectors.delivered.archive import Archive
 from connectors.formats.json import decode_json, infer_columns
 from connectors.formats.schema import Column, Decoded, RowFault
 from streams.core.records import Batch
 from streams.core.sequence import of_record
 from streams.core.shards import Shard
-from streams.sdk.client import FETCH_SIZE_MAX, TRIM_HORIZON, Client, Start
+from streams.sdk.client import FETCH_SIZE_MAX, TRIM_HORIZON, Readable, Start
 from streams.sdk.lineage import Lineage
 
 SOURCE = "SOURCE_SQL_STREAM_001"
@@ -46,6 +47,7 @@ class Input:
     mapping       how records become the columns; None: one JSON object each
     processor     a function that records go through before
     share         (n, of): only every of-th shard, from the n-th on, so that several inputs share a stream
+    history       where records are that the stream no longer holds: opened and closed with the application
     """
 
     stream: str
@@ -59,6 +61,7 @@ class Input:
     mapping: Mapping | None = None
     processor: Processor | None = None
     share: tuple[int, int] = (0, 1)
+    history: Archive | None = None
 
     @property
     def rule(self) -> TimeRule:
@@ -66,7 +69,7 @@ class Input:
         return TimeRule(column, self.lateness_ms, self.idle_ms, self.future_ms)
 
 
-async def discover_columns(client: Client, stream: str) -> list[Column]:
+async def discover_columns(client: Readable, stream: str) -> list[Column]:
     """The columns of the first records that the stream still has. Empty for an empty stream."""
     positions = await client.find(stream, TRIM_HORIZON)
     fetch = await client.fetch(stream, positions, size_max=SAMPLE_SIZE)
@@ -101,6 +104,11 @@ class Decoder:
             if f"c{number}" in self.relation.used or column.name == self.time.rule.column
         ]
         self._wanted = [(f"c{number}", self.columns[number]) for number in self._numbers]
+
+    @property
+    def wanted(self) -> list[Column]:
+        """The columns that it reads."""
+        return [column for _, column in self._wanted]
 
     def parse(self, batch: Batch, processed: Processed | None) -> Decoded:
         """The values of the columns; any thread may do it, in any order. `processed` is what a function made of the
@@ -196,7 +204,7 @@ class Decoder:
 class Reader:
     """The records of one input in micro-batches, by shard in order, through any resharding."""
 
-    def __init__(self, client: Client, input: Input, positions: dict[str, int]) -> None:
+    def __init__(self, client: Readable, input: Input, positions: dict[str, int]) -> None:
         self._client = client
         self._input = input
         self._lineage = Lineage(positions)
@@ -217,8 +225,10 @@ class Reader:
 
     @property
     def behind(self) -> set[str]:
-        """Shards of which more records are known than were taken."""
-        return {shard for shard in self._lineage.reading if self.taken.get(shard, 0) < self._tips.get(shard, 0)}
+        """Shards of which more records are known than were taken, and those that nobody has asked for theirs yet: children
+        of a shard that has just ended."""
+        unasked = 1 << 62
+        return {shard for shard in self._lineage.reading if self.taken.get(shard, 0) < self._tips.get(shard, unasked)}
 
     @property
     def more(self) -> bool:

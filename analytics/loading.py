@@ -21,7 +21,7 @@ from connectors.formats.json import decode_json
 from connectors.formats.json_plan import sql_type
 from connectors.formats.schema import Column, RowFault
 from streams.core.records import Batch
-from streams.sdk.client import Client, Start
+from streams.sdk.client import Readable, Start
 
 DECODERS = min(4, os.cpu_count() or 1)
 """Fetches that are decoded at a time; beyond four, the one connection that takes the rows is what the time goes to."""
@@ -50,7 +50,7 @@ def create(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
 
 
 async def load(
-    connection: duckdb.DuckDBPyConnection, table: Table, client: Client, start: Start, faulty: Faulty
+    connection: duckdb.DuckDBPyConnection, table: Table, client: Readable, start: Start, faulty: Faulty
 ) -> None:
     """Fills the table with what the stream holds now, from `start` on."""
     decoding: deque[asyncio.Future[tuple[pa.Table, Sequence[RowFault]]]] = deque()
@@ -74,7 +74,7 @@ async def load(
             await asyncio.gather(*decoding, return_exceptions=True)
 
 
-async def _history(client: Client, stream: str, start: Start) -> AsyncIterator[list[Batch]]:
+async def _history(client: Readable, stream: str, start: Start) -> AsyncIterator[list[Batch]]:
     """What every shard holds when the first fetch is answered, each shard in its order."""
     positions = await client.find(stream, start)
     tips: dict[str, int] = {}

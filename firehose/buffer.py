@@ -19,8 +19,8 @@ DROPPED = "dropped"
 NEVER_MS = 1 << 62
 """A time after all others."""
 
-OVERHEAD_SIZE = 16
-"""Bytes kept for each buffered record beside its own: its offset, and its place in an Arrow array."""
+OVERHEAD_SIZE = 24
+"""Bytes kept for each buffered record beside its own: its offset, its arrival, and its place in an Arrow array."""
 PIECE_SIZE = 800
 """Bytes kept for each piece beside its records: the objects of Python, numpy and Arrow that it is made of."""
 
@@ -44,6 +44,7 @@ class Piece:
     oldest_ms  arrival of the oldest, and `newest_ms` of the newest
     subs       int32: place of each in its source record, and in `counts` how many there are in that; None where none of
                the batch's records was taken apart
+    arrivals   int64: milliseconds, of each; None for what nobody asks it of
     """
 
     partition: Partition
@@ -55,6 +56,7 @@ class Piece:
     newest_ms: int
     subs: np.ndarray | None = None
     counts: np.ndarray | None = None
+    arrivals: np.ndarray | None = None
 
     @property
     def weight(self) -> int:
@@ -74,6 +76,7 @@ class Piece:
             self.newest_ms,
             None if self.subs is None else self.subs[span],
             None if self.counts is None else self.counts[span],
+            None if self.arrivals is None else self.arrivals[span],
         )
 
 

@@ -27,6 +27,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from connectors.delivered.contract import Layout
 from firehose.ledger import Coverage
 
 MAIN, BACKUP = "main", "backup"
@@ -43,7 +44,7 @@ class StagedObject(msgspec.Struct, frozen=True):
     """One object of a plan: where it goes, the staged file that holds its bytes, and the records that are in it.
     `encoding` is its Content-Encoding, where it has one. A `request` goes to the stream's HTTP endpoint instead: its key is
     the request's id. `sha256` is of its bytes, `oldest_ms` and `newest_ms` are arrivals of its records, `version` is the
-    configuration that it was made under."""
+    configuration that it was made under; `layout` says how records lie in it, where they are as the source had them."""
 
     bucket: str
     key: str
@@ -57,6 +58,7 @@ class StagedObject(msgspec.Struct, frozen=True):
     oldest_ms: int = 0
     newest_ms: int = 0
     version: str = ""
+    layout: Layout | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@
     {"kind": "lost", …}      the source's retention ended before these were read
     {"kind": "passed", …}    offsets of a Kafka topic that hold no record: ends of transactions, what was aborted or compacted
     {"kind": "rebased", …}   the source is another stream under the same name: positions begin anew
+    {"kind": "shards", …}    what the source consists of now
 
 Lines of a plan are on disk before the journal says that the plan is delivered. A crash in between writes them again, maybe
 into the file of another day, whose base knows nothing of them: who reads takes each once. A crash may also leave half a line
@@ -18,6 +19,7 @@ at the end; its plan was not delivered, so it comes again.
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,11 +27,13 @@ from pathlib import Path
 
 import msgspec
 
+from connectors.delivered.contract import Layout, ShardEntry
 from firehose.events import Plan
 from firehose.ledger import Coverage, Parts
 from firehose.stream import Lane
 from streams.core.clock import Clock
 from streams.core.durable import sync_folder
+from streams.core.shards import Shard
 
 KEPT_MAX = 400
 """Files of one lane, days: a year and some, so that a year can be looked at as a whole."""
@@ -76,7 +80,8 @@ class Base(_Line, tag="base"):
 
 class Object(_Line, tag="object"):
     """`oldest_ms` and `newest_ms` are the arrivals of its first and last record, `version` the delivery stream's
-    configuration, `transform` the function that its records went through. `plan` is the delivery that it was part of."""
+    configuration, `transform` the function that its records went through. `plan` is the delivery that it was part of; `layout` says how
+    records lie in it."""
 
     at_ms: int
     plan: str
@@ -91,6 +96,7 @@ class Object(_Line, tag="object"):
     coverage: list[Cover]
     transform: str | None = None
     splits: int = 0
+    layout: Layout | None = None
 
 
 class Request(Object, tag="request"):
@@ -127,7 +133,17 @@ class Rebased(_Line, tag="rebased"):
     positions: dict[str, int]
 
 
-Line = Base | Object | Request | Dropped | Lost | Passed | Rebased
+class Shards(_Line, tag="shards"):
+    """`stream` is the id of the source's incarnation. A shard whose records are over is listed no more by then."""
+
+    at_ms: int
+    stream: str
+    shards: list[ShardEntry]
+
+
+Line = Base | Object | Request | Dropped | Lost | Passed | Rebased | Shards
+
+_FILE = re.compile(r"\d{4}-\d\d-\d\d\.ndjson")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Line).decode
@@ -146,6 +162,7 @@ class Manifests:
         self._lane = lane
         self._clock = clock
         self._transform = transform
+        self._listed: tuple[str, list[ShardEntry]] | None = None
         self._writing = threading.Lock()  # what is lost is noted while a delivery is under way
 
     def begin(self) -> None:
@@ -168,6 +185,7 @@ class Manifests:
                     [Cover.of(part) for part in one.coverage],
                     self._transform,
                     plan.splits,
+                    one.layout,
                 )
             )
         if plan.dropped:
@@ -180,6 +198,13 @@ class Manifests:
 
     def passed(self, coverage: Sequence[Coverage]) -> None:
         self._write([Passed(self._clock.now_ms(), [Cover.of(part) for part in coverage])])
+
+    def listed(self, stream: str, shards: Sequence[Shard]) -> None:
+        """The source consists of these."""
+        entries = [ShardEntry.of(shard) for shard in shards]
+        if (stream, entries) != self._listed:
+            self._write([Shards(self._clock.now_ms(), stream, entries)])
+            self._listed = (stream, entries)
 
     def rebased(self, positions: dict[str, int]) -> None:
         self._write([Rebased(self._clock.now_ms(), positions)])
@@ -219,19 +244,40 @@ class Manifests:
 def read_manifests(folder: Path) -> Iterator[tuple[Path, Line]]:
     """All lines of a lane in order, each once, with the file that it is in. Raises ValueError for what is no line and
     stands where a crash cannot have left it."""
+    for path, _, line in _once(folder):
+        yield path, line
+
+
+def lines_of(folder: Path) -> Iterator[tuple[str, Line]]:
+    """The same with the place of each, which `line_at` takes."""
+    for path, at, line in _once(folder):
+        yield f"{path.name}:{at}", line
+
+
+def line_at(folder: Path, place: str) -> Line:
+    """Raises ValueError for what is no place, `OSError` where there is no file (any more)."""
+    name, _, at = place.partition(":")
+    if not _FILE.fullmatch(name) or not at.isdecimal():
+        raise ValueError("it is no place of a manifest")
+    with (folder / name).open("rb") as file:
+        file.seek(int(at))
+        return _decode(file.readline())
+
+
+def _once(folder: Path) -> Iterator[tuple[Path, int, Line]]:
     seen: set[tuple[str, str]] = set()
-    for path, line in _read(folder):
+    for path, at, line in _read(folder):
         match line:
             case Object() | Request():
                 identity = (line.plan, line.key)
             case Dropped():
                 identity = (line.plan, "")
             case _:
-                yield path, line
+                yield path, at, line
                 continue
         if identity not in seen:
             seen.add(identity)
-            yield path, line
+            yield path, at, line
 
 
 def noted_again(folder: Path) -> set[str]:
@@ -240,7 +286,7 @@ def noted_again(folder: Path) -> set[str]:
     first: dict[str, Path] = {}
     again: set[str] = set()
     try:
-        for path, line in _read(folder):
+        for path, _, line in _read(folder):
             if isinstance(line, Object | Dropped) and first.setdefault(line.plan, path) != path:
                 again.add(line.plan)
     except ValueError:
@@ -248,10 +294,12 @@ def noted_again(folder: Path) -> set[str]:
     return again
 
 
-def _read(folder: Path) -> Iterator[tuple[Path, Line]]:
+def _read(folder: Path) -> Iterator[tuple[Path, int, Line]]:
+    """With the byte of the file at which each line begins."""
     for path in sorted(folder.glob("*.ndjson")):
-        lines = path.read_bytes().splitlines()
-        for number, text in enumerate(lines, 1):
+        following = 0
+        for number, text in enumerate(path.read_bytes().split(b"\n"), 1):
+            at, following = following, following + len(text) + 1
             if not text:
                 continue
             try:
@@ -260,7 +308,7 @@ def _read(folder: Path) -> Iterator[tuple[Path, Line]]:
                 if not text.endswith(b"}"):  # half a line: its plan was written again
                     continue
                 raise ValueError(f"{path}, line {number}: {error}") from error
-            yield path, line
+            yield path, at, line
 
 
 def _ends_whole(path: Path) -> bool:

@@ -271,10 +271,9 @@ class _Cutter:
         batch = self._batch
         arrivals = self.arrivals[index]
         times = int(arrivals.min()), int(arrivals.max())
-        if batch.subs is None or batch.counts is None:
-            return Piece(partition, self._shard.id, batch.offsets[index], payload, size, *times)
-        places = batch.subs[index], batch.counts[index]
-        return Piece(partition, self._shard.id, batch.offsets[index], payload, size, *times, *places)
+        subs = None if batch.subs is None else batch.subs[index]
+        counts = None if batch.counts is None else batch.counts[index]
+        return Piece(partition, self._shard.id, batch.offsets[index], payload, size, *times, subs, counts, arrivals)
 
 
 def _addressed(

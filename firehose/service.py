@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import shutil
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from connectors.delivered.contract import Contents, Index
 from connectors.files import Store, open_store
 from connectors.functions import query as queries
 from connectors.functions.pool import FunctionPool
@@ -25,6 +27,7 @@ from firehose.catalog import Catalog
 from firehose.configuration import Destination, keeps_originals
 from firehose.context import Context
 from firehose.conversion import Conversion
+from firehose.delivered import contents_of, index_of
 from firehose.delivery import Delivery
 from firehose.drift import DriftPolicy, DriftReader
 from firehose.driver import Driver
@@ -254,6 +257,17 @@ class Firehose:
         Raises `ResourceNotFound`."""
         return self._context.stream(scope, name).main.positions()
 
+    async def delivered(self, scope: Scope, name: str) -> Index:
+        """What a delivery stream has delivered, for readers of its source. Raises `ResourceNotFound`, `InvalidArgument`."""
+        stream = self._context.stream(scope, name)
+        return await asyncio.to_thread(index_of, stream, folder_of(self._settings.data_path, stream.number))
+
+    async def contents(self, scope: Scope, name: str, place: str) -> Contents:
+        """One object of it. Raises `ResourceNotFound`."""
+        stream = self._context.stream(scope, name)
+        folder = folder_of(self._settings.data_path, stream.number)
+        return await asyncio.to_thread(contents_of, stream, folder, place, self._url_of)
+
     def meters(self) -> Iterator[tuple[DeliveryStream, str, Meter]]:
         """Of each lane that runs: its delivery stream, its name, and what it has done since the start."""
         for stream in self._book.catalog:
@@ -450,8 +464,12 @@ class Firehose:
         return self._settings.data_path / "firehose" / "spill" / str(number)
 
     def _open_store(self, bucket: str) -> Store:
+        return self._store(self._url_of(bucket))
+
+    def _url_of(self, bucket: str) -> str:
         """The store of the settings, or else a folder of the data directory."""
-        return self._store(self._settings.buckets.get(bucket) or str(self._settings.data_path / "buckets" / bucket))
+        given = self._settings.buckets.get(bucket) or str(self._settings.data_path / "buckets" / bucket)
+        return given if "://" in given else os.path.abspath(given)
 
 
 def _part(stream: DeliveryStream) -> int:

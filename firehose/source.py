@@ -24,7 +24,7 @@ from streams.core.clock import Clock
 from streams.core.errors import HeadraceError
 from streams.core.records import Batch, Records
 from streams.core.shards import Shard
-from streams.sdk.client import TRIM_HORIZON, Readable
+from streams.sdk.client import TRIM_HORIZON, Readable, StreamDescription
 from streams.sdk.lineage import Lineage
 
 log = logging.getLogger(__name__)
@@ -105,8 +105,7 @@ class Source:
             await to_its_end(self._manifests.rebased, positions)
             await self._book.commit(Rebased(self._lane.number, renewed, positions, self._lane.id))
         self._lineage = Lineage(self._lane.positions())
-        self._shards = {shard.id: shard for shard in description.shards}
-        self._lineage.describe(description.shards)
+        await self._take(description)
 
     async def read(self) -> list[Unsettled]:
         """The next records of all shards, at most about `size_max` bytes; waits for them, and may come back empty."""
@@ -189,7 +188,10 @@ class Source:
         return Unsettled(self._shards[batch.shard], offsets, records)
 
     async def _describe(self, client: Readable) -> None:
-        description = await client.describe_stream(self._lane.source.stream)
+        await self._take(await client.describe_stream(self._lane.source.stream))
+
+    async def _take(self, description: StreamDescription) -> None:
+        await to_its_end(self._manifests.listed, description.id, description.shards)
         self._shards = {shard.id: shard for shard in description.shards}
         self._lineage.describe(description.shards)
 

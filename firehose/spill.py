@@ -26,8 +26,10 @@ import pyarrow as pa
 
 from firehose.buffer import Chunk, Piece
 
-_OWN = ("shard", "offset", "sub", "count")
+_OWN = ("shard", "offset", "arrival", "sub", "count")
 """Columns of a file before those of the records' payload. `shard` is a place in the segment's list of shards."""
+_ALWAYS = 3
+"""The first of them; the others are there where records were taken apart."""
 
 SEGMENT_SIZE = 32 << 20
 """Bytes of a file, about: they are copied once more when they are written."""
@@ -101,7 +103,7 @@ class Spill:
         for number, first, count in _extents(chunk.extents):
             segment = self._segments[number]
             rows = segment.rows().slice(first, count)
-            own = [column.to_numpy() for column in rows.columns[: len(_OWN) if segment.parts else 2]]
+            own = [column.to_numpy() for column in rows.columns[: len(_OWN) if segment.parts else _ALWAYS]]
             payload = _payload(segment, rows)
             shards = own[0]
             bounds = [0, *(np.flatnonzero(np.diff(shards)) + 1).tolist(), count]
@@ -115,7 +117,9 @@ class Spill:
                     0,
                     chunk.oldest_ms,
                     chunk.newest_ms,
-                    *(column[span] for column in own[2:]),
+                    own[3][span] if segment.parts else None,
+                    own[4][span] if segment.parts else None,
+                    own[2][span],
                 )
 
     def rest(self) -> None:
@@ -163,6 +167,7 @@ def _written(path: Path, form: Any, pieces: Sequence[Piece]) -> _Segment:
     columns = [
         pa.array(np.repeat(np.array([places[piece.shard] for piece in pieces], np.int32), counts)),
         pa.array(np.concatenate([piece.offsets for piece in pieces])),
+        pa.array(np.concatenate([_arrivals(piece) for piece in pieces])),
     ]
     parts = any(piece.subs is not None for piece in pieces)
     if parts:
@@ -188,8 +193,12 @@ def _written(path: Path, form: Any, pieces: Sequence[Piece]) -> _Segment:
     return _Segment(path, path.stat().st_size, len(batch), shards, form, parts)
 
 
+def _arrivals(piece: Piece) -> np.ndarray:
+    return np.full(len(piece.offsets), piece.oldest_ms) if piece.arrivals is None else piece.arrivals
+
+
 def _payload(segment: _Segment, rows: pa.RecordBatch) -> Any:
-    columns = rows.columns[len(_OWN) if segment.parts else 2 :]
+    columns = rows.columns[len(_OWN) if segment.parts else _ALWAYS :]
     if isinstance(segment.payload, pa.Schema):
         return pa.RecordBatch.from_arrays(columns, schema=segment.payload)
     (column,) = columns

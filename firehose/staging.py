@@ -23,6 +23,7 @@ from firehose.buffer import DATA, DROPPED, Chunk, Partition, Piece
 from firehose.configuration import Destination
 from firehose.errors import ENDPOINT
 from firehose.events import Plan, StagedObject
+from firehose.layout import layout_of
 from firehose.ledger import Coverage
 from firehose.names import moment, object_id, object_suffix, random_string, random_strings
 from firehose.partitions import keys_of
@@ -146,6 +147,7 @@ class Staging:
         return StagedObject(
             *(output.bucket, key, name, size, chunk.records, coverage, encoding, False, digest),
             *(chunk.oldest_ms, chunk.newest_ms, self._lane.version),
+            layout_of(chunk, self._destination),
         )
 
     def _stage_request(self, chunk: Chunk) -> StagedObject:

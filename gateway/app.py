@@ -14,6 +14,7 @@ from firehose import Firehose
 from gateway.advertised import advertised
 from gateway.applications import ApplicationsDoor
 from gateway.auth import Auth, check_exposed
+from gateway.delivered import DeliveredDoor
 from gateway.deliveries import Deliveries
 from gateway.desk import Desk, Row
 from gateway.forward import Forward
@@ -84,7 +85,8 @@ class App:
             )
             opening.push_async_callback(firehose.close)
             await firehose.open()
-            door = PrivateDoor(service, settings.scope, functions.invoke)
+            delivered = DeliveredDoor(firehose)
+            door = PrivateDoor(service, settings.scope, functions.invoke, delivered)
             opening.push_async_callback(door.stop)
             await door.start()
             analytics = Analytics(
@@ -120,6 +122,7 @@ class App:
                 work,
                 Deliveries(firehose, clock),
                 RestDoor("lambda", lambdas, auth, secure=tls.context is not None),
+                delivered,
             )
             server = Server(
                 desk.handle,

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
 
+from connectors.delivered.contract import PATH as DELIVERED
 from gateway import identity
 from gateway.applications import PATH as APPLICATIONS
 from gateway.applications import ApplicationsDoor
 from gateway.auth import Auth
+from gateway.delivered import DeliveredDoor
 from gateway.deliveries import Deliveries
 from gateway.events import EventStreams
 from gateway.forward import Forward
@@ -93,10 +95,12 @@ class Desk:
         work: Work = ALONE,
         deliveries: Deliveries | None = None,
         rest: RestDoor | None = None,
+        delivered: DeliveredDoor | None = None,
     ) -> None:
         self._forward = forward
         self._work = work
         self._applications = applications
+        self._doors = {APPLICATIONS: applications, DELIVERED: delivered}
         self._deliveries = deliveries
         self._rest = rest
         self._rows = rows
@@ -180,7 +184,7 @@ class Desk:
     async def _ask_native(self, request: Request) -> Response:
         if self._native is None:
             self._native = NativeDoor(self._streams).handle
-        door = self._applications if request.target.startswith(APPLICATIONS) else None
+        door = next((door for path, door in self._doors.items() if request.target.startswith(path)), None)
         try:
             caller = self._auth.caller(request)
             if caller.principal is not None:

@@ -12,7 +12,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import parse_qs
 
+from connectors.delivered.contract import PATH as DELIVERED
 from connectors.functions.errors import FunctionError
+from gateway.delivered import DeliveredDoor
 from gateway.http import Request, Response
 from gateway.native import NativeDoor, failure
 from gateway.server import Server
@@ -25,12 +27,19 @@ from streams.wire import native
 class PrivateDoor:
     """`url` is what an `HttpClient` takes, once it is started. `invoke` calls functions, by ARN."""
 
-    def __init__(self, service: NativeService, scope: Scope, invoke: Callable[[str, bytes], Awaitable[bytes]]) -> None:
+    def __init__(
+        self,
+        service: NativeService,
+        scope: Scope,
+        invoke: Callable[[str, bytes], Awaitable[bytes]],
+        delivered: DeliveredDoor | None = None,
+    ) -> None:
         # A folder of its own: the path of a socket may have 107 bytes, which a data directory's may not fit into.
         self._folder = tempfile.mkdtemp(prefix="headrace-")
         self._door = NativeDoor(service, private=True)
         self._scope = scope
         self._invoke = invoke
+        self._delivered = delivered
         path = Path(self._folder) / "door"
         self.url = f"unix:{path}"
         self._server = Server(self._handle, "", 0, path=str(path))
@@ -44,6 +53,9 @@ class PrivateDoor:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _handle(self, request: Request) -> Response:
+        if self._delivered is not None and request.path.startswith(DELIVERED):
+            account = request.headers.get(native.ACCOUNT_HEADER, self._scope.account)
+            return await self._delivered.handle(request, Scope(account, self._scope.region))
         if request.path != native.CALL:
             return await self._door.handle(request, self._scope)
         try:

@@ -13,6 +13,9 @@ from streams.core.errors import InvalidArgument
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 
+HISTORY = "headrace:history"
+"""The tag of an application that reads on, before its streams' oldest records, in what delivery streams have delivered."""
+
 DeliverySource = Callable[[Scope, str], tuple[str, bool] | None]
 
 
@@ -72,6 +75,23 @@ def source_of(given: Mapping[str, Any], scope: Scope, delivery_source: DeliveryS
     if found is None:
         raise InvalidArgument(f"Delivery stream {arn} was not found in account {scope.account} in {scope.region}.")
     return arn, found[0], True
+
+
+def history_of(application: Application, stream: str, delivery_source: DeliverySource) -> str | None:
+    """The delivery stream whose objects hold what the stream no longer does, of those that the tag `HISTORY` names. Raises
+    `InvalidArgument`."""
+    names = application.tags.get(HISTORY, "").split()
+    known = []
+    for name in names:
+        found = delivery_source(application.scope, name)
+        if found is None:
+            raise InvalidArgument(f"Tag {HISTORY} of {application.arn}: there is no delivery stream {name}.")
+        if found[0] == stream:
+            return name
+        known.append(f"{name} delivers {found[0]}")
+    if known:
+        raise InvalidArgument(f"Tag {HISTORY} of {application.arn}: {', '.join(known)}, and its input is {stream}.")
+    return None
 
 
 def target_of(given: Mapping[str, Any], scope: Scope, delivery_source: DeliverySource) -> str | None:
@@ -134,6 +154,7 @@ def specify(
                 arn,
                 direct,
                 None if processing is None else processing["InputLambdaProcessor"]["ResourceARN"],
+                history_of(application, stream, delivery_source),
             )
         )
     outputs = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -18,6 +19,7 @@ from analytics.program import Program, parse
 from analytics.references import Reference
 from analytics.schemas import column_of, type_of
 from analytics.worker.messages import InputSpec, OutputSpec, ReferenceSpec, Run, SchemaSpec
+from connectors.delivered.archive import Archive, Deliveries
 from connectors.formats.schema import Column
 from streams.core.clock import Clock
 from streams.sdk.client import TRIM_HORIZON, Client, at_timestamp
@@ -46,6 +48,7 @@ def _record_column(schema: SchemaSpec, number: int) -> dict[str, str | None]:
 def build(
     run: Run,
     client: Client,
+    deliveries: Deliveries,
     invoke: Invoke,
     clock: Clock,
     progress: Callable[[Progress], None],
@@ -58,7 +61,7 @@ def build(
     return Application(
         run.code,
         client=client,
-        inputs=[each for spec in run.inputs for each in _inputs(spec, run, invoke, clock)],
+        inputs=[each for spec in run.inputs for each in _inputs(spec, run, deliveries, invoke, clock)],
         references=[_reference(spec) for spec in run.references],
         outputs=[_output(spec, run, invoke, clock) for spec in run.outputs],
         path=run.path,
@@ -79,7 +82,7 @@ def check_scripts(program: Program, allowed: bool) -> None:
         raise SqlError(f"function {script.name} is in Python, and the setting function_api is off", script.place)
 
 
-def _inputs(spec: InputSpec, run: Run, invoke: Invoke, clock: Clock) -> list[Input]:
+def _inputs(spec: InputSpec, run: Run, deliveries: Deliveries, invoke: Invoke, clock: Clock) -> list[Input]:
     columns = columns_of(spec.schema, spec.names[0])
     mapping = mapping_of(spec.schema, spec.names[0])
     processor = None
@@ -97,9 +100,15 @@ def _inputs(spec: InputSpec, run: Run, invoke: Invoke, clock: Clock) -> list[Inp
             mapping=mapping,
             processor=processor,
             share=(number, len(spec.names)),
+            history=None if spec.history is None else _history(spec.history, number, run, deliveries),
         )
         for number, name in enumerate(spec.names)
     ]
+
+
+def _history(delivery_stream: str, number: int, run: Run, deliveries: Deliveries) -> Archive:
+    """Its objects are unpacked beside the state."""
+    return Archive(deliveries, delivery_stream, folder=Path(run.path).parent / "history" / str(number))
 
 
 def _output(spec: OutputSpec, run: Run, invoke: Invoke, clock: Clock) -> Output:

@@ -50,7 +50,7 @@ class SchemaSpec(msgspec.Struct, frozen=True):
 
 class InputSpec(msgspec.Struct, frozen=True):
     """The stream and the in-application streams that share its shards. `start_ms` None: from its oldest record.
-    `function` is an ARN, as everywhere here."""
+    `function` is an ARN, as everywhere here; `history` a delivery stream that has delivered of the stream."""
 
     names: tuple[str, ...]
     stream: str
@@ -59,6 +59,7 @@ class InputSpec(msgspec.Struct, frozen=True):
     arn: str = ""
     direct: bool = False
     function: str | None = None
+    history: str | None = None
 
 
 class OutputSpec(msgspec.Struct, frozen=True):

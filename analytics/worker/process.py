@@ -48,6 +48,7 @@ from analytics.worker.messages import (
     decode_command,
     frame,
 )
+from connectors.delivered.remote import RemoteDeliveries
 from connectors.formats.json import encode_json
 from connectors.functions.errors import FunctionError
 from streams.core.clock import SystemClock
@@ -149,7 +150,10 @@ class _Running:
 
         try:
             keep = self._keep if run.kept else None
-            application = build(run, client, invoke, clock, self._progress, self._observe, self._stuck, keep)
+            application = build(
+                *(run, client, RemoteDeliveries(client), invoke, clock),
+                *(self._progress, self._observe, self._stuck, keep),
+            )
             listening = asyncio.create_task(self._listen(application))
             try:
                 await application.open()

@@ -12,11 +12,13 @@ Integers are big-endian.
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, cast
 
 import pyarrow as pa
 from isal import isal_zlib
@@ -32,6 +34,7 @@ ZIP_LEVEL = 1
 
 XERIAL_BLOCK = 32 << 10
 HADOOP_BLOCK = 256 << 10
+_READ_SIZE = 1 << 20
 
 _XERIAL_HEADER = b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1)
 _LENGTH = struct.Struct(">i")
@@ -57,6 +60,57 @@ ENCODINGS: dict[Compression, str] = {
 def write_blocks(file: BinaryIO, blocks: Iterable[Block], compression: Compression, entry: str = "data") -> None:
     """Writes all of `blocks`, compressed. `entry` names what is in a ZIP."""
     _WRITERS[compression](file, blocks, entry)
+
+
+def read_blocks(file: BinaryIO, compression: Compression) -> Iterator[bytes]:
+    """What `write_blocks` wrote, a block at a time. Raises ValueError for what it did not."""
+    try:
+        yield from _READERS[compression](file)
+    except (zlib.error, zipfile.BadZipFile, EOFError, struct.error, pa.ArrowException, OSError) as error:
+        raise ValueError(f"it is no whole {compression} file: {error}") from error
+
+
+def _read_plain(file: BinaryIO) -> Iterator[bytes]:
+    while block := file.read(_READ_SIZE):
+        yield block
+
+
+def _read_gzip(file: BinaryIO) -> Iterator[bytes]:
+    with gzip.open(file) as plain:
+        yield from _read_plain(cast(BinaryIO, plain))
+
+
+def _read_zip(file: BinaryIO) -> Iterator[bytes]:
+    with zipfile.ZipFile(file) as archive, archive.open(archive.namelist()[0]) as plain:
+        yield from _read_plain(cast(BinaryIO, plain))
+
+
+def _read_xerial(file: BinaryIO) -> Iterator[bytes]:
+    if file.read(len(_XERIAL_HEADER)) != _XERIAL_HEADER:
+        raise ValueError("it does not begin as a Snappy stream does")
+    codec = pa.Codec("snappy")
+    while head := file.read(_LENGTH.size):
+        (size,) = _LENGTH.unpack(head)
+        packed = file.read(size)
+        yield codec.decompress(packed, _snappy_size(packed), asbytes=True)
+
+
+def _read_hadoop(file: BinaryIO) -> Iterator[bytes]:
+    codec = pa.Codec("snappy")
+    while head := file.read(_LENGTHS.size):
+        raw, size = _LENGTHS.unpack(head)
+        yield codec.decompress(file.read(size), raw, asbytes=True)
+
+
+def _snappy_size(packed: bytes) -> int:
+    """Raw snappy begins with it: seven bits a byte, the least first."""
+    size = shift = 0
+    for byte in packed[:5]:
+        size |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+        shift += 7
+    return size
 
 
 def _plain(file: BinaryIO, blocks: Iterable[Block], _entry: str) -> None:
@@ -112,6 +166,13 @@ def _cut(blocks: Iterable[Block], size: int) -> Iterator[bytes]:
         yield rest.getvalue()
 
 
+_READERS: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
+    "UNCOMPRESSED": _read_plain,
+    "GZIP": _read_gzip,
+    "ZIP": _read_zip,
+    "Snappy": _read_xerial,
+    "HADOOP_SNAPPY": _read_hadoop,
+}
 _WRITERS: dict[str, Callable[[BinaryIO, Iterable[Block], str], None]] = {
     "UNCOMPRESSED": _plain,
     "GZIP": _gzip,

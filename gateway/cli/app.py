@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import click
 
+from analytics.api.specification import HISTORY
 from gateway.cli import app_members, aws_call, output
 from gateway.cli.app_watch import watch
 from gateway.cli.connection import Target, connected
@@ -47,6 +48,12 @@ def app() -> None:
     metavar="NAME=OUT",
     help="Put a stream out: NAME=stream:S, firehose:D, function:F.",
 )
+@click.option(
+    "--history",
+    multiple=True,
+    metavar="DELIVERY_STREAM",
+    help="Records that the stream no longer holds are read from what this one has delivered of it.",
+)
 @click.option("--csv", is_flag=True, help="Put rows out as lines of CSV, not as JSON objects.")
 @click.option(
     "--request",
@@ -62,6 +69,7 @@ def create(
     prefix: str,
     schema: Path | None,
     outputs: tuple[str, ...],
+    history: tuple[str, ...],
     csv: bool,
     request: Path | None,
 ) -> None:
@@ -75,6 +83,8 @@ def create(
         found = app_members.read(schema) if schema is not None else _discovered(target, source)
         members["Inputs"] = [{"NamePrefix": prefix, "InputSchema": found, **source}]
         members["Outputs"] = [app_members.output(scope, text, csv=csv) for text in outputs]
+    if history:
+        members.setdefault("Tags", []).append({"Key": HISTORY, "Value": " ".join(history)})
     members["ApplicationCode"] = program.read_text()
     _call(target, "create_application", ApplicationName=name, **members)
     output.talk(f"application {name} is there; headrace app start {name} runs it")

@@ -15,6 +15,7 @@ from gateway.cli import output, sql_program
 from gateway.cli.connection import Target, connected
 from gateway.cli.failure import Failure
 from gateway.cli.running import run
+from gateway.cli.sql_history import archives
 from gateway.cli.sql_options import joined
 from gateway.cli.sql_program import Options
 from gateway.cli.sql_session import pointing_into
@@ -44,11 +45,11 @@ def explain(target: Target, program: Path, state: str | None, **options: Any) ->
     given = Options(**options)
 
     async def work() -> Explained:
-        async with target.client() as client:
+        async with target.http() as client, archives(client, given.history) as history:
             application = Application(
                 text,
                 client=client,
-                inputs=sql_program.inputs(parsed, given, await client.list_streams()),
+                inputs=sql_program.inputs(parsed, given, await client.list_streams(), history),
                 references=sql_program.references(parsed, given),
                 path=state,
             )

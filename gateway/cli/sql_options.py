@@ -21,6 +21,12 @@ _OPTIONS = (
         help="Where to begin in the streams: trim_horizon, latest, -10m (ago: s, m, h, d), a time.",
     ),
     click.option(
+        "--history",
+        multiple=True,
+        metavar="DELIVERY_STREAM",
+        help="Records that a stream no longer holds are read from the objects of the delivery stream that delivers it.",
+    ),
+    click.option(
         "--rowtime", metavar="COLUMN", help="The column (a TIMESTAMP) that is a row's time; without it, its arrival."
     ),
     click.option(

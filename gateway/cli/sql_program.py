@@ -17,6 +17,7 @@ from analytics.inputs import ARRIVAL
 from analytics.nodes import CreateStream
 from analytics.program import folded
 from analytics.types import declared
+from connectors.delivered.archive import Archive
 from connectors.formats.schema import Column
 from streams.sdk.client import Start
 
@@ -38,6 +39,7 @@ class Options:
     rowtime: str | None
     lateness_s: float
     start: Start
+    history: Sequence[str] = ()
 
 
 def continuous(text: str) -> Program | None:
@@ -54,9 +56,11 @@ def continuous(text: str) -> Program | None:
     return program
 
 
-def inputs(program: Program, options: Options, known: Sequence[str]) -> list[Input]:
+def inputs(
+    program: Program, options: Options, known: Sequence[str], history: Mapping[str, Archive] | None = None
+) -> list[Input]:
     """An input for each name in a FROM that the program does not declare itself: the stream that --input names, else
-    the one of that name, whose case does not matter unless the name is quoted. Raises `SqlError`."""
+    the one of that name, whose case does not matter unless the name is quoted. `history` is by stream. Raises `SqlError`."""
     found: dict[str, Input] = {}
     references = {name.upper() for name in options.references}
     for identifier in program.sources():
@@ -71,6 +75,7 @@ def inputs(program: Program, options: Options, known: Sequence[str]) -> list[Inp
             start=options.start,
             rowtime=options.rowtime or ARRIVAL,
             lateness_ms=round(options.lateness_s * 1000),
+            history=(history or {}).get(stream),
         )
     return list(found.values())
 

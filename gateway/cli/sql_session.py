@@ -19,6 +19,7 @@ from gateway.cli import output, sql_program
 from gateway.cli.connection import Target
 from gateway.cli.failure import Failure
 from gateway.cli.running import run
+from gateway.cli.sql_history import archives
 from gateway.cli.sql_live import RunningApplications
 from gateway.cli.sql_rows import Format, RowWriter, write_file, write_table
 from gateway.cli.sql_status import Status
@@ -61,7 +62,7 @@ class Session:
 
         async def work() -> pa.Table:
             with pointing_into(text):
-                async with self.target.http() as client:
+                async with self.target.http() as client, archives(client, given.history) as history:
                     rowtime = {} if given.rowtime is None else dict.fromkeys(await client.list_streams(), given.rowtime)
                     return await query(
                         text,
@@ -72,6 +73,7 @@ class Session:
                         faulty=faulty,
                         parameters=self.parameters,
                         applications=RunningApplications(client) if self.state is None else StateFile(self.state),
+                        history=history,
                     )
 
         left_out: dict[str, tuple[int, str]] = {}
@@ -104,12 +106,12 @@ class Session:
             with status.away():
                 writer.write(stream, rows)
 
-        async with self.target.client() as client:
+        async with self.target.http() as client, archives(client, self.options.history) as history:
             with pointing_into(text):
                 application = Application(
                     text,
                     client=client,
-                    inputs=sql_program.inputs(program, self.options, await client.list_streams()),
+                    inputs=sql_program.inputs(program, self.options, await client.list_streams(), history),
                     references=sql_program.references(program, self.options),
                     outputs=[
                         *sql_program.outputs(self.options),

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from analytics import Application, Input, Output, Reference
 from analytics.trial import parse_lines, records_of
+from connectors.delivered.archive import Archive
 from connectors.formats.json import encode_json
 from connectors.formats.schema import Column
 from streams.core.clock import ManualClock
@@ -128,11 +129,22 @@ class Case:
         declared = self.options.get("columns")
         return declared and [Column(name, pa.type_for_alias(kind)) for name, kind in declared.items()]
 
-    def application(self, client: World, outputs: Sequence[Output], lateness_ms: int = 0, **more: Any) -> Application:
+    def application(
+        self,
+        client: World,
+        outputs: Sequence[Output],
+        lateness_ms: int = 0,
+        history: dict[str, Archive] | None = None,
+        **more: Any,
+    ) -> Application:
         options = self.options
         shared = {"columns": self.columns, "lateness_ms": options.get("lateness_ms", lateness_ms)}
         if self.timed:
-            inputs = [Input(name, name=name, rowtime="ROWTIME", future_ms=1 << 52, **shared) for name in self.input]
+            past = history or {}
+            inputs = [
+                Input(name, name=name, rowtime="ROWTIME", future_ms=1 << 52, history=past.get(name), **shared)
+                for name in self.input
+            ]
         else:
             inputs = [Input("input", rowtime=options.get("rowtime", "arrival"), **shared)]
         return Application(

@@ -38,7 +38,8 @@ async def test_a_manifest_tells_of_every_object(tmp_path: Path) -> None:
         await house.create(**processing(function("sort_out"), NEWLINES))
         await house.put("firehose/flights", [b"k1", b"d2", b"f3"])
         await house.until(lambda: house.settled() == 3, step_s=10)
-        base, *objects, dropped = manifest(tmp_path)
+        base, shards, *objects, dropped = manifest(tmp_path)
+        assert [one["id"] for one in shards["shards"]] == ["shardId-000000000000"]
         assert (base["kind"], base["positions"]) == ("base", {"shardId-000000000000": 0})
         assert dropped["coverage"] == [{"shard": "shardId-000000000000", "first": 1, "next": 2}]
         contents = house.objects()
