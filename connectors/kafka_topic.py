@@ -83,9 +83,9 @@ class KafkaTopicSource:
                         SourceRecord(one.offset, key_of(one.key, place.partition), one.value or b"") for one in found
                     ]
                     position = await consumer.position(place)
-                    end = consumer.last_stable_offset(place) or 0
+                    end = consumer.last_stable_offset(place)
                     behind_ms = 0
-                    if position < end:
+                    if end is None or position < end:  # before a broker's first answer nobody knows what is there
                         behind_ms = max(1, self._clock.now_ms() - found[-1].timestamp) if found else 1
                     yield SourceBatch(records, behind_ms)
                     if records:

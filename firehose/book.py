@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from firehose.catalog import Catalog
-from firehose.events import Created, Event, TableEvent, decode_event, decode_snapshot, encode
+from firehose.events import ColumnsAnswered, Created, Event, TableEvent, decode_event, decode_snapshot, encode
 from streams.control import book
 from streams.control.journal import Journal, Replay
 from streams.core.clock import Clock
@@ -36,7 +36,7 @@ def part_of_event(catalog: Catalog, event: Event) -> int | None:
     version of a table comes behind that version, and is of its part."""
     if isinstance(event, Created):
         return part_of(delivery_item(Scope(event.account, event.region), event.name))
-    if isinstance(event, TableEvent):
+    if isinstance(event, TableEvent | ColumnsAnswered):
         return part_of(GLUE)
     stream = catalog.by_number(event.number)
     return None if stream is None else part_of(delivery_item(stream.scope, stream.name))

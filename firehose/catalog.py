@@ -11,6 +11,8 @@ from firehose.events import (
     BACKUP,
     MAIN,
     BackedUp,
+    ColumnsAnswered,
+    ColumnsAsked,
     Created,
     DatabaseCreated,
     DatabaseDeleted,
@@ -83,6 +85,8 @@ class Catalog:
                 | TableVersionsDeleted()
             ):
                 self.tables.apply(event)
+            case ColumnsAsked() | ColumnsAnswered():
+                pass  # what is asked and answered concerns who lives now
             case _:
                 found = self._by_number.get(event.number)
                 if found is not None:  # what a deleted stream was still doing changes nothing

@@ -162,6 +162,22 @@ class SchemaTaken(_Event, frozen=True):
     columns: tuple[ColumnSpec, ...]
 
 
+class ColumnsAsked(_Event, frozen=True):
+    """Where processes share a log: keys without a column in the table that a delivery stream writes, each with the Hive type
+    that its values need. Nothing changes by it: the process that has the data catalog answers. See `evolving`."""
+
+    number: int
+    key: str
+    found: dict[str, str]
+
+
+class ColumnsAnswered(_Event, frozen=True):
+    """The table has what `key` asked for, as far as a table can."""
+
+    number: int
+    key: str
+
+
 class Deleting(_Event, frozen=True):
     number: int
     at_ms: int
@@ -288,13 +304,15 @@ TableEvent: TypeAlias = (
 )
 """What happens to the data catalog."""
 
+AskingEvent: TypeAlias = ColumnsAsked | ColumnsAnswered
+
 LaneEvent: TypeAlias = Planned | Delivered | Lost | Passed | Rebased
 """What happens to one lane of a delivery stream."""
 
 StreamEvent: TypeAlias = Updated | Tagged | EncryptionSet | BackedUp | SchemaTaken | Deleting | Deleted | LaneEvent
 """What happens to a delivery stream that exists."""
 
-Event: TypeAlias = Created | StreamEvent | TableEvent
+Event: TypeAlias = Created | StreamEvent | TableEvent | AskingEvent
 
 
 class LaneSnapshot(msgspec.Struct, frozen=True):

@@ -46,14 +46,7 @@ def check_resources(
         )
     columns = table_columns(f"{database}.{name}", version.input)
     check_drift(tags, conversion, columns)
-    check_evolving(context, tags)
     return columns, str(version.number)
-
-
-def check_evolving(context: Context, tags: Mapping[str, str]) -> None:
-    """Raises `InvalidArgument` where tables cannot evolve: the catalog may be another process's to change."""
-    if context.book.shared and DriftPolicy.of(tags).policy == "evolve":
-        raise InvalidArgument(f"Tag {TAG} cannot be evolve yet where processes share a log.")
 
 
 def check_drift(tags: Mapping[str, str], conversion: Conversion, columns: Sequence[ColumnSpec]) -> None:

@@ -21,9 +21,7 @@ from connectors.functions.pool import FunctionPool
 from connectors.functions.registry import Functions
 from connectors.http_endpoint import new_session, post
 from firehose import delivery_streams, descriptions, encryption, records, tags, updates
-from firehose.adopting import drifted
 from firehose.book import Book
-from firehose.catalog import Catalog
 from firehose.configuration import Destination, keeps_originals
 from firehose.context import Context
 from firehose.conversion import Conversion
@@ -33,6 +31,7 @@ from firehose.drift import DriftPolicy, DriftReader
 from firehose.driver import Driver
 from firehose.events import BACKUP, DIRECT_PUT, MSK, Event, SchemaTaken
 from firehose.evolution import Kind
+from firehose.evolving import Evolving
 from firehose.glue import Glue
 from firehose.inflow import Inflow
 from firehose.lanes import destination_of, read_size, spills
@@ -152,6 +151,7 @@ class Firehose:
             self._trouble,
         )
         self.glue = Glue(self._book, self._adopted)
+        self._evolving = Evolving(self._book, lambda part: not self._book.shared or part in self._parts)
 
     async def open(self) -> None:
         """Replays what exists and goes on delivering where the last process stopped; where processes share the log, only
@@ -191,7 +191,8 @@ class Firehose:
         task.add_done_callback(self._renewing.discard)
 
     def _followed(self, events: Sequence[Event]) -> None:
-        """A version of a table that another process made is taken by the delivery streams here."""
+        """A version of a table that any process made is taken by the delivery streams here."""
+        self._evolving.followed(events)
         numbers = [event.number for event in events if isinstance(event, SchemaTaken)]
         if numbers:
             task = asyncio.create_task(self._adopted(numbers), name="delivery streams have another schema")
@@ -227,6 +228,7 @@ class Firehose:
         if self._session is not None:
             await self._session.close()
         await asyncio.gather(*self._renewing, return_exceptions=True)
+        await self._evolving.close()
         await self._book.close()
 
     async def call(self, operation: str, request: Any, scope: Scope) -> Any:
@@ -385,13 +387,10 @@ class Firehose:
             drift = DriftPolicy()
 
         async def evolve(found: Mapping[str, Kind]) -> RowReader:
-            def decide(catalog: Catalog, now_ms: int) -> tuple[list[int], list[Event]]:
-                events = drifted(catalog, lane.stream, found, now_ms)
-                return [event.number for event in events if isinstance(event, SchemaTaken)], events
-
-            # Who makes the columns goes on with them; other followers of the table begin again.
-            others = set(await self._book.execute(decide)) - {lane.number}
-            if others:
+            # Who makes the columns goes on with them; other followers of the table begin again. Where processes share the
+            # log, all of them do: see `_followed`.
+            others = set(await self._evolving.add(lane.stream, found)) - {lane.number}
+            if others and not self._book.shared:
                 task = asyncio.create_task(self._adopted(sorted(others)))
                 self._adopting.add(task)
                 task.add_done_callback(self._adopting.discard)

@@ -11,7 +11,7 @@ from firehose.context import Context
 from firehose.conversion import Conversion
 from firehose.drift import DriftPolicy
 from firehose.events import EXTENDED_S3, Event, Tagged
-from firehose.resources import check_drift, check_evolving
+from firehose.resources import check_drift
 from firehose.stream import DeliveryStream
 from streams.core.errors import InvalidArgument, LimitExceeded
 from streams.core.scope import Scope
@@ -60,7 +60,6 @@ async def _change(
         conversion = Conversion.of(stream.created.destination) if stream.created.kind == EXTENDED_S3 else None
         if conversion is not None and DriftPolicy.of(before) != DriftPolicy.of(tags):
             check_drift(tags, conversion, stream.created.columns)
-            check_evolving(context, tags)
         return stream, tags
 
     def decide(_catalog: Catalog, _now_ms: int) -> tuple[None, list[Event]]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 import os
 import random
+import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import hypothesis
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from streams.wire.model import SHIPPED
 from tests.kafka.kafka_broker import Broker, installed
@@ -45,6 +51,20 @@ _turns = itertools.count()
 
 
 @pytest.fixture
-def kafka_url(kafka_broker: Broker | NoidaBroker) -> str:
+def kafka_url(kafka_broker: Broker | NoidaBroker) -> Iterator[str]:
     """A log of its own on it."""
-    return f"kafka://{kafka_broker.address}/t{next(_turns)}"
+    prefix = f"t{next(_turns)}"
+    yield f"kafka://{kafka_broker.address}/{prefix}"
+    # Everybody's picture of the cluster has all topics in it: what hundreds of tests leave would slow the next ones down.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, _clear(kafka_broker.address, prefix)).result()
+
+
+async def _clear(address: str, prefix: str) -> None:
+    """As far as it can be: nothing depends on it."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    with contextlib.suppress(KafkaError):
+        await admin.start()
+        topics = [topic for topic in await admin.list_topics() if re.match(rf"{prefix}[.-]", topic)]
+        await admin.delete_topics(topics)
+    await admin.close()

@@ -1,6 +1,6 @@
 """Installs what the tests run of other people's, each as its makers ship it, into ``.clients``: `python -m tools.clients`,
-or only those that are named. The clients of tests/clients, the Apache Kafka of tests/kafka with its tools for the benchmarks,
-the S3 server of tests/s3.
+or only those that are named. The clients of tests/clients, the Apache Kafka of tests/kafka with what its brokers start
+from and its tools for the benchmarks, the S3 server of tests/s3.
 
 Quick where they are there already. A client whose tool chain this machine lacks (node, java, Maven …) is left out, and
 its tests say so; in CI they fail instead.
@@ -93,6 +93,10 @@ def install_kafka(folder: Path) -> None:
     _maven(folder, KAFKA)
 
 
+def install_kafka_start(folder: Path) -> None:
+    run(sys.executable, "-m", "tests.kafka.kafka_start", str(folder), cwd=ROOT)
+
+
 def install_kafka_tools(folder: Path) -> None:
     _maven(folder, KAFKA_TOOLS)
 
@@ -110,6 +114,7 @@ CLIENTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], tuple[str | Pa
     "aio": (install_aio, (), (" ".join(AIO),)),
     "s3": (install_s3, ("go",), (S3 / "go.sum", S3 / "main.go")),
     "kafka": (install_kafka, ("java", "javac", "mvn"), (KAFKA / "pom.xml",)),
+    "kafka-start": (install_kafka_start, ("java", "javac", "mvn"), (KAFKA / "pom.xml",)),
     "kafka-tools": (install_kafka_tools, ("java", "mvn"), (KAFKA_TOOLS / "pom.xml",)),
 }
 """How each is installed, the commands that it needs, and what tells that it is the version asked for: words, or files."""

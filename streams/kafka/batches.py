@@ -10,7 +10,7 @@ compresses 20 MB/s: level 1 takes an eighth of the time, and what it gives is a 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cramjam
@@ -40,8 +40,10 @@ def _lz4(plain: bytes) -> memoryview:
     return memoryview(compressor.finish())
 
 
-_CODECS: dict[str | None, tuple[int, Callable[[bytes], bytes | memoryview]]] = {
-    None: (0, lambda plain: plain),
+Piece = bytes | memoryview
+
+_CODECS: dict[str | None, tuple[int, Callable[[bytes], Piece] | None]] = {
+    None: (0, None),
     "gzip": (1, lambda plain: gzip_encode(plain, 1)),
     "snappy": (2, snappy_encode),
     "lz4": (3, _lz4),
@@ -60,22 +62,25 @@ _PLAIN: dict[int, Callable[[memoryview], memoryview]] = {
 class Outgoing:
     """A whole batch, as aiokafka's producer takes a `BatchBuilder`: it gives the number, and asks for the bytes.
 
-    `records` are `count` records as Kafka writes them, which arrived from `first_ms` to `newest_ms`.
+    `records` are, piece after piece, `count` records as Kafka writes them, which arrived from `first_ms` to `newest_ms`.
     """
 
-    def __init__(self, records: bytes, count: int, first_ms: int, newest_ms: int, compression: str | None) -> None:
+    def __init__(
+        self, records: Sequence[Piece], count: int, first_ms: int, newest_ms: int, compression: str | None
+    ) -> None:
         self._codec, compress = _CODECS[compression]
-        self._records = compress(records)
+        self._records = records if compress is None else [compress(b"".join(records))]
+        self._size = HEADER_SIZE + sum(map(len, self._records))
         self._count = count
         self._times = first_ms, newest_ms
         self._producer = (-1, -1, -1)
-        self._built = b""
+        self._header = b""
 
     def record_count(self) -> int:
         return self._count
 
     def size(self) -> int:
-        return HEADER_SIZE + len(self._records)
+        return self._size
 
     def close(self) -> None:
         """It is."""
@@ -83,23 +88,28 @@ class Outgoing:
     def closed(self) -> bool:
         return True
 
+    def pieces(self) -> list[Piece]:
+        """Its bytes, one piece after the other: the same however often it is sent, which is what a broker knows a repetition
+        by."""
+        if not self._header:
+            header = bytearray(
+                _HEADER.pack(
+                    *(0, self._size - _FROM_SIZE, 0, 2, 0, self._codec),
+                    *(self._count - 1, *self._times, *self._producer, self._count),
+                )
+            )
+            crc = crc32c(header[_FROM_ATTRIBUTES:])
+            for piece in self._records:
+                crc = crc32c(piece, crc)
+            header[_FROM_ATTRIBUTES - 4 : _FROM_ATTRIBUTES] = crc.to_bytes(4, "big")
+            self._header = bytes(header)
+        return [self._header, *self._records]
+
     def _set_producer_state(self, producer_id: int, epoch: int, sequence: int) -> None:
         self._producer = producer_id, epoch, sequence
 
     def _build(self) -> bytes:
-        """The same bytes however often it is sent: that is what a broker knows a repetition by."""
-        if not self._built:
-            header = bytearray(
-                _HEADER.pack(
-                    *(0, self.size() - _FROM_SIZE, 0, 2, 0, self._codec),
-                    *(self._count - 1, *self._times, *self._producer, self._count),
-                )
-            )
-            crc = crc32c(self._records, crc32c(header[_FROM_ATTRIBUTES:]))
-            header[_FROM_ATTRIBUTES - 4 : _FROM_ATTRIBUTES] = crc.to_bytes(4, "big")
-            self._built = b"".join((header, self._records))
-            self._records = b""
-        return self._built
+        return b"".join(self.pieces())
 
 
 @dataclass(frozen=True, slots=True)

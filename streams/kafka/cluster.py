@@ -163,13 +163,11 @@ class Cluster:
         """The topic has at least so many partitions, and is known to. `config` is what is other than in `CONFIG`."""
 
         async def ask() -> None:
+            if not self.partitions(topic):
+                await self._create(topic, partitions, {**CONFIG, **(config or {})})
             await self.refresh()
-            there = self.partitions(topic)
-            if there < partitions:
-                if there:
-                    await self._grow(topic, partitions)
-                else:
-                    await self._create(topic, partitions, {**CONFIG, **(config or {})})
+            if 0 < self.partitions(topic) < partitions:
+                await self._grow(topic, partitions)
                 await self.refresh()
             for index in range(partitions):
                 if self.leader(Place(topic, index)) is None:

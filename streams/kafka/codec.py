@@ -53,8 +53,8 @@ def plain(
             headers = [*headers, (HASH_KEY_HEADER, hash_keys[place])]
         added = builder.append(place, arrival_ms, key, value, headers)
         assert added is not None, "a batch has room for what an append may have"
-    body = bytes(memoryview(builder.build())[HEADER_SIZE:])
-    return Outgoing(body, count, arrivals[0], max(arrivals), compression)
+    body = memoryview(builder.build())[HEADER_SIZE:]
+    return Outgoing([body], count, arrivals[0], max(arrivals), compression)
 
 
 def decode(data: bytes, shard: str) -> Iterator[Part]:

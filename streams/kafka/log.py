@@ -112,7 +112,6 @@ class KafkaLog:
                 if self.cluster.leader(place) is None:
                     await self._remembered.exist()
                     await self.cluster.create(place.topic, max(wanted | {place.partition}) + 1)
-                    await self._producers.refresh()
                 self._dropped.discard(shard)
         finally:
             wanted.discard(place.partition)

@@ -40,14 +40,15 @@ def packed(
     own. Each mark with the place of its append's first record."""
     own = isinstance(times, tuple)
     first_ms, newest_ms = times if isinstance(times, tuple) else (times, times)
-    frame = b"".join(encode(records, 0, newest_ms, 0, [MarkAt(first, mark) for mark, first in marks], packed=own))
+    frame = encode(records, 0, newest_ms, 0, [MarkAt(first, mark) for mark, first in marks], packed=own)
+    frame_size = sum(map(len, frame))
     header = _varint(len(FRAME_HEADER)) + FRAME_HEADER + _varint(len(_VERSION)) + _VERSION
-    body = b"\0\0\0" + _NONE + _varint(len(frame))  # attributes, time and offset from the batch's, no key
+    body = b"\0\0\0" + _NONE + _varint(frame_size)  # attributes, time and offset from the batch's, no key
     rest = _varint(1) + header
-    size = len(body) + len(frame) + len(rest)
+    size = len(body) + frame_size + len(rest)
     count = len(records)
     fillers = _timed_fillers(records.arrival_ms() - first_ms) if own else _fillers.of(count)
-    return Outgoing(b"".join((_varint(size), body, frame, rest, fillers)), count, first_ms, newest_ms, compression)
+    return Outgoing([_varint(size) + body, *frame, rest, fillers], count, first_ms, newest_ms, compression)
 
 
 def unpacked(batch: Incoming, shard: str) -> tuple[Records, list[tuple[ProducerMark, int]]] | None:

@@ -20,6 +20,7 @@ from streams.kafka.address import Address
 from streams.kafka.batches import BATCH_SIZE_MAX, Outgoing
 from streams.kafka.cluster import PATIENCE_S, REQUEST_S
 from streams.kafka.places import Place
+from streams.kafka.requests import copy_once
 
 KNOW_S = (0, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Pauses in which a broker hears of a partition that another one has made."""
@@ -92,12 +93,18 @@ class Producers:
         return await asyncio.shield(task)
 
     async def know(self, producer: Any, place: Place) -> None:
-        """The producer knows the partition, which another process may have made. Raises `ShardUnknown`."""
+        """The producer knows the partition, which may have been made since it last looked, here or by another process.
+        Raises `ShardUnknown`, and `LogUnreachable` where no broker answers."""
+        answered = False
         for pause in KNOW_S:
             if place.partition in (producer.client.cluster.partitions_for_topic(place.topic) or ()):
                 return
-            await producer.client.force_metadata_update()
             await asyncio.sleep(pause)
+            answered |= bool(await producer.client.force_metadata_update())
+        if place.partition in (producer.client.cluster.partitions_for_topic(place.topic) or ()):
+            return
+        if not answered:
+            raise LogUnreachable("no broker answers a producer")
         raise ShardUnknown(f"no partition {place} in this cluster")
 
     async def refresh(self) -> None:
@@ -134,6 +141,7 @@ class Producers:
             retry_backoff_ms=50,
             **connection_options(self._address.security),
         )
+        copy_once(producer)
         try:
             await asyncio.wait_for(producer.start(), PATIENCE_S)
         except (KafkaError, TimeoutError) as error:

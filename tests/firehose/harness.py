@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ ROLE = "arn:aws:iam::000000000000:role/firehose"
 
 
 class House:
-    """Log and folder outlive `close`; everything above is built anew by `open`."""
+    """Log and folder outlive `close`; everything above is built anew by `open`. `parts` are those of the work that it takes
+    where processes share the log."""
 
     scope = SCOPE
 
@@ -46,6 +47,7 @@ class House:
         clock: ManualClock | None = None,
         stores: Callable[[str], Store] = open_store,
         journal_log: Callable[[Log], Log] = lambda log: log,
+        parts: Collection[int] = range(PARTS),
         **settings: Any,
     ) -> None:
         self.folder = folder
@@ -56,6 +58,7 @@ class House:
         """Functions that outlive `close` too, where a test sets them."""
         self._stores = stores
         self._journal_log = journal_log
+        self._parts = parts
 
     async def open(self) -> House:
         self.service = Service(self.log, clock=self.clock, settings=self.settings)
@@ -74,7 +77,7 @@ class House:
         )
         await self.firehose.open()
         if self.log.shared:
-            await self.firehose.take(range(PARTS))
+            await self.firehose.take(self._parts)
         return self
 
     async def close(self) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -20,9 +23,9 @@ READY_S_MAX = 180.0
 """A broker is ready after some 4 s; on a machine that is busy with other things it takes longer."""
 
 CLUSTER = "aGVhZHJhY2UtdGVzdHMtMQ"
-_JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
-
-
+JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+START = FOLDER / "kafka-start"
+"""What brokers start from, where it is `prepared`: an archive of their classes, and storage that is formatted."""
 REASON = "Apache Kafka is not installed (it needs Java 17 and Maven): python -m tools.clients kafka"
 
 
@@ -31,13 +34,19 @@ def installed() -> bool:
     return (FOLDER / "kafka.installed").exists() and os.environ.get("HEADRACE_TEST_KAFKA") != "noida"
 
 
+def prepared() -> bool:
+    """Whether `kafka_start` has been here."""
+    return (FOLDER / "kafka-start.installed").exists()
+
+
 def jars() -> Path:
     """The folder of the broker's jars. In CI a broker that is missing is a failure; elsewhere its tests are skipped."""
     if not installed():
         if os.environ.get("CI"):
             pytest.fail(REASON)
         pytest.skip(REASON)
-    return FOLDER / "kafka" / "jars"
+    # The archive is of classes from jars by their paths: one path for them, from wherever they are linked.
+    return (FOLDER / "kafka" / "jars").resolve()
 
 
 class Broker:
@@ -46,7 +55,7 @@ class Broker:
     def __init__(
         self,
         folder: Path,
-        jvm: Sequence[str] = _JVM,
+        jvm: Sequence[str] = JVM,
         *,
         host: str = "127.0.0.1",
         within: Sequence[str] = (),
@@ -54,12 +63,13 @@ class Broker:
         """`host` is where it listens; `within` is a command that it runs under, as ``ip netns exec NAME`` is."""
         self.folder = folder
         self.host = host
+        self.node = 1
         self.settings = ""
         """Lines of its properties, which come last and so are in force."""
         self._within = within
         self.port, self._controller_port = free_ports(2)
         self._jars = jars()
-        self._jvm = jvm
+        self.jvm = jvm
         self._properties = folder / "server.properties"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -71,7 +81,7 @@ class Broker:
     def start(self) -> Self:
         """Returns when it answers."""
         if not self._properties.exists():
-            self._format()
+            self.format()
         log = (self.folder / "broker.log").open("ab")
         with log:
             self._process = subprocess.Popen(
@@ -93,9 +103,13 @@ class Broker:
         self._end(signal.SIGTERM)
 
     def pause(self) -> None:
-        """It answers nothing, and its connections stay."""
+        """It answers nothing from now on, and its connections stay."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self._process.pid}/task")
+        # On a busy machine one of its threads may have more to do before it stops.
+        while any(" T " not in _stat(thread) for thread in threads.iterdir()):
+            time.sleep(0.005)
 
     def resume(self) -> None:
         assert self._process is not None
@@ -108,12 +122,13 @@ class Broker:
             process.send_signal(how)
             process.wait()
 
-    def _format(self) -> None:
+    def format(self) -> None:
+        """Its properties and its storage."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._properties.write_text(
             f"""
 process.roles=broker,controller
-node.id=1
+node.id={self.node}
 controller.quorum.voters=1@127.0.0.1:{self._controller_port}
 listeners=PLAINTEXT://{self.host}:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}
 advertised.listeners=PLAINTEXT://{self.host}:{self.port}
@@ -129,19 +144,32 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
 broker.heartbeat.interval.ms=200
 broker.session.timeout.ms=1000
 {self.settings}
 """
         )
+        if prepared():
+            self._copy_storage()
+            return
         subprocess.run(
             self._java("kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER, "--config", str(self._properties)),
             check=True,
             capture_output=True,
         )
 
+    def _copy_storage(self) -> None:
+        """As formatting does it, without a Java of its own: storage of any node differs in two lines."""
+        storage = self.folder / "storage"
+        shutil.copytree(START / "storage", storage)
+        own = {"node.id": str(self.node), "directory.id": base64.urlsafe_b64encode(uuid.uuid4().bytes)[:22].decode()}
+        lines = [line.partition("=") for line in (storage / "meta.properties").read_text().splitlines()]
+        (storage / "meta.properties").write_text("".join(f"{key}={own.get(key, value)}\n" for key, _, value in lines))
+
     def _java(self, main: str, *arguments: str) -> list[str]:
-        return [*self._within, "java", *self._jvm, "-cp", f"{self._jars}/*", main, *arguments]
+        archive = (f"-XX:SharedArchiveFile={(START / 'classes.jsa').resolve()}",) if prepared() else ()
+        return [*self._within, "java", *archive, *self.jvm, "-cp", f"{self._jars}/*", main, *arguments]
 
     def _wait_ready(self) -> None:
         """There is nothing to wait on but the port: a process that starts can only be asked again."""
@@ -160,6 +188,13 @@ broker.session.timeout.ms=1000
 
     def tail(self) -> str:
         return (self.folder / "broker.log").read_text(errors="replace")[-4000:]
+
+
+def _stat(thread: Path) -> str:
+    try:
+        return (thread / "stat").read_text()
+    except OSError:
+        return " T "  # it has ended
 
 
 def free_ports(count: int) -> list[int]:

@@ -20,8 +20,8 @@ class Cluster:
         controllers = free_ports(NODES)
         voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in enumerate(controllers, 1))
         for node, (broker, controller) in enumerate(zip(self.nodes, controllers, strict=True), 1):
+            broker.node = node
             broker.settings = f"""
-node.id={node}
 controller.quorum.voters={voters}
 listeners=PLAINTEXT://127.0.0.1:{broker.port},CONTROLLER://127.0.0.1:{controller}
 default.replication.factor={NODES}

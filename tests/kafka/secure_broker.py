@@ -31,7 +31,7 @@ class SecureBroker(Broker):
     def tls_address(self) -> str:
         return f"127.0.0.1:{self.tls_port}"
 
-    def _format(self) -> None:
+    def format(self) -> None:
         store = self.folder / "keystore.pem"
         store.write_text(_pkcs8(self.key.read_bytes()) + self.certificate.read_text())
         module = "org.apache.kafka.common.security"

@@ -27,10 +27,14 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker.kill()
 
 
-@pytest.fixture(params=[KafkaLog, PackedKafkaLog])
-async def log(broker: Broker, request: pytest.FixtureRequest) -> AsyncIterator[KafkaLog]:
+KINDS = [KafkaLog, PackedKafkaLog]
+
+
+@pytest.fixture(params=["either", *(pytest.param(kind, marks=pytest.mark.soak) for kind in KINDS)])
+async def log(broker: Broker, request: pytest.FixtureRequest, seed: int) -> AsyncIterator[KafkaLog]:
     prefix = re.sub("[^a-zA-Z0-9]+", "-", request.node.name)[-60:].strip("-")
-    log = await request.param.open(parse(f"kafka://{broker.address}/{prefix}"))
+    kind = random.Random(seed).choice(KINDS) if request.param == "either" else request.param
+    log = await kind.open(parse(f"kafka://{broker.address}/{prefix}"))
     for shard in SHARDS:
         await log.create(shard)
     yield log

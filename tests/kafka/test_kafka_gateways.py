@@ -5,23 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from botocore.exceptions import ClientError
 
 from gateway.app import App
 from streams import TRIM_HORIZON, Consumer, HttpClient, Producer
 from streams.core.settings import Settings
 from tests.aws import session
+from tests.kafka.kafka_broker import Broker
 
 SHARD_0 = "shardId-000000000000"
 
 
-@pytest.fixture
-async def gateways(kafka_url: str, tmp_path: Path) -> AsyncIterator[list[App]]:
-    apps = [await App.start(Settings(data=str(tmp_path / f"{number}"), port=0, log=kafka_url)) for number in range(2)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def gateways(kafka_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[App]]:
+    """Of all tests here, each with streams of its own."""
+    folder, url = tmp_path_factory.mktemp("gateways"), f"kafka://{kafka_broker.address}/gateways"
+    apps = [await App.start(Settings(data=str(folder / f"{number}"), port=0, log=url)) for number in range(2)]
     yield apps
     for app in apps:
         await app.stop()
@@ -57,11 +63,11 @@ async def test_what_one_makes_and_takes_the_other_shows(gateways: list[App]) -> 
 
 async def test_two_that_split_the_same_shard_at_once(gateways: list[App]) -> None:
     clients = [kinesis(app) for app in gateways]
-    await asyncio.to_thread(clients[0].create_stream, StreamName="s", ShardCount=1)
+    await asyncio.to_thread(clients[0].create_stream, StreamName="split", ShardCount=1)
 
     def split(client: Any) -> str:
         try:
-            client.split_shard(StreamName="s", ShardToSplit=SHARD_0, NewStartingHashKey=str(2**127))
+            client.split_shard(StreamName="split", ShardToSplit=SHARD_0, NewStartingHashKey=str(2**127))
         except ClientError as error:
             return error.response["Error"]["Code"]
         return ""
@@ -69,18 +75,18 @@ async def test_two_that_split_the_same_shard_at_once(gateways: list[App]) -> Non
     outcomes = await asyncio.gather(*(asyncio.to_thread(split, client) for client in clients))
     assert sorted(outcomes) == ["", "InvalidArgumentException"]
     for client in clients:
-        shards = (await asyncio.to_thread(client.list_shards, StreamName="s"))["Shards"]
+        shards = (await asyncio.to_thread(client.list_shards, StreamName="split"))["Shards"]
         assert [shard.get("ParentShardId") for shard in shards] == [None, SHARD_0, SHARD_0]
 
 
 async def test_producers_at_both_while_both_reshard(gateways: list[App]) -> None:
     """Nothing is lost, doubled, or out of order by key."""
     clients = [HttpClient(app.url) for app in gateways]
-    await clients[0].create_stream("s", 2)
+    await clients[0].create_stream("scaled", 2)
     put: dict[str, list[str]] = defaultdict(list)
     read: dict[str, list[str]] = defaultdict(list)
     news = asyncio.Event()
-    consumer = Consumer(clients[1], "s", start=TRIM_HORIZON)
+    consumer = Consumer(clients[1], "scaled", start=TRIM_HORIZON)
 
     async def follow() -> None:
         async for batch in consumer:
@@ -89,7 +95,7 @@ async def test_producers_at_both_while_both_reshard(gateways: list[App]) -> None
             news.set()
 
     async def produce(who: int) -> None:
-        async with Producer(clients[who], "s") as producer:
+        async with Producer(clients[who], "scaled") as producer:
             number = 0
             while not all(task.done() for task in scaling):
                 for _ in range(20):
@@ -103,7 +109,7 @@ async def test_producers_at_both_while_both_reshard(gateways: list[App]) -> None
         client = kinesis(app)
         for target in targets:
             try:
-                client.update_shard_count(StreamName="s", TargetShardCount=target, ScalingType="UNIFORM_SCALING")
+                client.update_shard_count(StreamName="scaled", TargetShardCount=target, ScalingType="UNIFORM_SCALING")
             except client.exceptions.InvalidArgumentException:
                 continue  # more than double or less than half of what the other one has made
 
@@ -130,13 +136,13 @@ async def test_a_subscriber_at_one_sees_what_the_other_takes(gateways: list[App]
     one, other = map(kinesis, gateways)
 
     def use() -> list[bytes]:
-        one.create_stream(StreamName="s", ShardCount=1)
-        arn = other.describe_stream_summary(StreamName="s")["StreamDescriptionSummary"]["StreamARN"]
+        one.create_stream(StreamName="fanned", ShardCount=1)
+        arn = other.describe_stream_summary(StreamName="fanned")["StreamDescriptionSummary"]["StreamARN"]
         consumer = one.register_stream_consumer(StreamARN=arn, ConsumerName="c")["Consumer"]["ConsumerARN"]
         stream = other.subscribe_to_shard(
             ConsumerARN=consumer, ShardId=SHARD_0, StartingPosition={"Type": "TRIM_HORIZON"}
         )["EventStream"]
-        one.put_record(StreamName="s", PartitionKey="k", Data=b"1")
+        one.put_record(StreamName="fanned", PartitionKey="k", Data=b"1")
         for event in stream:
             records = event.get("SubscribeToShardEvent", {}).get("Records", [])
             if records:

@@ -8,7 +8,7 @@ import signal
 import sys
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -79,18 +79,29 @@ async def in_stream(client: HttpClient, stream: str, count: int) -> dict[str, li
     return found
 
 
-async def killed_and_finished(randomness: random.Random, arguments: list[str], kills: int, folder: Path) -> None:
-    """The command, killed at random moments, and then left to finish."""
+async def killed(
+    randomness: random.Random, arguments: list[str], folder: Path, count: Callable[[], Awaitable[int]]
+) -> None:
+    """The command, killed a random moment after it has put something: `count` says how much is there."""
+    before = await count()
     command = [sys.executable, "-m", "gateway.cli", "stream", "mirror", *arguments]
-    for _ in range(kills):
-        process = await asyncio.create_subprocess_exec(*command, cwd=folder, stderr=asyncio.subprocess.DEVNULL)
-        # How long it ran is the random moment of the kill; nothing is waited for.
-        await asyncio.sleep(randomness.uniform(1.0, 4.0))
-        if process.returncode is None:
-            process.send_signal(signal.SIGKILL)
-        await process.wait()
+    process = await asyncio.create_subprocess_exec(*command, cwd=folder, stderr=asyncio.subprocess.DEVNULL)
+    async with asyncio.timeout(90):
+        while await count() <= before:
+            assert process.returncode is None, "it ended by itself"
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(randomness.uniform(0, 0.5))
+    process.send_signal(signal.SIGKILL)
+    await process.wait()
+
+
+async def finished(arguments: list[str], folder: Path) -> None:
+    """The command, until everything that is there has been put."""
     process = await asyncio.create_subprocess_exec(
-        *command, "--no-follow", cwd=folder, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "gateway.cli", "stream", "mirror", *arguments, "--no-follow"),
+        cwd=folder,
+        stderr=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
     _, told = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 0, told.decode()
@@ -119,18 +130,17 @@ async def test_a_topic_into_a_stream_exactly_once_through_kills(
     producing = asyncio.create_task(produce())
     arguments = [topic, "s", "--from-kafka", f"kafka://{kafka_broker.address}", "--endpoint", app.url]
     randomness = random.Random(seed)
-    command = [sys.executable, "-m", "gateway.cli", "stream", "mirror", *arguments]
+
+    async def put() -> int:
+        return sum((await client.find("s", LATEST)).values())
+
     for _ in range(3):
-        process = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, stderr=asyncio.subprocess.DEVNULL)
-        # How long it ran is the random moment of the kill; nothing is waited for.
-        await asyncio.sleep(randomness.uniform(1.5, 4.0))
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+        await killed(randomness, arguments, tmp_path, put)
     done.set()
     await producing
-    await killed_and_finished(randomness, arguments, 0, tmp_path)
+    await finished(arguments, tmp_path)
     count = sum(map(len, sent.values()))
-    assert sum((await client.find("s", LATEST)).values()) == count, "none twice"
+    assert await put() == count, "none lost, none twice"
     assert await in_stream(client, "s", count) == sent, "each once, and in order by key"
     await client.close()
 
@@ -161,15 +171,40 @@ async def test_a_stream_into_a_topic_exactly_once_through_kills_and_a_split(
         "kinesis", endpoint_url=app.url, region_name="us-east-1", aws_access_key_id="k", aws_secret_access_key="s"
     )
     arguments = ["s", topic, "--to-kafka", f"kafka://{kafka_broker.address}", "--endpoint", app.url]
-    await killed_and_finished(randomness, arguments, 1, tmp_path)
-    await asyncio.to_thread(
-        kinesis.split_shard, StreamName="s", ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**126)
-    )
-    await killed_and_finished(randomness, arguments, 2, tmp_path)
+    places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    async with AIOKafkaConsumer(bootstrap_servers=kafka_broker.address) as consumer:
+
+        async def put() -> int:
+            return sum((await consumer.end_offsets(places)).values())
+
+        await killed(randomness, arguments, tmp_path, put)
+        await asyncio.to_thread(
+            kinesis.split_shard, StreamName="s", ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**126)
+        )
+        for _ in range(2):
+            await killed(randomness, arguments, tmp_path, put)
     done.set()
     await producing
-    await killed_and_finished(randomness, arguments, 0, tmp_path)
+    await finished(arguments, tmp_path)
     assert await in_topic(kafka_broker, topic) == sent, "each once, and in order by key"
+    await client.close()
+
+
+async def test_a_broker_that_takes_its_time_is_not_the_end_of_a_topic(
+    app: App, topic: str, kafka_broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mirror that is to put what is there asks, and asks again before the first answer."""
+    monkeypatch.setattr("connectors.kafka_topic.POLL_MS", 1)
+    client = HttpClient(app.url)
+    await client.create_stream("s", 1)
+    brokers = brokers_of(f"kafka://{kafka_broker.address}")
+    async with AIOKafkaProducer(bootstrap_servers=kafka_broker.address) as producer:
+        await producer.send_and_wait(topic, b"1", b"k", partition=1)
+    mirror = Mirror(
+        KafkaTopicSource(brokers, topic), client, "s", tmp_path / "state.json", identity="kafka", stream=topic
+    )
+    await mirror.run(follow=False)
+    assert mirror.progress.records == 1
     await client.close()
 
 

@@ -88,10 +88,10 @@ def broker(network: Network, tmp_path: Path) -> Iterator[Broker]:
 async def test_a_cut_costs_time_or_is_said_and_nothing_else(
     broker: Broker, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.kafka.cluster.PATIENCE_S", 4.0)
-    monkeypatch.setattr("streams.kafka.appends.PATIENCE_S", 4.0)
-    monkeypatch.setattr("streams.kafka.cluster.REQUEST_S", 2.0)
-    monkeypatch.setattr("streams.kafka.producers.REQUEST_S", 2.0)
+    monkeypatch.setattr("streams.kafka.cluster.PATIENCE_S", 2.0)
+    monkeypatch.setattr("streams.kafka.appends.PATIENCE_S", 2.0)
+    monkeypatch.setattr("streams.kafka.cluster.REQUEST_S", 1.0)
+    monkeypatch.setattr("streams.kafka.producers.REQUEST_S", 1.0)
     log = await KafkaLog.open(parse(f"kafka://{broker.address}/cut"))
     await log.create(SHARD)
     put = [("k", b"0")]
@@ -100,7 +100,7 @@ async def test_a_cut_costs_time_or_is_said_and_nothing_else(
     await asyncio.to_thread(network.cut)
     append = asyncio.create_task(log.append(SHARD, records([("k", b"1")]), ProducerMark("p", 2)))
     waiting = asyncio.create_task(log.wait(SHARD, 1))
-    await asyncio.sleep(1)
+    await asyncio.sleep(0.5)
     assert not append.done()
     await asyncio.to_thread(network.mend)
     while True:

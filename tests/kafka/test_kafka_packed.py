@@ -154,51 +154,65 @@ async def test_what_is_put_singly_at_once_is_one_frame(opened: Opener, kafka_bro
     assert len(carriers) <= 4
 
 
-@pytest.mark.parametrize("kind", [KafkaLog, PackedKafkaLog])
-@given(
-    steps=st.lists(
-        st.one_of(
-            st.tuples(st.just("append"), st.just("a"), ROWS, MARKS),
-            st.tuples(st.just("read"), st.just("a"), OFFSETS, st.integers(1, 1000)),
-            st.tuples(st.just("find"), st.just("a"), st.integers(0, 20)),
-            st.tuples(st.just("trim"), st.just("a"), OFFSETS),
-            st.tuples(st.just("advance"), st.floats(0, 5)),
-            st.tuples(st.just("reopen")),
-        ),
-        max_size=25,
-    )
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.just("a"), ROWS, MARKS),
+        st.tuples(st.just("read"), st.just("a"), OFFSETS, st.integers(1, 1000)),
+        st.tuples(st.just("find"), st.just("a"), st.integers(0, 20)),
+        st.tuples(st.just("trim"), st.just("a"), OFFSETS),
+        st.tuples(st.just("advance"), st.floats(0, 5)),
+        st.tuples(st.just("reopen")),
+    ),
+    max_size=25,
 )
-@settings(
-    max_examples=15,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking over a network would take an hour
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-def test_every_answer_is_the_oracles(kafka_broker: Broker, kind: type[KafkaLog], steps: list[Any]) -> None:
-    async def run() -> None:
-        clock = ManualClock()
-        oracle = MemoryLog(clock)
-        url = parse(f"kafka://{kafka_broker.address}/model{next(_turns)}")
-        log = await kind.open(url, clock=clock)
-        for each in (log, oracle):
-            await each.create("a")
-        trimmed = forgotten = False
-        for step in steps:
-            if step[0] == "advance":
-                clock.advance(step[1])
-            elif step[0] == "reopen":
-                await log.close()
-                log = await kind.open(url, clock=clock)
-                forgotten = trimmed
-            else:
-                trimmed = trimmed or step[0] == "trim"
-                if step[0] == "append" and forgotten:
-                    step = (*step[:3], None)  # a mark lies in its records, and these may be gone
-                assert await answer(log, clock, step) == await answer(oracle, clock, step), step
-            assert await log.bounds("a") == await oracle.bounds("a")
-        await log.drop("a")
-        await log.close()
 
-    asyncio.run(run())
+
+def over_a_network(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking would take an hour
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+
+
+@pytest.mark.parametrize("kind", [KafkaLog, PackedKafkaLog])
+@given(steps=STEPS)
+@over_a_network(6)
+def test_every_answer_is_the_oracles(kafka_broker: Broker, kind: type[KafkaLog], steps: list[Any]) -> None:
+    asyncio.run(compare(kafka_broker, kind, steps))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", [KafkaLog, PackedKafkaLog])
+@given(steps=STEPS)
+@over_a_network(100)
+def test_every_answer_is_the_oracles_at_length(kafka_broker: Broker, kind: type[KafkaLog], steps: list[Any]) -> None:
+    asyncio.run(compare(kafka_broker, kind, steps))
+
+
+async def compare(kafka_broker: Broker, kind: type[KafkaLog], steps: list[Any]) -> None:
+    clock = ManualClock()
+    oracle = MemoryLog(clock)
+    url = parse(f"kafka://{kafka_broker.address}/model{next(_turns)}")
+    log = await kind.open(url, clock=clock)
+    for each in (log, oracle):
+        await each.create("a")
+    trimmed = forgotten = False
+    for step in steps:
+        if step[0] == "advance":
+            clock.advance(step[1])
+        elif step[0] == "reopen":
+            await log.close()
+            log = await kind.open(url, clock=clock)
+            forgotten = trimmed
+        else:
+            trimmed = trimmed or step[0] == "trim"
+            if step[0] == "append" and forgotten:
+                step = (*step[:3], None)  # a mark lies in its records, and these may be gone
+            assert await answer(log, clock, step) == await answer(oracle, clock, step), step
+        assert await log.bounds("a") == await oracle.bounds("a")
+    await log.drop("a")
+    await log.close()
 
 
 async def test_a_producer_whose_numbers_come_to_an_end_is_followed_by_another(
@@ -207,6 +221,7 @@ async def test_a_producer_whose_numbers_come_to_an_end_is_followed_by_another(
     monkeypatch.setattr("streams.kafka.producers.NUMBERS", 10)
     log = await opened()
     await log.create(SHARD)
+    first_one = await log._producers._producer()
     started = []
     start = Producers._start
 
@@ -215,7 +230,7 @@ async def test_a_producer_whose_numbers_come_to_an_end_is_followed_by_another(
         return await start(self)
 
     monkeypatch.setattr(Producers, "_start", counted)
-    log._producers.spoiled(await log._producers._producer())
+    log._producers.spoiled(first_one)
     for turn in range(8):
         assert await log.append(SHARD, records([("k", b"x")] * 4)) == 4 * turn
     assert len(started) == 4

@@ -25,8 +25,8 @@ from streams.kafka.membership import Membership
 from tests.aws import session
 
 ROLE = "arn:aws:iam::000000000000:role/r"
-SESSION_S = 6.0
-"""The shortest that brokers allow."""
+SESSION_S = 3.0
+"""Half of what brokers allow if nobody tells them otherwise, as the tests do."""
 
 Opener = Callable[..., Any]
 

@@ -62,6 +62,10 @@ class ServerProcess:
         return self
 
     @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
@@ -97,7 +101,7 @@ class ServerProcess:
 
     def __exit__(self, *_: object) -> None:
         """Whatever a test ended with, its server ends with it."""
-        if self._process is not None and self._process.poll() is None:
+        if self.running:
             self.kill()
 
     def tail(self) -> str:
