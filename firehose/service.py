@@ -237,8 +237,8 @@ class Firehose:
         if run is None:
             raise UnsupportedOperation(f"Headrace does not offer {operation} yet.")
         self._quotas.call(operation, scope)
-        if operation.startswith(("Describe", "List")):
-            await self._book.current()
+        if operation.startswith(("Create", "Describe", "List", "Update")):
+            await self._book.current()  # a table, for one, that another process has just made
         try:
             return await run(self._context, request, scope)
         except ResourceNotFound:
