@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 import uuid
 from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import pytest
 
 from connectors.files import open_store
 from firehose.memory import Memory
 from firehose.staging import Staging
 from streams.core.errors import InternalFailure, LogFull
 from streams.core.records import Records
-from tests.firehose.harness import NEWLINES, House, processing
+from tests.firehose.harness import NEWLINES, House, decoded, processing
+from tests.firehose.test_firehose_crash import kafka_log
 
 
 class Unreliable:
@@ -37,18 +41,52 @@ class Unreliable:
         return self._store.has(key, size)
 
 
+Build = Callable[..., House]
+
+
+def building(log: Any) -> Build:
+    """A house over this log, or over one of its own."""
+
+    def build(folder: Path, **options: Any) -> House:
+        return House(folder, **({} if log is None else {"log": log, "clock": log._clock}) | options)
+
+    return build
+
+
+@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.soak)])
+async def build(request: pytest.FixtureRequest) -> AsyncIterator[Build]:
+    if request.param == "memory":
+        yield building(None)
+        return
+    async with kafka_log(request.getfixturevalue("kafka_url")) as log:
+        yield building(log)
+
+
+def intercept(house: House, monkeypatch: pytest.MonkeyPatch, before: Callable[[], Awaitable[None]]) -> None:
+    """`before` runs first whenever something is to go into the journal of delivery streams."""
+    journal = house.firehose._book._journal
+    name = "write" if house.log.shared else "append"
+    write = getattr(journal, name)
+
+    async def intercepted(*arguments: Any) -> None:
+        await before()
+        await write(*arguments)
+
+    monkeypatch.setattr(journal, name, intercepted)
+
+
 def lines(house: House) -> Counter[bytes]:
     return Counter(line for content in house.objects().values() for line in content.splitlines())
 
 
-async def test_a_store_that_is_away_costs_disk_not_memory(tmp_path: Path) -> None:
+async def test_a_store_that_is_away_costs_disk_not_memory(build: Build, tmp_path: Path) -> None:
     stores: list[Unreliable] = []
 
     def store(url: str) -> Unreliable:
         stores.append(Unreliable(url))
         return stores[-1]
 
-    house = House(tmp_path, stores=store, firehose_memory_max=16 << 20)
+    house = build(tmp_path, stores=store, firehose_memory_max=16 << 20)
     async with house:
         await house.create(**processing(NEWLINES))
         sent = [b"%07d" % n + b"x" * 1000 for n in range(40_000)]
@@ -66,7 +104,7 @@ async def test_a_store_that_is_away_costs_disk_not_memory(tmp_path: Path) -> Non
         assert lines(house) == Counter(sent)
 
 
-async def test_objects_grow_while_delivery_is_behind_and_shrink_after(tmp_path: Path) -> None:
+async def test_objects_grow_while_delivery_is_behind_and_shrink_after(build: Build, tmp_path: Path) -> None:
     """AWS: when delivery falls behind, the buffer is made larger than the hint, and catches up."""
     stores: list[Unreliable] = []
 
@@ -74,7 +112,7 @@ async def test_objects_grow_while_delivery_is_behind_and_shrink_after(tmp_path: 
         stores.append(Unreliable(url))
         return stores[-1]
 
-    async with House(tmp_path, stores=store) as house:
+    async with build(tmp_path, stores=store) as house:
         await house.create(**processing(NEWLINES))
         ((_, _, meter),) = house.firehose.meters()
         batch = [b"x" * 1000] * 1200
@@ -92,9 +130,9 @@ async def test_objects_grow_while_delivery_is_behind_and_shrink_after(tmp_path: 
         assert sorted(map(len, house.objects().values())) == [*[1_201_200] * 4, 7 * 1_201_200], "at the hint again"
 
 
-async def test_what_is_idle_goes_out_when_its_oldest_record_has_waited(tmp_path: Path) -> None:
+async def test_what_is_idle_goes_out_when_its_oldest_record_has_waited(build: Build, tmp_path: Path) -> None:
     """The interval runs from the first record of a buffer, whatever comes after it, and when nothing does."""
-    async with House(tmp_path) as house:
+    async with build(tmp_path) as house:
         await house.create(**processing(NEWLINES))
         ((_, _, meter),) = house.firehose.meters()
         for number in range(4):  # at 0, 20, 40 and 60 seconds
@@ -114,11 +152,11 @@ def _waiting(house: House) -> int:
     return sum(chunk.records for chunk in driver._buffer._chunks.values())
 
 
-async def test_a_clock_that_jumps_delivers_each_record_once(tmp_path: Path, seed: int) -> None:
+async def test_a_clock_that_jumps_delivers_each_record_once(build: Build, tmp_path: Path, seed: int) -> None:
     """Backwards for an hour, forwards for a day, while records are buffered, staged, and on their way."""
     dice = random.Random(seed)
     sent: list[bytes] = []
-    house = House(tmp_path, stores=Flaky)  # type: ignore[arg-type]
+    house = build(tmp_path, stores=Flaky)  # type: ignore[arg-type]
     for _ in range(3):
         async with house:
             if not sent:
@@ -145,7 +183,7 @@ class Flaky(Unreliable):
         super().publish(staged, key, encoding)
 
 
-async def test_a_deletion_while_records_are_buffered_staged_and_on_their_way(tmp_path: Path) -> None:
+async def test_a_deletion_while_records_are_buffered_staged_and_on_their_way(build: Build, tmp_path: Path) -> None:
     """The store is away: the deletion does not wait for it, leaves nothing behind, and a new stream of the name begins
     with nothing."""
     stores: list[Unreliable] = []
@@ -154,7 +192,7 @@ async def test_a_deletion_while_records_are_buffered_staged_and_on_their_way(tmp
         stores.append(Unreliable(url))
         return stores[-1]
 
-    async with House(tmp_path, stores=store) as house:
+    async with build(tmp_path, stores=store) as house:
         await house.create(**processing(NEWLINES))
         await house.put("firehose/flights", [b"on its way"])
         await house.until(lambda: bool(stores) and stores[0].tries > 1, step_s=5)
@@ -188,13 +226,13 @@ def test_a_stream_that_is_stuck_leaves_room_for_the_others() -> None:
     assert memory.room("other")
 
 
-async def test_one_store_that_is_away_does_not_stop_another(tmp_path: Path) -> None:
+async def test_one_store_that_is_away_does_not_stop_another(build: Build, tmp_path: Path) -> None:
     stores: dict[str, Any] = {}
 
     def store(url: str) -> Any:
         return stores.setdefault(url, Unreliable(url) if url.endswith("away") else open_store(url))
 
-    async with House(tmp_path, stores=store, firehose_memory_max=16 << 20) as house:
+    async with build(tmp_path, stores=store, firehose_memory_max=16 << 20) as house:
         await house.create("a", bucket="away", size=64, interval=900)
         await house.create("b", bucket="here", size=64, interval=900)
         for name in ("a", "b"):
@@ -204,8 +242,10 @@ async def test_one_store_that_is_away_does_not_stop_another(tmp_path: Path) -> N
         assert not house.objects("away")
 
 
-async def test_a_full_disk_while_staging_and_planning(tmp_path: Path, monkeypatch: Any) -> None:
-    house = House(tmp_path)
+async def test_a_full_disk_while_staging_and_planning(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = build(tmp_path)
     stage = Staging.stage
     failures = 3
 
@@ -219,51 +259,49 @@ async def test_a_full_disk_while_staging_and_planning(tmp_path: Path, monkeypatc
     monkeypatch.setattr(Staging, "stage", failing)
     async with house:
         await house.create(**processing(NEWLINES))
-        journal = house.firehose._book._journal
-        append, full = journal.append, 2
+        full = 2
 
-        async def refusing(events: Any) -> None:
+        async def refusing() -> None:
             nonlocal full
             if full:
                 full -= 1
                 raise LogFull("no space left")
-            await append(events)
 
-        monkeypatch.setattr(journal, "append", refusing)
+        intercept(house, monkeypatch, refusing)
         await house.put("firehose/flights", [b"1", b"2"])
         await house.until(lambda: house.settled() == 2, step_s=10)
         assert lines(house) == Counter([b"1", b"2"])
 
 
-async def test_staged_bytes_that_vanish_are_made_again(tmp_path: Path) -> None:
-    house = House(tmp_path, stores=Unreliable)  # type: ignore[arg-type]
+async def test_staged_bytes_that_vanish_are_made_again(build: Build, tmp_path: Path) -> None:
+    house = build(tmp_path, stores=Unreliable)  # type: ignore[arg-type]
     async with house:
         await house.create(**processing(NEWLINES))
         await house.put("firehose/flights", [b"1", b"2"])
         await house.until(lambda: bool(house.streams()[0].main.plans), step_s=10)
     for path in (tmp_path / "firehose" / "staging").rglob("*.*"):
         path.unlink()
-    house = House(tmp_path, log=house.log, clock=house.clock)
+    house = build(tmp_path, log=house.log, clock=house.clock)
     async with house:
         await house.until(lambda: house.settled() == 2, step_s=10)
         assert lines(house) == Counter([b"1", b"2"])
 
 
-async def test_an_open_plan_is_finished_with_the_bytes_that_were_staged(tmp_path: Path) -> None:
-    house = House(tmp_path, stores=Unreliable)  # type: ignore[arg-type]
+async def test_an_open_plan_is_finished_with_the_bytes_that_were_staged(build: Build, tmp_path: Path) -> None:
+    house = build(tmp_path, stores=Unreliable)  # type: ignore[arg-type]
     async with house:
         await house.create(**processing(NEWLINES))
         await house.put("firehose/flights", [b"1"])
         await house.until(lambda: bool(house.streams()[0].main.plans), step_s=10)
         (plan,) = house.streams()[0].main.plans.values()
-    house = House(tmp_path, log=house.log, clock=house.clock)
+    house = build(tmp_path, log=house.log, clock=house.clock)
     async with house:
         await house.until(house.delivered)
         assert house.objects() == {plan.objects[0].key: b"1\n"}
 
 
-async def test_through_a_resharding(tmp_path: Path) -> None:
-    async with House(tmp_path) as house:
+async def test_through_a_resharding(build: Build, tmp_path: Path) -> None:
+    async with build(tmp_path) as house:
         await house.client.create_stream("air", 1)
         await house.create(kinesis="air", **processing(NEWLINES))
         await house.put("air", [b"a%d" % n for n in range(50)])
@@ -274,8 +312,6 @@ async def test_through_a_resharding(tmp_path: Path) -> None:
 
 
 def _split(stream: str, hash_key: str) -> Any:
-    from tests.firehose.harness import decoded
-
     return decoded(
         "kinesis",
         "SplitShard",
@@ -283,8 +319,8 @@ def _split(stream: str, hash_key: str) -> Any:
     )
 
 
-async def test_a_source_that_is_deleted_and_created_again(tmp_path: Path) -> None:
-    async with House(tmp_path) as house:
+async def test_a_source_that_is_deleted_and_created_again(build: Build, tmp_path: Path) -> None:
+    async with build(tmp_path) as house:
         await house.client.create_stream("air", 1)
         await house.create(kinesis="air", **processing(NEWLINES))
         await house.put("air", [b"first", b"second"])
@@ -300,9 +336,9 @@ async def test_a_source_that_is_deleted_and_created_again(tmp_path: Path) -> Non
         assert lines(house) == Counter([b"first", b"second", b"anew"])
 
 
-async def test_a_bucket_of_the_settings_is_any_fsspec_url(tmp_path: Path) -> None:
+async def test_a_bucket_of_the_settings_is_any_fsspec_url(build: Build, tmp_path: Path) -> None:
     name = uuid.uuid4().hex
-    async with House(tmp_path, buckets={"lake": f"memory://{name}"}) as house:
+    async with build(tmp_path, buckets={"lake": f"memory://{name}"}) as house:
         await house.create(Prefix="raw/", **processing(NEWLINES))
         await house.put("firehose/flights", [b"1"])
         memory = fsspec.filesystem("memory")
@@ -312,8 +348,8 @@ async def test_a_bucket_of_the_settings_is_any_fsspec_url(tmp_path: Path) -> Non
         assert memory.cat_file(path) == b"1\n"
 
 
-async def test_two_streams_of_one_source_each_deliver_all(tmp_path: Path) -> None:
-    async with House(tmp_path) as house:
+async def test_two_streams_of_one_source_each_deliver_all(build: Build, tmp_path: Path) -> None:
+    async with build(tmp_path) as house:
         await house.client.create_stream("air", 2)
         await house.create("one", kinesis="air", bucket="one", **processing(NEWLINES))
         await house.create("two", kinesis="air", bucket="two", **processing(NEWLINES))
@@ -324,21 +360,21 @@ async def test_two_streams_of_one_source_each_deliver_all(tmp_path: Path) -> Non
             assert sorted(content.splitlines()) == [b"1", b"2"]
 
 
-async def test_a_plan_that_reaches_the_journal_late_is_not_made_twice(tmp_path: Path, monkeypatch: Any) -> None:
+async def test_a_plan_that_reaches_the_journal_late_is_not_made_twice(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Reading fails, and ends the run, while a plan is on its way into the journal."""
-    house = House(tmp_path)
+    house = build(tmp_path)
     async with house:
         await house.client.create_stream("air", 1)
         await house.create(kinesis="air", **processing(NEWLINES))
-        journal, released = house.firehose._book._journal, asyncio.Event()
-        append, began = journal.append, asyncio.Event()
+        released, began = asyncio.Event(), asyncio.Event()
 
-        async def late(events: Any) -> None:
+        async def late() -> None:
             began.set()
             await released.wait()
-            await append(events)
 
-        monkeypatch.setattr(journal, "append", late)
+        intercept(house, monkeypatch, late)
         await house.put("air", [b"1", b"2"])
         await house.until(began.is_set, step_s=10)
         fetch, failures = house.service.fetch, 1
@@ -360,3 +396,20 @@ async def test_a_plan_that_reaches_the_journal_late_is_not_made_twice(tmp_path: 
     async with house:
         await house.pass_time(100)
         assert lines(house) == Counter([b"1", b"2", b"3"])
+
+
+FAULTS = [one for name, one in list(globals().items()) if name.startswith("test_") and inspect.iscoroutinefunction(one)]
+
+
+async def test_two_of_these_over_kafka(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch, kafka_url: str
+) -> None:
+    """Drawn by the seed; all of them over Kafka are a long run."""
+    for number, fault in enumerate(random.Random(seed).sample(FAULTS, 2)):
+        print(fault.__name__)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        async with kafka_log(f"{kafka_url}-{number}") as log:
+            with monkeypatch.context() as patch:
+                given = {"build": building(log), "tmp_path": folder, "seed": seed, "monkeypatch": patch}
+                await fault(**{name: given[name] for name in inspect.signature(fault).parameters})
