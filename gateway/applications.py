@@ -2,6 +2,7 @@
 
     GET  /native/v1/applications/NAME                       the status, and how the process is → JSON
     GET  /native/v1/applications/NAME/rows?after=&wait_ms=  → {"next": 7, "seen": [{"stream": "…", "rows": [{…}]}]}
+    GET  /native/v1/applications/NAME/tables                what queries see of it, running or not → JSON
     GET  /native/v1/applications/NAME/tables?read=          → the tables that {"NAME": ["COLUMN", …] or null} names, as they
                                                               are after one commit: an Arrow stream each, in this order
 
@@ -63,6 +64,8 @@ class ApplicationsDoor(Collector):
             scope = scope_of(request, scope)
             if what == "":
                 return _json(self._analytics.health(scope, name))
+            if what == "tables" and not request.query:
+                return _json(await self._analytics.tables(scope, name))
             if what == "tables":
                 return await self._tables(scope, name, _wanted(request))
             after, wait_ms = _question(request)

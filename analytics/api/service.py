@@ -15,6 +15,7 @@ from analytics.api.context import Context
 from analytics.api.events import Deleted
 from analytics.api.handover import Kept, shelf_of
 from analytics.api.specification import DeliverySource, specify, state_folder
+from analytics.api.stopped import AfterReaders, Stopped
 from analytics.worker.asking import Questions
 from analytics.worker.messages import Run, Seen
 from analytics.worker.supervisor import Health, Supervisor
@@ -152,6 +153,7 @@ class Analytics:
             self._mine,
         )
 
+        self._stopped = Stopped(self.context.questions, self._settings, self._handover)
         self.second = Second(self)
 
     async def open(self) -> None:
@@ -258,23 +260,37 @@ class Analytics:
         return await supervisor.seen(after, wait_ms)
 
     async def read(self, scope: Scope, name: str, tables: dict[str, list[str] | None], path: str) -> None:
-        """Tables of a running application, see `Supervisor.read`."""
-        supervisor = self._supervisors.get(self.context.application(scope, name).number)
+        """Tables of an application, see `Supervisor.read`; of one that does not run, as it left them."""
+        application = self.context.application(scope, name)
+        supervisor = self._supervisors.get(application.number)
         if supervisor is None:
-            raise ResourceInUse(f"Application {scope.application_arn(name)} is not running.")
-        await supervisor.read(tables, path)
+            await self._stopped.read(application, tables, path)
+        else:
+            await supervisor.read(tables, path)
+
+    async def tables(self, scope: Scope, name: str) -> dict[str, dict[str, Any]]:
+        """What `read` has, by name: kind, and types of columns by name. Raises `ResourceNotFound`, and what `read` does."""
+        application = self.context.application(scope, name)
+        supervisor = self._supervisors.get(application.number)
+        if supervisor is not None:
+            return supervisor.health.tables
+        found = await self._stopped.tables(application)
+        return {name: {"kind": each.kind, "columns": each.columns} for name, each in found.items()}
 
     def _start(self, application: Application) -> None:
         def specification() -> Run:
             kept = self._depot is not None
             return specify(application, self._settings, self.context.door, self.context.delivery_source, kept=kept)
 
-        handover = None
-        if self._depot is not None:
-            handover = Kept(application, self._book, self._depot, self._settings, self._clock)
+        handover = AfterReaders(application, self._stopped, self._handover(application))
         supervisor = Supervisor(application.name, specification, self._clock, handover)
         self._supervisors[application.number] = supervisor
         supervisor.start()
+
+    def _handover(self, application: Application) -> Kept | None:
+        if self._depot is None:
+            return None
+        return Kept(application, self._book, self._depot, self._settings, self._clock)
 
     def _renew(self, application: Application) -> None:
         self._supervisors[application.number].renew()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from analytics.worker.child import Child, ProcessEnded
-from analytics.worker.messages import Check, Discover, Event
+from analytics.worker.messages import Event, Question
 from streams.core.clock import Clock
 
 PROCESSES_MAX = 2
@@ -24,7 +24,7 @@ class Questions:
         self._slots = asyncio.Semaphore(PROCESSES_MAX)
         self._idle: dict[Child, asyncio.Task[None]] = {}
 
-    async def ask(self, question: Check | Discover) -> Event:
+    async def ask(self, question: Question) -> Event:
         """Raises `ProcessEnded`, also where there is no answer in time, and `OSError` where no process can be started."""
         async with self._slots:
             child = await self._take()

@@ -3,7 +3,7 @@
 u32 length of the payload, big-endian · the payload, msgpack, with its kind under ``say``
 
 server → process    Run      the application, whole; comes first and once
-                    Check, Discover   instead of it: questions, each answered once
+                    Check, Discover, ReadState   instead of it: questions, each answered once
                     Watch    show rows, or show none
                     Read     write tables into a file, as they are after one commit
                     Stop     come to an end after the micro-batch at hand
@@ -14,7 +14,7 @@ process → server    Running  it reads
                     Keep     the file of the state is whole and at rest: keep it, and say so
                     Failed   it cannot go on: what was wrong
                     Ended    it has come to its end as it was told
-                    Checked, Discovered, ReadDone   the answers
+                    Checked, Discovered, ReadDone, Tables   the answers
 """
 
 from __future__ import annotations
@@ -134,6 +134,14 @@ class Read(_Message, frozen=True):
     path: str
 
 
+class ReadState(_Message, frozen=True):
+    """As `Read`, out of the file `state` of an application that does not run. `tables` None: what there is."""
+
+    state: str
+    tables: dict[str, list[str] | None] | None
+    path: str = ""
+
+
 class Stop(_Message, frozen=True):
     pass
 
@@ -199,8 +207,15 @@ class ReadDone(_Message, frozen=True):
     error: str | None = None
 
 
-Command: TypeAlias = Run | Check | Discover | Watch | Read | Stop | Kept
-Event: TypeAlias = Running | Advanced | Seen | Keep | Failed | Ended | Checked | Discovered | ReadDone
+class Tables(_Message, frozen=True):
+    """What queries see, by name."""
+
+    tables: dict[str, TableSpec]
+
+
+Question: TypeAlias = Check | Discover | ReadState
+Command: TypeAlias = Run | Question | Watch | Read | Stop | Kept
+Event: TypeAlias = Running | Advanced | Seen | Keep | Failed | Ended | Checked | Discovered | ReadDone | Tables
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

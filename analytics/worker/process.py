@@ -15,7 +15,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
 
 import duckdb
 import pyarrow as pa
@@ -29,14 +28,13 @@ from analytics.worker.messages import (
     FRAME_SIZE_MAX,
     HEADER,
     Advanced,
-    Check,
     Command,
-    Discover,
     Ended,
     Event,
     Failed,
     Keep,
     Kept,
+    Question,
     Read,
     ReadDone,
     Run,
@@ -48,6 +46,7 @@ from analytics.worker.messages import (
     decode_command,
     frame,
 )
+from analytics.worker.tables import write_tables
 from connectors.delivered.remote import RemoteDeliveries
 from connectors.formats.json import encode_json
 from connectors.functions.errors import FunctionError
@@ -70,8 +69,6 @@ SEEN_ROWS_MAX = 200
 """Rows of a stream and commit that watchers are shown: more than anybody reads."""
 LAST_WORDS_S = 1.0
 """For a last sentence to reach the server."""
-READ_ROWS_MAX = 65_536
-"""Rows of a batch of a table that is read: what a reader has in memory at once."""
 PENDING_SIZE_MAX = 8 << 20
 """Bytes of events that may wait for the server: what is for watchers is then left out."""
 
@@ -105,7 +102,7 @@ async def _serve(channel: socket.socket) -> None:
             await _Running(reader, writer).run(command)
             return
         bound_memory(QUESTION_MEMORY_MAX)
-        while isinstance(command, Check | Discover):
+        while isinstance(command, Question):
             writer.write(frame(await asyncio.to_thread(questions.answer, command)))
             await writer.drain()
             command = await receive(reader)
@@ -210,7 +207,7 @@ class _Running:
     async def _read(self, application: Application, read: Read) -> None:
         try:
             tables = await application.read(read.tables)
-            await asyncio.to_thread(_write_tables, tables, read)
+            await asyncio.to_thread(write_tables, tables, list(read.tables), read.path)
             self._say(ReadDone(read.id))
         except HeadraceError as error:
             self._say(ReadDone(read.id, error.message))
@@ -235,15 +232,6 @@ class _Running:
     def _show(self, seen: Seen) -> None:
         if self._writer.transport.get_write_buffer_size() < PENDING_SIZE_MAX:
             self._say(seen)
-
-
-def _write_tables(tables: Mapping[str, pa.Table], read: Read) -> None:
-    """The file appears when it is whole."""
-    with open(f"{read.path}.part", "wb") as file:
-        for name in read.tables:
-            with pa.ipc.new_stream(file, tables[name].schema) as writer:
-                writer.write_table(tables[name], max_chunksize=READ_ROWS_MAX)
-    os.replace(f"{read.path}.part", read.path)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,15 @@ from analytics.errors import SqlError
 from analytics.program import ERROR_STREAM, parse
 from analytics.worker.building import check_scripts, columns_of, mapping_of
 from analytics.worker.discovery import discover
-from analytics.worker.messages import Check, Checked, Discover, Discovered, Failed
+from analytics.worker.messages import Check, Checked, Event, Failed, Question, ReadState
+from analytics.worker.tables import answer_of
 from streams.core.errors import HeadraceError
 
 
-def answer(question: Check | Discover) -> Checked | Discovered | Failed:
+def answer(question: Question) -> Event:
     try:
+        if isinstance(question, ReadState):
+            return answer_of(question)
         return _check(question) if isinstance(question, Check) else discover(question.records)
     except RecursionError:
         return Failed(TOO_DEEP, program=True)

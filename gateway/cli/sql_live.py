@@ -1,4 +1,4 @@
-"""The running applications of a server, for a batch query: ``application.stream``."""
+"""The applications of a server, for a batch query: ``application.stream``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from streams.sdk.http import HttpClient
 
 
 @dataclass(frozen=True, slots=True)
-class RunningApplications:
+class ServedApplications:
     """`analytics.live.Applications` through the native door."""
 
     client: HttpClient
 
     async def tables(self, application: str) -> Mapping[str, Mapping[str, str]]:
-        health = await self.client.ask(_path(application))
-        return {name: each["columns"] for name, each in health.get("tables", {}).items()}
+        found = await self.client.ask(f"{_path(application)}/tables")
+        return {name: each["columns"] for name, each in found.items()}
 
     async def read(self, application: str, wanted: Mapping[str, Sequence[str] | None]) -> Mapping[str, pa.Table]:
         text = json.dumps({name: None if columns is None else list(columns) for name, columns in wanted.items()})

@@ -20,7 +20,7 @@ from gateway.cli.connection import Target
 from gateway.cli.failure import Failure
 from gateway.cli.running import run
 from gateway.cli.sql_history import archives
-from gateway.cli.sql_live import RunningApplications
+from gateway.cli.sql_live import ServedApplications
 from gateway.cli.sql_rows import Format, RowWriter, write_file, write_table
 from gateway.cli.sql_status import Status
 
@@ -72,7 +72,7 @@ class Session:
                         start=given.start,
                         faulty=faulty,
                         parameters=self.parameters,
-                        applications=RunningApplications(client) if self.state is None else StateFile(self.state),
+                        applications=ServedApplications(client) if self.state is None else StateFile(self.state),
                         history=history,
                     )
 
