@@ -41,6 +41,11 @@ MEMORY_MAX = "1GB"
 """What DuckDB keeps in memory: enough for some ten million rows. Beyond it they lie in temporary files."""
 
 
+_EPOCH_MS = """CREATE TEMP MACRO epoch_ms(t TIMESTAMP_MS) AS epoch_us(t) // 1000""" + "".join(
+    f", (t {kind}) AS system.main.epoch_ms(t)" for kind in ("TIMESTAMP", "TIMESTAMPTZ", "TIME", "INTERVAL", "BIGINT")
+)
+"""DuckDB 2.0.1 has no epoch_ms of a TIMESTAMP_MS, which ROWTIME is: it raises. Each other type goes on as it was."""
+
 _BEGINS = re.compile(r"(\s|--[^\n]*\n)*CREATE\s+(OR\s+REPLACE\s+)?FUNCTION\b", re.IGNORECASE)
 
 
@@ -163,6 +168,7 @@ async def _query(
         connection = duckdb.connect(config={"memory_limit": MEMORY_MAX, "temp_directory": folder})
         try:
             connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(_EPOCH_MS)
             register(connection, scripts, Limits())
             tables, known, live = await _tables(tree, source, applications)
             for table in tables:

@@ -23,6 +23,7 @@ from connectors.formats.schema import Column
 from gateway.cli import output, sql_program
 from gateway.cli.failure import Failure
 from gateway.cli.sql_session import pointing_into
+from gateway.cli.sql_test_function import processors
 from streams.core.clock import ManualClock
 from streams.core.errors import HeadraceError
 from streams.core.records import Records
@@ -61,11 +62,26 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     callback=sql_program.pairs("NAME=FILE"),
     help="A reference table: a CSV (with header), Parquet or NDJSON file.",
 )
-def sql_test(program: Path, rows: Path, expected: Path, lateness_s: float, references: dict[str, str]) -> None:
+@click.option(
+    "--function",
+    "functions",
+    multiple=True,
+    metavar="STREAM=FUNCTION",
+    callback=sql_program.pairs("STREAM=FUNCTION"),
+    help="The function that an input's records go through before: FILE.py:NAME, or what the setting functions takes.",
+)
+def sql_test(
+    program: Path,
+    rows: Path,
+    expected: Path,
+    lateness_s: float,
+    references: dict[str, str],
+    functions: dict[str, str],
+) -> None:
     """Run PROGRAM over the rows of INPUT and compare what it gives with EXPECTED.
 
     Both files hold a JSON object a line: {"stream": "IN", "rowtime": "2026-01-01T00:00:00.000Z", "row": {...}}. Columns
-    are found in the rows, unless a schema.json beside INPUT declares them. All windows close at the end. Only streams
+    are found in the rows, unless a schema.json beside INPUT declares them, as it must for what a --function makes. All windows close at the end. Only streams
     that EXPECTED names are compared, without order. Exit code 1 where they differ.
     """
     text = program.read_text()
@@ -73,7 +89,7 @@ def sql_test(program: Path, rows: Path, expected: Path, lateness_s: float, refer
         given, wanted = parse_lines(rows.read_text(), str(rows)), parse_lines(expected.read_text(), str(expected))
         declared = columns_of(rows.parent / SCHEMA, [line.stream for line in given])
         with pointing_into(text):
-            found = uvloop.run(_run(text, given, declared, references, round(lateness_s * 1000), wanted))
+            found = uvloop.run(_run(text, given, declared, references, functions, round(lateness_s * 1000), wanted))
     except HeadraceError as error:
         raise Failure(error.message) from error
     differences = compare(wanted, found)
@@ -90,11 +106,19 @@ async def _run(
     given: list[Line],
     declared: Mapping[str, list[Column]],
     references: Mapping[str, str],
+    functions: Mapping[str, str],
     lateness_ms: int,
     wanted: list[Line],
 ) -> list[Line]:
     program = parse(text)
     inputs = inputs_of(program, given, declared, references)
+    for stream in functions:
+        if stream not in inputs.values():
+            raise Failure(f"--function {stream}: the program reads no stream of this name")
+        if stream not in declared:
+            raise Failure(
+                f"--function {stream}: what the function makes is not known: declare its columns in schema.json"
+            )
     found: list[Line] = []
 
     def collect(stream: str, rows: pa.RecordBatch) -> None:
@@ -102,7 +126,7 @@ async def _run(
             row: dict[str, Any] = json.loads(encoded)
             found.append(Line(stream, row.pop("ROWTIME").replace(" ", "T") + "Z", row))
 
-    async with _client() as client:
+    async with _client() as client, processors(functions) as processing:
         for stream in inputs.values():
             await client.create_stream(stream)
             records = records_of([line for line in given if line.stream == stream])
@@ -119,6 +143,7 @@ async def _run(
                     rowtime="ROWTIME",
                     lateness_ms=lateness_ms,
                     future_ms=FUTURE_MS,
+                    processor=processing.get(stream),
                 )
                 for name, stream in inputs.items()
             ],

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 from analytics_machine import CUTS, ROWS, Row, run_tables
-from analytics_support import world
+from analytics_support import NOW_MS, world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -154,3 +154,15 @@ async def test_a_query_over_the_state_of_a_program_that_stopped(tmp_path: Path) 
             await query("SELECT m FROM state.t", client, applications=state)
         with pytest.raises(SqlError, match="there is no application state"):
             await query("SELECT * FROM state.t", client)
+
+
+async def test_times_of_streams_are_times_to_every_function() -> None:
+    """DuckDB's epoch_ms does not take the TIMESTAMP_MS that ROWTIME is."""
+    async with world() as client:
+        await client.load({"s": [b'{"at": "1969-12-31 23:59:59.999", "n": 1500}']})
+        sql = """SELECT epoch_ms(rowtime) AS r, epoch_ms(at) AS a, epoch_ms(n) AS n, epoch_ms(DATE '1970-01-02') AS d,
+        epoch_ms(INTERVAL 2 SECOND) AS i, epoch_ms(TIMESTAMPTZ '1970-01-01 00:00:01+00') AS z FROM s"""
+        (row,) = (await query(sql, client)).to_pylist()
+        assert row.pop("n").isoformat() == "1970-01-01T00:00:01.500000"
+        assert row == {"r": NOW_MS, "a": -1, "d": 86_400_000, "i": 2_000, "z": 1_000}
+        assert (await query("SELECT epoch_ms(rowtime) FROM s", client)).column_names == ["epoch_ms(rowtime)"]

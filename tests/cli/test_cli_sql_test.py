@@ -97,3 +97,81 @@ def test_what_is_wrong_is_said(tmp_path: Path, program: str, given: Rows, expect
     result = run(tmp_path, program, given, expected)
     assert result.exit_code == 1
     assert message in result.stderr
+
+
+SCRIPTS = """
+CREATE FUNCTION shout (word VARCHAR(8)) RETURNS VARCHAR(9) LANGUAGE PYTHON AS $$
+def shout(word):
+    if word == "B":
+        raise ValueError("no shouting here")
+    return word.lower() + "!"
+$$;
+CREATE FUNCTION twice (x DOUBLE) RETURNS DOUBLE LANGUAGE ARROW AS $$
+import pyarrow.compute as pc
+def twice(x):
+    return pc.multiply(x, 2.0)
+$$;
+CREATE STREAM shouted (word VARCHAR(9), price DOUBLE);
+CREATE PUMP p AS INSERT INTO shouted SELECT STREAM shout(ticker), twice(price) FROM SOURCE_SQL_STREAM_001;
+"""
+
+
+def test_functions_of_the_program(tmp_path: Path) -> None:
+    """By row and over Arrow arrays; what one raises is a row of error_stream."""
+    rows: Rows = [
+        ("SHOUTED", INPUT[0][1], {"WORD": "a!", "PRICE": 2}),
+        ("SHOUTED", INPUT[1][1], {"WORD": "a!", "PRICE": 4}),
+    ]
+    expected = [*rows, ("error_stream", "2026-01-01T00:01:30.000Z", {"ERROR_NAME": "FunctionError", "PUMP_NAME": "P"})]
+    result = run(tmp_path, SCRIPTS, expected=expected)
+    assert (result.exit_code, result.stderr) == (0, "3 rows as expected\n"), result.stdout
+    result = run(tmp_path, SCRIPTS, expected=[*rows, ("SHOUTED", INPUT[2][1], {"WORD": "b!", "PRICE": 8})])
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (1, "SHOUTED: 1 missing, 0 not expected")
+    assert "no shouting here" in result.stderr
+    wrong = SCRIPTS.replace("return pc.multiply(x, 2.0)", "return [")
+    result = run(tmp_path, wrong)
+    assert result.exit_code == 1
+    assert "line 8, column 17: function TWICE is no Python in its line 4" in result.stderr
+
+
+CLEAN = """
+import base64, json
+
+def clean(event, context):
+    answers = []
+    for record in event["records"]:
+        row = json.loads(base64.b64decode(record["data"]))
+        assert list(row) == ["ticker", "price"], "what the source never had"
+        seconds = record["kinesisStreamRecordMetadata"]["approximateArrivalTimestamp"] // 1000 % 60
+        result = {"B": "Dropped", "C": "ProcessingFailed"}.get(row["ticker"], "Ok")
+        data = json.dumps({"ticker": row["ticker"], "price": row["price"] * 10, "second": seconds})
+        answers.append({"recordId": record["recordId"], "result": result, "data": base64.b64encode(data.encode()).decode()})
+    return {"records": answers}
+
+def broken(event, context):
+    raise KeyError("records")
+"""
+
+
+def test_a_function_before_an_input(tmp_path: Path) -> None:
+    (tmp_path / "functions.py").write_text(CLEAN)
+    program = """CREATE STREAM cleaned (price DOUBLE, at_second INTEGER);
+    CREATE PUMP p AS INSERT INTO cleaned SELECT STREAM "price", "second" FROM SOURCE_SQL_STREAM_001;"""
+    given = [*INPUT, ("SOURCE_SQL_STREAM_001", "2026-01-01T00:02:00.000Z", {"ticker": "C", "price": 5.0})]
+    expected: Rows = [
+        ("CLEANED", INPUT[0][1], {"PRICE": 10, "AT_SECOND": 0}),
+        ("CLEANED", INPUT[1][1], {"PRICE": 20, "AT_SECOND": 30}),
+        ("error_stream", "2026-01-01T00:02:00.000Z", {"ERROR_NAME": "ProcessingFailed"}),
+    ]
+    before = f"--function=SOURCE_SQL_STREAM_001={tmp_path}/functions.py"
+    result = run(tmp_path, program, given, expected, f"{before}:clean")
+    assert (result.exit_code, "declare its columns in schema.json" in result.stderr) == (1, True)
+    columns = [("ticker", "VARCHAR(4)"), ("price", "DOUBLE"), ("second", "INTEGER")]
+    listed = [{"Name": name, "SqlType": kind, "Mapping": f"$.{name}"} for name, kind in columns]
+    (tmp_path / "schema.json").write_text(json.dumps({"SOURCE_SQL_STREAM_001": {"RecordColumns": listed}}))
+    result = run(tmp_path, program, given, expected, f"{before}:clean")
+    assert (result.exit_code, result.stderr) == (0, "3 rows as expected\n"), result.stdout
+    result = run(tmp_path, program, given, expected, f"{before}:broken")
+    assert (result.exit_code, "KeyError" in result.stderr) == (1, True), result.stderr
+    result = run(tmp_path, program, given, expected, "--function=OTHER=functions.py:clean")
+    assert (result.exit_code, "the program reads no stream of this name" in result.stderr) == (1, True)
