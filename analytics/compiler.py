@@ -19,6 +19,7 @@ from analytics.operators.retention import Retain
 from analytics.operators.watermark import WATERMARKED
 from analytics.plan import Plan, Pump, StreamPlan
 from analytics.program import Declared, Program, PumpDeclaration
+from analytics.pruning import prune
 from analytics.relation import HIDDEN, ROWTIME, Field, Relation
 from analytics.scripts import declare
 from analytics.sources import Relations
@@ -112,6 +113,7 @@ class _Compiler:
         if program.query is not None:
             self.lowering.pump = RESULT
             self._alone(program.query)
+        self.lowering.pumps = prune(self.lowering.pumps, self.inputs.values())
         read = {source for pump in self.lowering.pumps for source in pump.sources}
         used = {name: relation for name, relation in self.inputs.items() if relation.physical in read}
         return Plan(self._ordered(), self.streams, used, self.references, self.lowering.hidden, tuple(program.scripts))

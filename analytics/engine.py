@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import duckdb
 import pyarrow as pa
 
-from analytics import faults
+from analytics import direct, faults
 from analytics.errors import SqlError
 from analytics.functions import NOW, STARTED, set_clock
 from analytics.limits import Limits
 from analytics.operators.work import END, Change, Operator, Work
+from analytics.pending import Pending, ended
 from analytics.plan import Plan, Pump, RowQuery, Window
 from analytics.replacing import replaced
 from analytics.scripts import register
@@ -28,10 +29,6 @@ MESSAGES_MAX = 20
 a query a row would make a batch of bad rows a hundred times slower."""
 FAULTY_KEPT_MAX = 10_000
 """Faulty rows of a query and batch that keep their own bytes in the error stream; more are counted in one row."""
-COMPACT_ROWS_MIN = 500_000
-"""Partial rows of a window's state before they are merged in place: below that, merging at the close is cheaper."""
-COMPACT_GROWTH = 2
-"""How many times what a merge has left must come before the next: where groups hardly repeat, merging only costs."""
 
 
 @dataclass(slots=True)
@@ -50,7 +47,7 @@ class Changes:
 
     def apply(self, connection: duckdb.DuckDBPyConnection) -> None:
         for table, (window, at_ms) in self.closed.items():
-            connection.execute(f"DELETE FROM {table}{_ended(window, at_ms)}")
+            connection.execute(f"DELETE FROM {table}{ended(window, at_ms)}")
         for table, rows in self.added.items():
             connection.register("added", rows)
             connection.execute(f"INSERT INTO {table} SELECT * FROM added")
@@ -82,13 +79,13 @@ class Engine:
         self._connection = connection
         self._names = _readable(plan)
         self._tables = {stream.physical: stream for stream in plan.streams.values() if stream.retain is not None}
-        self._open: dict[str, int | None] = {}
+        self._pending = Pending(connection)
+        self._registered: set[str] = set()
+        self._direct = {pump.rows: direct.compiled(pump.rows) for pump in plan.pumps if pump.rows and not pump.window}
         self._waiting: dict[int, int | None] = {}
         self._bases: dict[str, int] = {}
         self._started = False
         self._clocked = any(NOW in repr(pump) for pump in plan.pumps)
-        self._sizes: dict[str, int] = {}
-        self._merged: dict[str, int] = {}
 
     @staticmethod
     def create(plan: Plan, connection: duckdb.DuckDBPyConnection) -> None:
@@ -106,13 +103,13 @@ class Engine:
         """Learns from the state tables which windows are open."""
         for pump in self._plan.pumps:
             if pump.window is not None:
-                self._look(pump.window)
+                self._pending.look(pump.window)
         self._wait()
 
     @property
     def open_until_ms(self) -> int | None:
         """When the first open window ends; None if none is open."""
-        ends = [*self._open.values(), *self._waiting.values()]
+        ends = [*self._pending.ends, *self._waiting.values()]
         return min((end for end in ends if end is not None), default=None)
 
     def step(self, inputs: Mapping[str, pa.Table], frontiers: Mapping[str, int], now_ms: int) -> Step:
@@ -125,18 +122,25 @@ class Engine:
         result = Step(
             {name: table for name, table in inputs.items() if len(table)}, [], Changes(), dict(frontiers), None
         )
-        feeding: dict[str, list[int | None]] = {}
         self._limits.begin()
+        try:
+            self._work(result, now_ms)
+        except duckdb.Error:
+            self._limits.check()
+            raise
+        finally:
+            self._forget()
+        self._limits.check()
+        return result
+
+    def _work(self, result: Step, now_ms: int) -> None:
+        feeding: dict[str, list[int | None]] = {}
         for pump in self._plan.pumps:
             at = result.frontiers.get(pump.source)
-            try:
-                if pump.operator is not None:
-                    made, at = self._operate(pump, pump.operator, result, now_ms)
-                else:
-                    made = self._run(pump, result, at, now_ms)
-            except duckdb.Error:
-                self._limits.check()
-                raise
+            if pump.operator is not None:
+                made, at = self._operate(pump, pump.operator, result, now_ms)
+            else:
+                made = self._run(pump, result, at, now_ms)
             if pump.target in self._tables:
                 result.changes.kept += replaced(self._tables[pump.target], result.rows.get(pump.source), made)
                 continue
@@ -150,24 +154,18 @@ class Engine:
                 result.frontiers[pump.target] = min(at for at in known if at is not None)
             else:
                 result.frontiers.pop(pump.target, None)
-        self._limits.check()
-        return result
 
     def applied(self, changes: Changes) -> None:
         """To be called after the changes are committed."""
-        for table, rows in changes.added.items():
-            self._sizes[table] = self._sizes.get(table, 0) + len(rows)
         for pump in self._plan.pumps:
             window = pump.window
             if window is None or window.table not in changes.closed.keys() | changes.added.keys():
                 continue
             if window.table in changes.closed:
-                self._look(window)
+                self._pending.look(window)
             else:
-                self._note(window, changes.added[window.table])
-            limit = max(COMPACT_ROWS_MIN, COMPACT_GROWTH * self._merged.get(window.table, 0))
-            if self._sizes.get(window.table, 0) > limit and window.compact is not None:
-                self._compact(window, window.compact)
+                self._pending.add(window, changes.added[window.table])
+            self._pending.compact(window)
         if changes.operators:
             self._wait()
 
@@ -194,17 +192,39 @@ class Engine:
 
     def _run(self, pump: Pump, step: Step, at: int | None, now_ms: int) -> pa.Table | None:
         source = step.rows.get(pump.source)
+        assert pump.rows is not None, "a pump without an operator computes rows"
+        if pump.window is None:
+            return None if source is None else self._passed(pump, pump.rows, source, step, now_ms)
+        fresh = None
         if source is not None:
-            self._connection.register(pump.source, source)
-        try:
-            assert pump.rows is not None, "a pump without an operator computes rows"
-            if pump.window is None:
-                return None if source is None else self._rows(pump.rows, pump.source, pump, step, now_ms)
-            fresh = None if source is None else self._partials(pump, pump.window, step, now_ms)
-            return self._close(pump, pump.window, fresh, step, at, now_ms)
-        finally:
-            if source is not None:
-                self._connection.unregister(pump.source)
+            self._register(pump.source, source)
+            fresh = self._partials(pump, pump.window, step, now_ms)
+        return self._close(pump, pump.window, fresh, step, at, now_ms)
+
+    def _passed(self, pump: Pump, query: RowQuery, source: pa.Table, step: Step, now_ms: int) -> pa.Table:
+        """The rows of a pump without a window."""
+
+        def asked() -> pa.Schema:
+            self._register(pump.source, source)
+            return self._table(f"{query.select(pump.source)} LIMIT 0").schema
+
+        alone = self._direct[query]
+        made = None if alone is None else alone.rows(source, asked)
+        if made is None:
+            self._register(pump.source, source)
+            made = self._rows(query, pump.source, pump, step, now_ms)
+        return made
+
+    def _register(self, name: str, rows: pa.Table) -> None:
+        if name not in self._registered:
+            self._connection.register(name, rows)
+            self._registered.add(name)
+
+    def _forget(self) -> None:
+        """Rows of streams are known to the database for one micro-batch."""
+        for name in self._registered:
+            self._connection.unregister(name)
+        self._registered.clear()
 
     def _partials(self, pump: Pump, window: Window, step: Step, now_ms: int) -> pa.Table:
         assert pump.rows is not None, "a window is over rows"
@@ -234,32 +254,32 @@ class Engine:
     ) -> pa.Table | None:
         if fresh is not None and not len(fresh):
             fresh = None
-        ends = [end for end in (self._open.get(window.table), self._first_end(window, fresh)) if end is not None]
+        span = None if fresh is None else self._pending.span(window, fresh)
+        ends = [end for end in (self._pending.first(window), span and span[0]) if end is not None]
         if at is None or not ends or min(ends) > at:
             if fresh is not None:
                 step.changes.added[window.table] = fresh
             return None
-        until = _ended(window, at)
+        until = ended(window, at)
         parts = [f"SELECT * FROM {window.table}{until}"]
-        if fresh is not None:
+        left = fresh
+        if fresh is not None and span is not None and span[0] <= at:
             self._connection.register("fresh", fresh)
             typed = ", ".join(f"CAST({name} AS {duck}) AS {name}" for name, duck in window.state)
             parts.append(f"SELECT {typed} FROM fresh{until}")
         try:
             merged = window.merge.format(source=f"({' UNION ALL '.join(parts)})")
             rows = self._rows(window.closing, f"({merged})", pump, step, now_ms)
-            if fresh is not None:
-                left = self._table(
-                    f"SELECT * FROM fresh WHERE NOT ({until.removeprefix(' WHERE ')})"
-                    if until
-                    else "SELECT * FROM fresh LIMIT 0"
-                )
-                if len(left):
-                    step.changes.added[window.table] = left
-            last = at if until else max(self._last_end(window, parts), 0)
+            if span is not None and span[1] <= at:
+                left = None
+            elif len(parts) > 1:
+                left = self._table(f"SELECT * FROM fresh WHERE NOT ({until.removeprefix(' WHERE ')})")
+            last = at if until else max(self._pending.last(window, parts) or 0, 0)
         finally:
-            if fresh is not None:
+            if len(parts) > 1:
                 self._connection.unregister("fresh")
+        if left is not None and len(left):
+            step.changes.added[window.table] = left
         step.changes.closed[window.table] = (window, at)
         step.closed_ms = max(step.closed_ms or last, last)
         return rows
@@ -313,43 +333,6 @@ class Engine:
     def _table(self, sql: str) -> pa.Table:
         return self._connection.sql(sql).to_arrow_table()
 
-    def _first_end(self, window: Window, rows: pa.Table | None) -> int | None:
-        if rows is None:
-            return None
-        self._connection.register("fresh", rows)
-        end, _ = self._ends(window, "min", "fresh")
-        self._connection.unregister("fresh")
-        return end
-
-    def _last_end(self, window: Window, parts: Sequence[str]) -> int:
-        end, _ = self._ends(window, "max", f"({' UNION ALL '.join(parts)})")
-        return end or 0
-
-    def _ends(self, window: Window, which: str, source: str) -> tuple[int | None, int]:
-        """The first or last end of the windows in partial rows, in milliseconds, and the number of these rows."""
-        sql = f"SELECT epoch_ms(CAST({which}({window.end}) AS TIMESTAMP)), count(*) FROM {source}"
-        ((end, count),) = self._connection.execute(sql).fetchall()
-        return end, count
-
-    def _look(self, window: Window) -> None:
-        self._open[window.table], self._sizes[window.table] = self._ends(window, "min", window.table)
-
-    def _note(self, window: Window, rows: pa.Table) -> None:
-        ends = [end for end in (self._open.get(window.table), self._first_end(window, rows)) if end is not None]
-        self._open[window.table] = min(ends, default=None)
-
-    def _compact(self, window: Window, merge: str) -> None:
-        """Merges partial rows in place, in a transaction of its own."""
-        self._connection.execute("BEGIN")
-        # A table in the place of the other is written once; DELETE and INSERT would write everything three times.
-        self._connection.execute(f"CREATE TABLE compacted AS {merge.format(source=window.table)}")
-        self._connection.execute(f"DROP TABLE {window.table}")
-        self._connection.execute(f"ALTER TABLE compacted RENAME TO {window.table}")
-        self._connection.execute("COMMIT")
-        self._look(window)
-        # What a merge could not shrink is no reason to merge again at once.
-        self._merged[window.table], self._sizes[window.table] = self._sizes[window.table], 0
-
 
 def _create(connection: duckdb.DuckDBPyConnection, table: str, shape: Sequence[tuple[str, str]]) -> None:
     """An empty table, where there is none. One of an earlier release may keep a window in other columns; without rows it
@@ -364,11 +347,6 @@ def _create(connection: duckdb.DuckDBPyConnection, table: str, shape: Sequence[t
             )
         connection.execute(f"DROP TABLE {table}")
     connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(f'{name} {duck}' for name, duck in shape)})")
-
-
-def _ended(window: Window, at_ms: int) -> str:
-    """The condition on partial rows whose window is over; empty for all."""
-    return "" if at_ms >= END else f" WHERE {window.end} <= make_timestamp_ms({at_ms})"
 
 
 def _readable(plan: Plan) -> dict[str, dict[str, str]]:

@@ -66,10 +66,13 @@ class InputTime:
                 times = np.maximum(times, self.at_ms)
             state.high_ms = int(times.max()) if state.high_ms is None else max(state.high_ms, int(times.max()))
             return times, nothing, nothing
-        future = times > now_ms + self.rule.future_ms
         least = np.iinfo(np.int64).min // 2
-        start = least if state.high_ms is None else state.high_ms
-        highs = np.maximum.accumulate(np.concatenate([[start], np.where(future, least, times)]))
+        start, limit = least if state.high_ms is None else state.high_ms, now_ms + self.rule.future_ms
+        future = nothing if int(times.max()) <= limit else times > limit
+        highs = np.empty(len(times) + 1, np.int64)
+        highs[0], highs[1:] = start, times
+        highs[1:][future] = least
+        np.maximum.accumulate(highs, out=highs)
         late = ~future & (times < highs[:-1] - self.rule.lateness_ms)
         if self.at_ms is not None:
             late |= ~future & (times < self.at_ms)

@@ -31,6 +31,12 @@ VERSION = 3
 CONVERTED = 2
 """It had a table for positions, one for frontiers, and one for outputs."""
 
+CHECKPOINT_SIZE = 64 << 20
+"""Bytes of changes before they are moved from DuckDB's log into its tables: a start after a crash reads that many again, in
+half a second. Each time everything around what has changed is written anew, where rows come and go all of the state."""
+CHECKPOINT_SIZE_IN_MEMORY = 256 << 20
+"""The same where there is no log: it only takes back the room of deleted rows."""
+
 _LAYOUT = """
 CREATE TABLE about (version INTEGER, program VARCHAR, id VARCHAR);
 CREATE TABLE progress (bytes BLOB);
@@ -83,6 +89,8 @@ class State:
             raise SqlError(f"the state in {path} cannot be opened: {reason}") from error
         prepare(self.connection)
         self.durable = path is not None
+        size = CHECKPOINT_SIZE if self.durable else CHECKPOINT_SIZE_IN_MEMORY
+        self.connection.execute(f"SET checkpoint_threshold = '{size}B'")
         if memory_max is not None:
             self.connection.execute(f"SET memory_limit = '{memory_max}B'")
         digest = hashlib.sha256(program.encode()).hexdigest()

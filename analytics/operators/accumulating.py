@@ -50,12 +50,16 @@ class Updating:
             self.kept: self.shape,
         }
 
+    def forget(self, work: Work, keys: pa.Table) -> None:
+        """Nothing stays of what is kept of these keys."""
+        if len(keys):
+            of_key = self.retention.same(self.kept, "added")
+            work.changes.append(Change(f"DELETE FROM {self.kept} USING added WHERE {of_key}", keys))
+
     def replace(self, work: Work, changed: pa.Table, gone: pa.Table, rows: pa.Table) -> None:
         """`rows` take the place of what is kept of the keys that have `changed`; of those that are `gone` nothing stays."""
         keys = [name for name, _ in self.retention.keys]
-        away = pa.concat_tables([changed.select(keys), gone])
-        of_key = self.retention.same(self.kept, "added")
-        work.changes.append(Change(f"DELETE FROM {self.kept} USING added WHERE {of_key}", away))
+        self.forget(work, pa.concat_tables([changed.select(keys), gone]))
         work.insert(self.kept, rows)
 
     def frontier(self, work: Work) -> int | None:

@@ -1,4 +1,8 @@
-"""Rows in the order of their time: those beyond the frontier wait in a table until it has passed them."""
+"""Rows in the order of their time: those beyond the frontier wait in a table until it has passed them.
+
+The rows that wait are remembered beside the table, where they are not too many: what is written for a crash need not be read
+again a batch later.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from analytics.operators.work import Shape, Work, before
+
+REMEMBERED_SIZE_MAX = 32 << 20
+"""Bytes of waiting rows that are remembered, a few seconds of a fast stream; of more, the table alone knows."""
+LOADED_ROWS_MAX = 50_000
+"""Rows that are read from the table to be remembered: after a restart, or when a crowd has gone."""
 
 
 @dataclass(slots=True)
@@ -19,6 +28,8 @@ class Buffer:
     columns: Shape
     also: tuple[str, ...] = ()
     _next: int | None = None
+    _waiting: pa.Table | None = None
+    """The rows of the table by `n`; None where nobody has looked, or they are too many."""
 
     @property
     def shape(self) -> Shape:
@@ -39,6 +50,44 @@ class Buffer:
         """All rows that the frontier has reached, in order; with `strict`, those that it has passed; with `joint`, it is the
         least of all sources. None if there are none."""
         fresh, at = self.numbered(work, work.fresh[source]), work.joint if joint else work.at[source]
+        if self._waiting is None:
+            self._waiting = self._loaded(work)
+        if self._waiting is None or (fresh is not None and fresh.schema != self._waiting.schema):
+            self._waiting = None
+            return self._released(work, fresh, at, strict)
+        rows = self._waiting if fresh is None else pa.concat_tables([self._waiting, fresh])
+        times = rows.column("rt").cast(pa.int64()).to_numpy()
+        due = np.zeros(len(rows), bool) if at is None else times < at if strict else times <= at
+        old = len(self._waiting)
+        if due[:old].any():
+            assert at is not None, "nothing is due before there is a frontier"
+            work.delete(self.table, f"rt {'<' if strict else '<='} {before(at)}")
+        if fresh is not None:
+            left = fresh if not due[old:].any() else fresh.filter(pa.array(~due[old:]))
+            work.insert(self.table, left)
+        self._remember(rows if not due.any() else rows.filter(pa.array(~due)))
+        if not due.any():
+            return None
+        released = rows if due.all() else rows.filter(pa.array(due))
+        times = times[due]
+        if np.any(times[1:] < times[:-1]):
+            released = released.take(pa.array(np.argsort(times, kind="stable")))
+        return released.combine_chunks()
+
+    def _loaded(self, work: Work) -> pa.Table | None:
+        """The rows of the table, unless they are too many to remember."""
+        if (work.value(f"SELECT count(*) FROM {self.table}") or 0) > LOADED_ROWS_MAX:
+            return None
+        names = ", ".join(name for name, _ in self.shape)
+        found = work.table(f"SELECT {names} FROM {self.table} ORDER BY n")
+        return found if found.nbytes <= REMEMBERED_SIZE_MAX else None
+
+    def _remember(self, rows: pa.Table) -> None:
+        # Rows that were cut out of others would keep these in memory.
+        self._waiting = rows.combine_chunks() if rows.nbytes <= REMEMBERED_SIZE_MAX else None
+
+    def _released(self, work: Work, fresh: pa.Table | None, at: int | None, strict: bool) -> pa.Table | None:
+        """What `release` gives, from the table."""
         if at is None:
             if fresh is not None:
                 work.insert(self.table, fresh)
@@ -60,6 +109,9 @@ class Buffer:
         return rows if len(rows) else None
 
     def waiting_ms(self, connection: object) -> int | None:
+        if self._waiting is not None:
+            times = self._waiting.column("rt").cast(pa.int64()).to_numpy()
+            return int(times.min()) if len(times) else None
         ((first,),) = connection.execute(  # type: ignore[attr-defined]  # a DuckDB connection
             f"SELECT epoch_ms(CAST(min(rt) AS TIMESTAMP)) FROM {self.table}"
         ).fetchall()

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from analytics.operators.buffer import Buffer
 from analytics.operators.work import END, Change, Shape, Work, before
@@ -58,8 +60,10 @@ class Joining:
         for name, side, key in (("l", self.left, "ln"), ("r", self.right, "rn")):
             _, rows = fresh[name]
             met = pa.table({"n": pa.array([], pa.int64())}) if pairs is None else pa.table({"n": pairs.column(key)})
-            if rows is not None:
+            if rows is not None and side.outer and len(met):
                 rows = work.table("SELECT rows.*, rows.n IN (SELECT n FROM met) AS met FROM rows", rows=rows, met=met)
+            elif rows is not None:  # who has met somebody matters to an outer join alone
+                rows = rows.append_column("met", pa.array(np.zeros(len(rows), bool)))
             lonely = self._expired(work, side, rows, met, name)
             if lonely is not None and len(lonely):
                 made.append(lonely)
@@ -126,8 +130,10 @@ class Joining:
                     every += f" UNION ALL SELECT {typed} FROM rows WHERE {ended}"
                 made = work.table(f"SELECT {listed} FROM ({every}) WHERE NOT met ORDER BY {side.until}, n", **tables)
             work.delete(table, ended)
+        if rows is not None and at is not None:
+            rows = rows.filter(pc.greater_equal(rows.column(side.until).cast(pa.int64()), at))
         if rows is not None:
-            work.insert(table, work.table(f"SELECT * FROM rows WHERE NOT ({ended})", rows=rows))
+            work.insert(table, rows)
         return made
 
     def frontier(self, work: Work) -> int | None:

@@ -48,6 +48,7 @@ class Retention:
     keys: Shape
     retain: Retain
     _count: int | None = None
+    _nobody: pa.Table | None = None
     _eldest_ms: int | None = None
     """No last row of a group is older: what saves looking for groups that end, as long as none can."""
 
@@ -65,12 +66,13 @@ class Retention:
 
     def judge(self, work: Work, rows: pa.Table | None) -> Judged | None:
         """`rows` have keys, ``rt`` and ``n``, in their order. None where nothing came and nothing ends."""
-        if self._count is None:
+        if self._count is None or self._nobody is None:
             self._count = work.value(f"SELECT count(*) FROM {self.table}") or 0
+            self._nobody = work.table(f"SELECT {self.names} FROM {self.table} LIMIT 0")
         if self._eldest_ms is None:
             eldest = work.value(f"SELECT min({_MS}) FROM {self.table}")
             self._eldest_ms = END if eldest is None else eldest
-        nobody = work.table(f"SELECT {self.names} FROM {self.table} LIMIT 0")
+        nobody = self._nobody
         judged = None if rows is None else self._judged(work, rows, nobody)
         ended = self._ended(work, judged, nobody)
         if judged is None and not len(ended):
@@ -78,9 +80,11 @@ class Retention:
         if judged is None:
             none = work.table(f"SELECT * FROM {self.table} LIMIT 0")
             judged = Judged(none, none, nobody, nobody)
-        last = work.table(
-            f"SELECT * FROM last ANTI JOIN ended ON {self.same('last', 'ended')}", last=judged.last, ended=ended
-        )
+        last = judged.last
+        if len(ended):
+            last = work.table(
+                f"SELECT * FROM last ANTI JOIN ended ON {self.same('last', 'ended')}", last=last, ended=ended
+            )
         gone = pa.concat_tables([judged.gone, ended])
         self._write(work, judged.last, last, gone)
         return Judged(judged.rows, last, judged.anew, gone)
@@ -88,11 +92,15 @@ class Retention:
     def _judged(self, work: Work, rows: pa.Table, nobody: pa.Table) -> Judged:
         assert self._count is not None, "it was counted"
         last = self._last(work, rows)
+        first_ms, last_ms = _span(rows)
+        crowded = self.retain.keys is not None and self._count + len(last) > self.retain.keys
+        timely = self.retain.ms is None or last_ms - min(first_ms, self._eldest_ms or 0) <= self.retain.ms
+        if timely and not crowded:
+            return Judged(rows, last, nobody, nobody)
         known = work.table(f"SELECT old.* FROM {self.table} AS old JOIN last ON {self.same('old', 'last')}", last=last)
         if self.retain.keys is not None and self._count + len(last) - len(known) > self.retain.keys:
             return self._by_turns(work, rows, self.retain.keys)
-        first_ms, last_ms = _span(rows)
-        if self.retain.ms is None or last_ms - min(first_ms, self._eldest_ms or 0) <= self.retain.ms:
+        if timely:
             return Judged(rows, last, nobody, nobody)
         marked = f"""SELECT *, rt > lag(rt) OVER (PARTITION BY {self.names} ORDER BY rt, n)
                 + to_milliseconds({self.retain.ms}) AS gap
@@ -113,8 +121,10 @@ class Retention:
         return Judged(kept, last, begun.drop_columns(["rt", "n"]), nobody)
 
     def _last(self, work: Work, rows: pa.Table) -> pa.Table:
+        """Of rows in order, the last of each group. Comparing their places costs a third of comparing (``rt``, ``n``)."""
+        placed = rows.append_column("place", pa.array(np.arange(len(rows))))
         return work.table(
-            f"SELECT {self.names}, max(rt) AS rt, arg_max(n, (rt, n)) AS n FROM rows GROUP BY {self.names}", rows=rows
+            f"SELECT {self.names}, max(rt) AS rt, arg_max(n, place) AS n FROM rows GROUP BY {self.names}", rows=placed
         )
 
     def _by_turns(self, work: Work, rows: pa.Table, most: int) -> Judged:
@@ -216,15 +226,14 @@ class Retention:
     def _write(self, work: Work, touched: pa.Table, last: pa.Table, gone: pa.Table) -> None:
         assert self._count is not None, "it was counted"
         away = pa.concat_tables([touched.select([name for name, _ in self.keys]), gone])
-        self._count += len(last) - (
-            work.value_of(
-                f"SELECT count(*) FROM {self.table} AS old SEMI JOIN away ON {self.same('old', 'away')}", away=away
-            )
-            or 0
-        )
-        work.changes.append(
-            Change(f"DELETE FROM {self.table} USING added WHERE {self.same(self.table, 'added')}", away)
-        )
+        known = 0
+        if self._count:
+            sql = f"SELECT count(*) FROM {self.table} AS old SEMI JOIN away ON {self.same('old', 'away')}"
+            known = work.value_of(sql, away=away) or 0
+        self._count += len(last) - known
+        if known:
+            of_key = self.same(self.table, "added")
+            work.changes.append(Change(f"DELETE FROM {self.table} USING added WHERE {of_key}", away))
         work.insert(self.table, last)
 
     def waiting_ms(self, connection: duckdb.DuckDBPyConnection) -> int | None:

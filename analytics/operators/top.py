@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from analytics.operators.accumulating import GONE, Updating
 from analytics.operators.buffer import Buffer
+from analytics.operators.retention import Judged
 from analytics.operators.work import END, Change, Shape, Work, before
 
 RANK = "rank"
@@ -20,7 +24,8 @@ COMPACT_ROWS_MIN = 100_000
 
 @dataclass(slots=True)
 class Top(Updating):
-    """Of each key the first `most` rows by `order`; all of them come out again whenever one is new. `kept` has them."""
+    """Of each key the first `most` rows by `order`. `kept` has them; those of a key come out again whenever one of them is
+    new."""
 
     order: str
     most: int
@@ -29,27 +34,64 @@ class Top(Updating):
     def shape(self) -> Shape:
         return self.buffer.shape
 
+    @property
+    def needed(self) -> set[str]:
+        """The columns that it looks at."""
+        return {name for name, _ in self.retention.keys} | _columns_in(self.order)
+
     def step(self, work: Work) -> pa.Table | None:
         judged = self.retention.judge(work, self.buffer.release(work))
         if judged is None:
             return None
+        for keys in (judged.anew, judged.gone):
+            self.forget(work, keys)
+        now = self._now(work, judged)
+        now = now.append_column(GONE, pa.array(np.zeros(len(now), bool)))
+        if len(judged.gone):
+            gone = judged.gone.append_column(GONE, pa.array(np.ones(len(judged.gone), bool)))
+            now = pa.concat_tables([now, gone], promote_options="default")
+        return now
+
+    def _now(self, work: Work, judged: Judged) -> pa.Table:
+        """The first rows of the keys that rows came of, with their `RANK`."""
         names, same = self.retention.names, self.retention.same
-        listed = ", ".join(name for name, _ in self.buffer.shape)
-        every = f"""SELECT {listed} FROM {self.kept} AS old SEMI JOIN last ON {same("old", "last")}
-            ANTI JOIN anew ON {same("old", "anew")} UNION ALL SELECT {listed} FROM rows SEMI JOIN last ON {same("rows", "last")}"""
-        now = work.table(
-            f"SELECT *, row_number() OVER (PARTITION BY {names} ORDER BY {self.order}) AS {RANK} FROM ({every}) "
-            f"QUALIFY {RANK} <= {self.most}",
+        looked = ", ".join(["n", "rt", *sorted(self.needed - {"n", "rt"})])
+        alive = f" SEMI JOIN last ON {same('rows', 'last')}" if len(judged.gone) else ""
+        # What is looked at decides; whole rows are touched only where they are among the first, or were.
+        places = work.table(
+            f"""SELECT n, fresh, {RANK} FROM (
+                SELECT n, fresh, row_number() OVER (PARTITION BY {names} ORDER BY {self.order}) AS {RANK} FROM (
+                    SELECT {looked}, FALSE AS fresh FROM {self.kept} AS old SEMI JOIN last ON {same("old", "last")}
+                    ANTI JOIN anew ON {same("old", "anew")} UNION ALL SELECT {looked}, TRUE FROM rows{alive}))
+            WHERE NOT fresh OR {RANK} <= {self.most}""",
             rows=judged.rows,
             last=judged.last,
             anew=judged.anew,
         )
-        self.replace(work, judged.last, judged.gone, now.drop_columns([RANK]))
-        return work.table(
-            f"SELECT * EXCLUDE (n), FALSE AS {GONE} FROM now UNION ALL BY NAME SELECT {names}, TRUE AS {GONE} FROM gone",
-            now=now,
-            gone=judged.gone,
-        )
+        new, old = places.filter(places.column("fresh")), places.filter(pc.invert(places.column("fresh")))
+        won = _taken(judged.rows, new)
+        work.insert(self.kept, won.drop_columns([RANK]))
+        if not len(old):
+            return won.drop_columns(["n"])
+        first = pc.less_equal(old.column(RANK), self.most)
+        stayed, lost = old.filter(first), old.filter(pc.invert(first)).select(["n"])
+        if len(lost):
+            work.changes.append(Change(f"DELETE FROM {self.kept} WHERE n IN (SELECT n FROM added)", lost))
+        listed = ", ".join(name for name, _ in self.buffer.shape)
+        also = work.table(f"SELECT {listed} FROM {self.kept} WHERE n IN (SELECT n FROM stayed)", stayed=stayed)
+        return pa.concat_tables([won, _taken(also, stayed)]).drop_columns(["n"])
+
+
+def _taken(rows: pa.Table, places: pa.Table) -> pa.Table:
+    """Of rows those with the `n` of `places`, in that order, and with its `RANK`."""
+    have, want = rows.column("n").to_numpy(), places.column("n").to_numpy()
+    order = np.argsort(have, kind="stable")
+    found = rows.take(pa.array(order[np.searchsorted(have, want, sorter=order)])) if len(want) else rows.slice(0, 0)
+    return found.append_column(RANK, places.column(RANK))
+
+
+def _columns_in(order: str) -> set[str]:
+    return set(re.findall(r"\bc\d+\b", order))
 
 
 @dataclass(slots=True)
@@ -65,6 +107,11 @@ class WindowTop:
     order: str
     most: int
     _size: int | None = None
+
+    @property
+    def needed(self) -> set[str]:
+        """The columns that it looks at."""
+        return {*self.keys, self.window} | _columns_in(self.order)
 
     @property
     def tables(self) -> Mapping[str, Shape]:
@@ -129,6 +176,11 @@ class First:
     keys: Sequence[str]
     seen: str
     length_ms: int
+
+    @property
+    def needed(self) -> set[str]:
+        """The columns that it looks at."""
+        return set(self.keys)
 
     @property
     def tables(self) -> Mapping[str, Shape]:

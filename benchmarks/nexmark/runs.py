@@ -15,6 +15,7 @@ import pyarrow.csv
 
 import analytics
 from analytics import Application, Input, Output, Progress, Reference, parse
+from analytics.application import BATCH_ROWS_MAX
 from analytics.compiler import compile_program
 from analytics.engine import Engine
 from analytics.frontier import InputTime, TimeRule
@@ -60,7 +61,8 @@ def _side() -> pa.Table:
 
 
 def from_arrow(query: Query, batches: Iterable[pa.Table], *, keep: bool = False) -> Run:
-    """Each table is a micro-batch. Arrival is event time here: there is no log that would know better."""
+    """The tables together are micro-batches of the size that an application takes. Arrival is event time here: there is no
+    log that would know better."""
     plan = compile_program(parse(query.program), {SOURCE: COLUMNS}, {SIDE: SIDE_COLUMNS})
     state = State(None, query.program)
     Engine.create(plan, state.connection)
@@ -81,8 +83,9 @@ def from_arrow(query: Query, batches: Iterable[pa.Table], *, keep: bool = False)
         if keep and target in made.rows:
             run.rows.append(made.rows[target])
 
+    given = _together(batches)
     cpu, began = own_cpu_s(), time.perf_counter()
-    for batch in batches:
+    for batch in given:
         times, late, _ = clock.admit(_SHARD, batch.column(_EVENT_TIME).cast(pa.int64()).to_numpy(), _now_ms())
         assert not late.any()
         rows = batch.select([name for _, name in used]).rename_columns([physical for physical, _ in used])
@@ -99,6 +102,19 @@ def from_arrow(query: Query, batches: Iterable[pa.Table], *, keep: bool = False)
         run.rows.append(state.connection.sql(f"SELECT rt, {names} FROM {result.kept}").to_arrow_table())
     state.close()
     return run
+
+
+def _together(batches: Iterable[pa.Table]) -> list[pa.Table]:
+    """Tables in a row, of at most `BATCH_ROWS_MAX` rows where none alone is longer; nothing is copied."""
+    groups: list[list[pa.Table]] = []
+    rows = BATCH_ROWS_MAX
+    for batch in batches:
+        if rows + len(batch) > BATCH_ROWS_MAX:
+            groups.append([])
+            rows = 0
+        groups[-1].append(batch)
+        rows += len(batch)
+    return [pa.concat_tables(group) for group in groups]
 
 
 async def put(client: Client, batches: Iterable[pa.Table]) -> int:

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pytest
@@ -140,6 +141,28 @@ def test_rows_become_objects_with_stable_keys() -> None:
         b'{"b":null,"a":"z","A":null,"t":null,"d":null,"x":null}',
     ]
     assert encode_json(rows.slice(0, 0)).to_pylist() == []
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+PLAIN = st.lists(
+    st.tuples(
+        *(st.one_of(st.none(), each) for each in (st.integers(-(2**63), 2**63 - 1), st.booleans(), TEXTS)),
+        st.one_of(st.none(), st.integers(-62_135_596_800_000, 253_402_300_799_999)),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=40)
+@given(PLAIN, TEXTS)
+def test_a_few_rows_are_written_as_duckdb_writes_many(rows: list[tuple[Any, ...]], name: str) -> None:
+    kinds = (pa.int64(), pa.bool_(), pa.string(), MS)
+    values = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
+    batch = pa.RecordBatch.from_arrays(values, names=["n", "b", name, "t"])
+    written = encode_json(batch).to_pylist()
+    with mock.patch("connectors.formats.json.PLAIN_ROWS_MAX", 0):
+        assert encode_json(batch).to_pylist() == written
 
 
 def test_discovery_finds_types_and_nested_names() -> None:
