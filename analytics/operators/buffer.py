@@ -46,9 +46,11 @@ class Buffer:
         self._next += len(rows)
         return rows.select(["rt", *(name for name, _ in self.columns)]).add_column(0, "n", numbers)
 
-    def release(self, work: Work, source: int = 0, *, strict: bool = False, joint: bool = False) -> pa.Table | None:
-        """All rows that the frontier has reached, in order; with `strict`, those that it has passed; with `joint`, it is the
-        least of all sources. None if there are none."""
+    def release(
+        self, work: Work, source: int = 0, *, strict: bool = False, joint: bool = False, ordered: bool = True
+    ) -> pa.Table | None:
+        """All rows that the frontier has reached, in order (without `ordered`, those of one time are); with `strict`, those
+        that it has passed; with `joint`, it is the least of all sources. None if there are none."""
         fresh, at = self.numbered(work, work.fresh[source]), work.joint if joint else work.at[source]
         if self._waiting is None:
             self._waiting = self._loaded(work)
@@ -70,7 +72,7 @@ class Buffer:
             return None
         released = rows if due.all() else rows.filter(pa.array(due))
         times = times[due]
-        if np.any(times[1:] < times[:-1]):
+        if ordered and np.any(times[1:] < times[:-1]):
             released = released.take(pa.array(np.argsort(times, kind="stable")))
         return released.combine_chunks()
 

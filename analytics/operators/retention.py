@@ -65,7 +65,7 @@ class Retention:
         return " AND ".join(f"{left}.{name} IS NOT DISTINCT FROM {right}.{name}" for name, _ in self.keys)
 
     def judge(self, work: Work, rows: pa.Table | None) -> Judged | None:
-        """`rows` have keys, ``rt`` and ``n``, in their order. None where nothing came and nothing ends."""
+        """`rows` have keys, ``rt`` and ``n``, those of one time in their order. None where nothing came and nothing ends."""
         if self._count is None or self._nobody is None:
             self._count = work.value(f"SELECT count(*) FROM {self.table}") or 0
             self._nobody = work.table(f"SELECT {self.names} FROM {self.table} LIMIT 0")
@@ -121,8 +121,11 @@ class Retention:
         return Judged(kept, last, begun.drop_columns(["rt", "n"]), nobody)
 
     def _last(self, work: Work, rows: pa.Table) -> pa.Table:
-        """Of rows in order, the last of each group. Comparing their places costs a third of comparing (``rt``, ``n``)."""
-        placed = rows.append_column("place", pa.array(np.arange(len(rows))))
+        """The last row of each group; of those of one time, the last in the table. Comparing numbers of places costs a third
+        of comparing (``rt``, ``n``)."""
+        places = np.empty(len(rows), np.int64)
+        places[np.argsort(rows.column("rt").cast(pa.int64()).to_numpy(), kind="stable")] = np.arange(len(rows))
+        placed = rows.append_column("place", pa.array(places))
         return work.table(
             f"SELECT {self.names}, max(rt) AS rt, arg_max(n, place) AS n FROM rows GROUP BY {self.names}", rows=placed
         )

@@ -40,7 +40,7 @@ class Top(Updating):
         return {name for name, _ in self.retention.keys} | _columns_in(self.order)
 
     def step(self, work: Work) -> pa.Table | None:
-        judged = self.retention.judge(work, self.buffer.release(work))
+        judged = self.retention.judge(work, self.buffer.release(work, ordered=False))
         if judged is None:
             return None
         for keys in (judged.anew, judged.gone):
@@ -85,8 +85,16 @@ class Top(Updating):
 def _taken(rows: pa.Table, places: pa.Table) -> pa.Table:
     """Of rows those with the `n` of `places`, in that order, and with its `RANK`."""
     have, want = rows.column("n").to_numpy(), places.column("n").to_numpy()
-    order = np.argsort(have, kind="stable")
-    found = rows.take(pa.array(order[np.searchsorted(have, want, sorter=order)])) if len(want) else rows.slice(0, 0)
+    if not len(want):
+        return rows.slice(0, 0).append_column(RANK, places.column(RANK))
+    least, span = int(have.min()), int(have.max()) - int(have.min()) + 1
+    if span <= 8 * len(have):
+        place = np.empty(span, np.int64)
+        place[have - least] = np.arange(len(have))
+        found = rows.take(pa.array(place[want - least]))
+    else:
+        order = np.argsort(have, kind="stable")
+        found = rows.take(pa.array(order[np.searchsorted(have, want, sorter=order)]))
     return found.append_column(RANK, places.column(RANK))
 
 

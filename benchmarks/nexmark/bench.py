@@ -66,6 +66,11 @@ def _flink(quick: bool) -> tuple[list[Figure], list[str]]:
                 if found.error:
                     skipped.append(f"Flink did not run {found.name}: {found.error}.")
                     continue
+                if found.cpu_s_per_million <= 0:
+                    skipped.append(
+                        f"Flink's long job over {found.name}, {source}, took no more CPU than its short one."
+                    )
+                    continue
                 metrics = {
                     # On a machine with other work, the long job may take no longer than the short one.
                     **({"events/s": found.rate} if found.rate > 0 else {}),

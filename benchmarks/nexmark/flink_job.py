@@ -53,7 +53,7 @@ def main() -> None:
             causes = [line for line in str(error).splitlines() if "Exception: " in line]
             report(query, error=causes[-1].strip() if causes else str(error)[:200])
             continue
-        events = (order["long"] - order["short"]) * order["unit"]
+        events = (order["long"] - order["short"]) * order["unit"] * query["scale"]
         report(query, rate=events / (long[0] - short[0]), cpu_s_per_million=(long[1] - short[1]) / events * 1e6)
 
 
@@ -62,7 +62,7 @@ def report(query: dict[str, Any], **found: object) -> None:
 
 
 def run(order: dict[str, Any], query: dict[str, Any], units: int, jvm: Jvm | None = None) -> tuple[float, float]:
-    """Seconds and CPU seconds of one job over `units` files, or as many generated events."""
+    """Seconds and CPU seconds of one job over `units` files, or as many units of generated events."""
     env = StreamExecutionEnvironment.get_execution_environment()
     env.set_parallelism(2)
     tables = StreamTableEnvironment.create(env, environment_settings=EnvironmentSettings.in_streaming_mode())
@@ -73,7 +73,7 @@ def run(order: dict[str, Any], query: dict[str, Any], units: int, jvm: Jvm | Non
         path = Path(order["folder"]) / str(units)
         tables.execute_sql(f"CREATE TABLE events ({COLUMNS}, {WATERMARK}) WITH ({options}, 'path' = 'file://{path}')")
     else:
-        source = NumberSequenceSource(0, units * order["unit"] - 1)
+        source = NumberSequenceSource(0, units * order["unit"] * query["scale"] - 1)
         numbers = env.from_source(source, WatermarkStrategy.no_watermarks(), "numbers", Types.LONG())
         tables.create_temporary_view("numbers", tables.from_data_stream(numbers).alias("n"))
         tables.execute_sql(f"CREATE TEMPORARY VIEW events AS {GENERATED}")
