@@ -1,7 +1,7 @@
 """The records in an object, in its order, as binary arrays: a few thousand at a time, so that memory is flat.
 
 Rows of Parquet and ORC become JSON objects again, with the keys that the table has. Records that stand one after the other
-are told apart by their line feeds, or by where a JSON value ends; whichever gives as many as there are.
+are told apart by their line feeds, or by where a JSON value ends.
 """
 
 from __future__ import annotations
@@ -100,19 +100,24 @@ def _originals(file: BinaryIO) -> Iterator[pa.Array]:
 
 
 def _one_after_the_other(file: BinaryIO, layout: Layout, count: int) -> Iterator[pa.Array]:
+    """As many line feeds of the delivery stream's own as there are records leave none to the records. Without those, as
+    many JSON values are the records; as many lines may still be none, where a record has several."""
     compression = cast(Compression, layout.compression)
     lines = sum(_ends(file, compression, _Lines()))
-    if lines == count:
+    if layout.delimited and lines == count:
         for records in _cut(file, compression, _Lines()):
-            yield _without_line_feeds(records) if layout.delimited else records
+            yield _without_line_feeds(records)
         return
     values = sum(_ends(file, compression, _Values()))
-    if values != count:
+    if values == count:
+        yield from _cut(file, compression, _Values())
+    elif lines == count:
+        yield from _cut(file, compression, _Lines())
+    else:
         raise ValueError(
             f"it holds {count:,} records, and they cannot be told apart: it has {lines:,} lines and {values:,} JSON values"
             " (a delivery stream writes a line feed after each record where it has the processor AppendDelimiterToRecord)"
         )
-    yield from _cut(file, compression, _Values())
 
 
 class _Lines:
