@@ -6,7 +6,7 @@ import itertools
 import json
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ import pytest
 from analytics_support import Crash, Sink, add_tables, cases, comparable, wanted
 
 from analytics import Application, Input, Output, Progress, query
+from analytics.inputs import Reader
 from connectors.delivered.archive import Archive
 from connectors.delivered.contract import Contents, Index
+from connectors.delivered.reader import Reaching
 from connectors.delivered.unpacking import Unreadable
 from streams.core.errors import HeadraceError
 from streams.core.records import Records
@@ -160,6 +162,47 @@ async def test_history_and_log_give_what_the_whole_log_gives(tmp_path: Path, for
         wanted_rows = await rows_of(house, "all")
         assert wanted_rows != await rows_of(house, "clicks"), "retention has taken nothing"
         assert wanted_rows == await rows_of(house, "clicks", Archive(Delivered(house), "past"))
+
+
+async def test_retention_that_passes_a_reader_by_is_made_good(tmp_path: Path) -> None:
+    """All is in the log when it begins; after the first commit nothing is, and some shards are gone."""
+    async with House(tmp_path, firehose_compat="emulator") as house:
+        await house.client.create_stream("clicks", 2, retention_hours=24)
+        await house.client.create_stream("all", 2, retention_hours=168)
+        await house.create("past", kinesis="clicks")
+        for turn in range(4):
+            await put(house, [click(n) for n in range(turn * 50, turn * 50 + 50)])
+            house.clock.advance(3)
+            if turn == 1:
+                await split(house)
+        await deliver(house)
+        archive = Archive(Delivered(house), "past")
+        await archive.open()
+        wanted_records = await polled(Reader(house.client, Input("all"), {}))
+        reader = Reader(Reaching(house.client, archive), Input("clicks"), {})
+        assert await polled(reader, after=3, then=lambda: house.clock.advance(DAY_S)) == wanted_records
+        listed = (await house.client.describe_stream("clicks")).shards
+        assert len(listed) < len(reader.shards), "no shard has gone"
+        archive.close()
+
+
+async def polled(reader: Reader, *, after: int = -1, then: Callable[[], None] = lambda: None) -> dict[Any, Any]:
+    """Every record by its place, a few at a time; after so many polls something happens."""
+    await reader.open()
+    found: dict[Any, Any] = {}
+    for number in itertools.count():
+        if number == after:
+            then()
+        before = reader.reading
+        batches = await reader.poll(0, 0, 1_000)
+        for batch in batches:
+            for offset, data in enumerate(batch.records.data.to_pylist(), batch.first):
+                assert (batch.shard, offset) not in found
+                found[batch.shard, offset] = data
+        if not batches and reader.reading == before:
+            assert number > 5
+            return found
+    raise AssertionError("unreachable")
 
 
 async def test_partitions_and_bad_records_come_back_in_their_order(tmp_path: Path) -> None:
