@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from connectors.delivered.contract import ORC, PARQUET, Contents, Entry, Hole, Index, Run
 from connectors.delivered.records import column_of
-from connectors.delivered.unpacking import Part, Unpacking, Unreadable, times_of
+from connectors.delivered.unpacking import DISK_SIZE_MAX, Part, Unpacking, Unreadable, times_of
 from streams.core.errors import HeadraceError
 from streams.core.records import Batch, Records
 from streams.core.shards import Shard
@@ -42,8 +42,8 @@ class HistoryGap(HeadraceError):
 
 
 class Archive:
-    """Of one delivery stream. `folder` is where
-    objects are unpacked (see `connectors.delivered.unpacking`), by default a temporary one. `open` it, `close` it."""
+    """Of one delivery stream. Objects are unpacked in `folder` (see `connectors.delivered.unpacking`), by default a
+    temporary one, where they may take `size_max` bytes. `open` it, `close` it."""
 
     def __init__(
         self,
@@ -51,12 +51,15 @@ class Archive:
         delivery_stream: str,
         *,
         folder: Path | None = None,
+        size_max: int = DISK_SIZE_MAX,
     ) -> None:
         self._deliveries = deliveries
         self._name = delivery_stream
         self._keys: frozenset[str] = frozenset()
         self._temporary = None if folder is not None else tempfile.TemporaryDirectory(prefix="headrace-delivered-")
-        self._unpacking = Unpacking(Path(self._temporary.name if self._temporary else str(folder)) / "objects")
+        self._unpacking = Unpacking(
+            Path(self._temporary.name if self._temporary else str(folder)) / "objects", size_max
+        )
         self._contents: dict[str, Contents] = {}
         self._using = asyncio.Lock()
         self._checked = True

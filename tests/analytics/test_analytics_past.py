@@ -23,7 +23,7 @@ from streams.core.errors import HeadraceError
 from streams.core.records import Records
 from streams.sdk.client import LATEST, at_timestamp
 from streams.sdk.tables import read_table
-from tests.firehose.harness import NEWLINES, SCOPE, House, decoded, function, processing, step
+from tests.firehose.harness import NEWLINES, SCOPE, House, decoded, function, processing, s3, step
 from tests.firehose.test_firehose_conversion import register
 
 DAY_S = 25 * 3_600
@@ -231,7 +231,9 @@ async def test_partitions_and_bad_records_come_back_in_their_order(tmp_path: Pat
         whole, sink = Sink(), Sink()
         async with application(house, "all", whole) as running:
             await running.run(until_end=True)
-        async with application(house, "clicks", sink, history=Archive(Delivered(house), "past")) as running:
+        # There is room for one object at a time, and each is needed again and again.
+        narrow = Archive(Delivered(house), "past", size_max=1)
+        async with application(house, "clicks", sink, history=narrow) as running:
             await running.run(until_end=True)
         assert Counter(name for name, _, _ in sink.rows)["error_stream"] == 22
         for rows in (whole.rows, sink.rows):
@@ -389,3 +391,20 @@ async def test_programs_give_their_rows_over_history_and_log(tmp_path: Path) -> 
             for stream in case.input:
                 await house.call("DeleteDeliveryStream", DeliveryStreamName=f"past-{stream}")
                 await client.delete_stream(stream)
+
+
+async def test_behind_a_function_the_originals_are_read(tmp_path: Path) -> None:
+    functions = {"sort_out": "tests.firehose.functions:sort_out"}
+    async with House(tmp_path, firehose_compat="emulator", functions=functions) as house:
+        await house.client.create_stream("clicks", 2, retention_hours=24)
+        await house.client.create_stream("all", 2, retention_hours=168)
+        backup = {"S3BackupMode": "Enabled", "S3BackupConfiguration": s3("originals")}
+        await house.create("past", kinesis="clicks", **backup, **processing(function("sort_out")))
+        for turn in range(3):
+            await put(house, [click(n) for n in range(turn * 20, turn * 20 + 20)])
+            house.clock.advance(3)
+        await deliver(house)
+        house.clock.advance(DAY_S)
+        await put(house, [click(60)])
+        whole = await rows_of(house, "all")
+        assert whole == await rows_of(house, "clicks", Archive(Delivered(house), "past"))

@@ -16,6 +16,7 @@ from connectors.delivered.contract import Layout, packed, unpacked
 from connectors.delivered.records import records_of
 from connectors.formats.compression import ENCODINGS, Compression
 from connectors.formats.lines import write_lines
+from connectors.formats.parquet import write_parquet
 
 COMPRESSIONS: list[Compression] = ["UNCOMPRESSED", *ENCODINGS]
 TEXTS = st.text(st.sampled_from('ab"\\{}[]\n é,'), max_size=8)
@@ -64,6 +65,19 @@ def test_what_is_cut_short_is_said(compression: Compression) -> None:
         read(io.BytesIO(whole[: len(whole) // 2]), lines(compression), 100)
     with pytest.raises(ValueError, match=r"it is no whole|it does not begin|it holds"):
         read(io.BytesIO(b"something else altogether"), lines(compression), 100)
+
+
+def test_rows_of_a_table_come_back_under_the_keys_that_are_looked_for() -> None:
+    file = io.BytesIO()
+    rows = pa.RecordBatch.from_pydict(
+        {"flightid": [1, None], "a_b": ["x", "é"], "at": pa.array([0, 1], pa.timestamp("ms"))}
+    )
+    write_parquet(file, [rows])
+    found = records_of(file, Layout("parquet", b"", ()), 2, {"flightId", "A.b", "other"})
+    assert [json.loads(record) for array in found for record in array.to_pylist()] == [
+        {"flightId": 1, "A.b": "x", "at": "1970-01-01 00:00:00.000"},
+        {"flightId": None, "A.b": "é", "at": "1970-01-01 00:00:00.001"},
+    ]
 
 
 @given(st.lists(st.integers(-(2**62), 2**62), max_size=50))
