@@ -138,4 +138,5 @@ def tumbling(table: str, groups: Grouped, closing: RowQuery) -> Window:
         closing,
         None if partials.kept else partials.compact(["w"]),
         partials.numbered,
+        tuple(partials.grouping(["w"])),
     )

@@ -78,13 +78,18 @@ class Partials:
         by = [*window, *self._keys]
         if self.kept:
             return f"SELECT {', '.join([*by, *(name for name, _ in self.state)])} FROM {{source}}"
+        by = self.grouping(window)
         merged = {name: f"CAST({part.merge.format(name)} AS {part.duck})" for name, part in self.stored}
         if self.values:
-            by += ["g", *(f"d{number}" for number in range(1, self.values + 1))]
             merged["m"] = "bit_or(m)"
         names = [name for name, _ in (*self.keys, *self.state)]
         columns = [*window, *(f"{merged[name]} AS {name}" if name in merged else name for name in names)]
         return f"SELECT {', '.join(columns)} FROM {{source}}{_grouped(by)}"
+
+    def grouping(self, window: Sequence[str]) -> list[str]:
+        """The columns by which partial rows are one where they are compacted."""
+        values = ["g", *(f"d{number}" for number in range(1, self.values + 1))] if self.values else []
+        return [*window, *self._keys, *values]
 
     def merge(self, window: Sequence[str]) -> str:
         """From partial rows to the aggregates of each group: the window, the keys, and the columns of `results`."""

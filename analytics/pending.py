@@ -15,6 +15,8 @@ COMPACT_ROWS_MIN = 500_000
 """Partial rows of a window's state before they are merged in place: below that, merging at the close is cheaper."""
 COMPACT_GROWTH = 2
 """How many times what a merge has left must come before the next: where groups hardly repeat, merging only costs."""
+COMPACT_SHARE_MAX = 0.8
+"""Of partial rows that would be left, as DuckDB estimates it for less than merging costs: more are not merged."""
 _KNOWN_MAX = 10_000
 """Ends that are remembered: those of the windows that rows come into, a few at a time."""
 
@@ -68,6 +70,12 @@ class Pending:
         if window.compact is None or self._sizes.get(window.table, 0) <= limit:
             return
         run = self._connection.execute
+        if window.grouping:
+            sql = f"SELECT approx_count_distinct(hash({', '.join(window.grouping)})), count(*) FROM {window.table}"
+            ((left, rows),) = run(sql).fetchall()
+            if left > COMPACT_SHARE_MAX * rows:
+                self._merged[window.table], self._sizes[window.table] = rows, 0
+                return
         run("BEGIN")
         # A table in the place of the other is written once; DELETE and INSERT would write everything three times.
         run(f"CREATE TABLE compacted AS {window.compact.format(source=window.table)}")

@@ -48,6 +48,7 @@ class Window:
     merge     over partial rows: what `closing` reads, with ``rt``, the end of the window
     end       when a window is over, an expression over ``w``
     compact   from partial rows to fewer of them; None where the rows themselves are the state
+    grouping  columns by which they become fewer
     numbered  rows have numbers, the greatest of which is in column ``n``
     """
 
@@ -59,6 +60,7 @@ class Window:
     closing: RowQuery
     compact: str | None
     numbered: bool
+    grouping: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

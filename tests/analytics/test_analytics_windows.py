@@ -7,6 +7,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pytest
@@ -271,3 +272,29 @@ def test_the_state_of_a_window_does_not_grow(window: str, rows_max: int) -> None
     assert out > 3 * 10
     assert max(kept) <= rows_max
     assert max(kept[:30]) == max(kept[30:])
+
+
+@pytest.mark.parametrize(
+    ("different", "left"), [(2, 12), (1_000, 40)], ids=["groups that repeat", "groups that do not"]
+)
+def test_partial_rows_are_merged_where_they_become_fewer(different: int, left: int) -> None:
+    sql = f"""CREATE STREAM out (k VARCHAR(4), {COLUMNS});
+    CREATE PUMP p AS INSERT INTO out SELECT STREAM k, {AGGREGATES} FROM s GROUP BY k, FLOOR(s.ROWTIME TO MINUTE)"""
+    plan = compile_program(parse(sql), {"S": COLUMNS_OF_ROWS}, {})
+    state = State(None, sql)
+    engine = Engine(plan, state.connection)
+    Engine.create(plan, state.connection)
+    rows = [(n, "ab"[n % 2], n % different) for n in range(30)]
+    found: list[tuple[Any, ...]] = []
+    with mock.patch("analytics.pending.COMPACT_ROWS_MIN", 10):
+        for first in range(0, 30, 6):
+            made = engine.step({"s0": table(rows[first : first + 6])}, {"s0": first * 1_000}, 0)
+            made.changes.apply(state.connection)
+            engine.applied(made.changes)
+        (window,) = (pump.window for pump in plan.pumps if pump.window is not None)
+        ((kept,),) = state.connection.execute(f"SELECT count(*) FROM {window.table}").fetchall()
+        rest = engine.step({}, {"s0": 60_000}, 0).rows[plan.streams["OUT"].physical]
+        found = [tuple(row.values())[1:] for row in rest.to_pylist()]
+    state.close()
+    assert sorted(found) == [(key, *aggregated([v for _, k, v in rows if k == key])) for key in "ab"]
+    assert kept == left
