@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from analytics.inputs import cut
 from connectors.formats.schema import Decoded
 from streams.core.records import Batch
 
@@ -38,7 +37,7 @@ class Piece:
         """The records before `end`; where that is not all of them, nobody has begun to read their columns."""
         if self.batch.next <= end:
             return self
-        return Piece(self.number, cut(self.batch, max(0, end - self.batch.first))[0])
+        return Piece(self.number, self.batch.cut(int(np.searchsorted(self.batch.offsets, end)))[0])
 
 
 class Ahead:
@@ -104,7 +103,7 @@ def _split(whole: Decoded, ends: np.ndarray) -> Iterator[Decoded]:
 def _cut(batch: Batch, rows_max: int) -> Iterator[Batch]:
     rest: Batch | None = batch
     while rest is not None:
-        part, rest = cut(rest, rows_max)
+        part, rest = rest.cut(rows_max)
         yield part
 
 

@@ -31,7 +31,7 @@ from analytics.state import Entry, State
 from connectors.formats.schema import Column
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import ValidationError
-from streams.sdk.client import Client
+from streams.sdk.client import Client, Readable
 
 BATCH_ROWS_MAX = 250_000
 """Records of one micro-batch: what it costs beside its rows, some milliseconds a pump, is then a fiftieth of a microsecond a
@@ -103,6 +103,7 @@ class Application:
         self._state: State | None = None
         self._polling: asyncio.Task[None] | None = None
         self._feeds = Feeds(self._clock, batch_rows)
+        self._topics: dict[str, Readable] = {}
 
     async def open(self) -> Plan:
         """Finds the columns, compiles, and opens the state; nothing runs yet. Raises `SqlError` for a program that does
@@ -165,6 +166,10 @@ class Application:
             if each.history is not None:
                 each.history.close()
         self._feeds.close()
+        await self._delivery.close()
+        topics, self._topics = self._topics, {}
+        for client in topics.values():
+            await client.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -211,10 +216,18 @@ class Application:
         assert self._state is not None, "the application is not open"
         return self._state
 
+    def _client_of(self, input: Input) -> Readable:
+        """A topic is read by a client of its own, for each of its inputs."""
+        if input.topic is None:
+            return self._client
+        if input.name not in self._topics:
+            self._topics[input.name] = input.topic.client(self._clock)
+        return self._topics[input.name]
+
     async def _columns(self, input: Input) -> Sequence[Column]:
         columns = input.columns
         if columns is None:
-            columns = await past.discover(self._client, input.stream, input.history)
+            columns = await past.discover(self._client_of(input), input.stream, input.history)
         if input.columns is None and not columns:
             raise ValidationError(f"stream {input.stream} holds no JSON records to find its columns in: declare them")
         if input.rule.column is not None:
@@ -254,10 +267,10 @@ class Application:
         if self._generation is None:
             known = self._opened.positions(input.name)
         else:
-            description = await self._client.describe_stream(input.stream)
+            description = await self._client_of(input).describe_stream(input.stream)
             self._opened.note_source(input.name, description.id)
             known = self._opened.all_positions()
-        reader = Reader(past.reaching(self._client, input.history, known), input, known)
+        reader = Reader(past.reaching(self._client_of(input), input.history, known), input, known)
         decoder = Decoder(input, relation, columns, time, reader.shards)
         past.look_for(decoder)
         await reader.open()

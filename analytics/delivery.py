@@ -69,6 +69,11 @@ class Delivery:
                     self._sizes[number] = at
         return entries
 
+    async def close(self) -> None:
+        """Of what its targets have open."""
+        for each in self._targets.values():
+            await each.close()
+
     async def deliver(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry.output in self._targets:  # else the output has been taken away, and nobody waits for its rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +16,7 @@ from analytics.relation import Relation
 from connectors.delivered.archive import Archive
 from connectors.formats.json import decode_json, infer_columns
 from connectors.formats.schema import Column, Decoded, RowFault
+from connectors.kafka_clusters import TopicAt
 from streams.core.records import Batch
 from streams.core.sequence import of_record
 from streams.core.shards import Shard
@@ -36,7 +36,7 @@ SAMPLE_SIZE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """The Kinesis stream `stream` as the in-application stream `name`.
+    """The Kinesis stream `stream` as the in-application stream `name`; or the Kafka `topic`, which is then called so.
 
     columns       what its JSON records hold, named exactly as SQL must name them; None: found in the first records
     start         where to begin when the application has no state yet
@@ -62,6 +62,7 @@ class Input:
     processor: Processor | None = None
     share: tuple[int, int] = (0, 1)
     history: Archive | None = None
+    topic: TopicAt | None = None
 
     @property
     def rule(self) -> TimeRule:
@@ -193,9 +194,9 @@ class Decoder:
         if "h_key" in used:
             rows = rows.append_column("h_key", batch.records.partition_key.take(pa.array(source)))
         if "h_sequence" in used:
-            shard = self.shards[batch.shard]
+            shard, offsets = self.shards[batch.shard], batch.offsets
             numbers = [
-                str(of_record(shard.created_ms, shard.index, batch.first + int(at), int(arrival[at]))) for at in source
+                str(of_record(shard.created_ms, shard.index, int(offsets[at]), int(arrival[at]))) for at in source
             ]
             rows = rows.append_column("h_sequence", pa.array(numbers, pa.string()))
         return rows
@@ -261,9 +262,9 @@ class Reader:
         self.checked_ms = now_ms
         for batch in fetch.batches:
             self._lineage.advance(batch.shard, batch.next)
-        if fetch.ended:
-            for shard in fetch.ended:
-                self._lineage.end(shard)
+        for shard in fetch.ended:
+            self._lineage.end(shard)
+        if fetch.ended or fetch.grown:
             await self._describe()
         return [batch for batch in fetch.batches if len(batch)]
 
@@ -277,12 +278,3 @@ class Reader:
     def took(self, batch: Batch) -> None:
         """`batch` is part of the micro-batch that is being committed."""
         self.taken[batch.shard] = batch.next
-
-
-def cut(batch: Batch, count: int) -> tuple[Batch, Batch | None]:
-    """The first `count` records of a batch, and the rest."""
-    if len(batch) <= count:
-        return batch, None
-    middle = batch.first + count
-    head = dataclasses.replace(batch, next=middle, records=batch.records.slice(0, count))
-    return head, dataclasses.replace(batch, first=middle, records=batch.records.slice(count))

@@ -2,6 +2,7 @@
 delivered, and delivers them so that doing it twice does no harm.
 
     a stream, a delivery stream   the id of the delivery travels with the records: the log takes each once
+    a Kafka topic                 the id is committed in the transaction of the records
     a local file (NDJSON, CSV)    the bytes belong at a known place in the file; it is cut to that length first
     any other file                a part of its own in a folder, named by the id: written again, it is the same
     a callback                    called again after a crash: at least once
@@ -14,7 +15,7 @@ import io
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import fsspec
 import pyarrow as pa
@@ -24,12 +25,16 @@ import pyarrow.parquet
 from analytics.state import Entry
 from connectors.formats.csv import encode_csv
 from connectors.formats.json import encode_json
+from connectors.kafka_clusters import TopicAt
 from connectors.streams import StreamSink
 from streams.core.clock import Clock
 from streams.core.errors import ValidationError
 from streams.core.records import Records
 from streams.core.scope import delivery_source
 from streams.sdk.client import Client
+
+if TYPE_CHECKING:
+    from connectors.kafka_sink import TopicSink
 
 Callback = Callable[[str, pa.RecordBatch], None]
 
@@ -47,6 +52,7 @@ class Output:
                       without state; a ``.parquet`` and anything remote is a folder of parts
     callback          ``callback(stream, rows)``; the first column of the rows is ROWTIME
     function          a function takes each row, at least once
+    topic             a Kafka topic: one record a row, exactly once for who reads committed ones
 
     `partition_key` names the column that gives records their partition keys. Records and what a function gets are JSON,
     or lines of CSV. `number` says which output of the state it is, where there may be others another time.
@@ -61,17 +67,18 @@ class Output:
     function: Callable[[str, Sequence[bytes]], Awaitable[None]] | None = None
     csv: bool = False
     number: int | None = None
+    topic: TopicAt | None = None
 
     def __post_init__(self) -> None:
-        given = [self.stream, self.delivery_stream, self.file, self.callback, self.function]
+        given = [self.stream, self.delivery_stream, self.file, self.callback, self.function, self.topic]
         if sum(one is not None for one in given) != 1:
-            raise ValidationError("an output has one of stream, delivery_stream, file, callback and function")
+            raise ValidationError("an output has one of stream, delivery_stream, file, callback, function and topic")
         if self.source is None and self.callback is None:
             raise ValidationError("an output without a source is a callback")
 
 
 class Target(Protocol):
-    """`encode` runs in a thread, `deliver` in the loop."""
+    """`encode` runs in a thread, `deliver` and `close` in the loop."""
 
     def encode(self, source: str, rows: pa.RecordBatch, at: int) -> bytes:
         """The bytes of some rows (never none) of `source`; `at` bytes have been made before."""
@@ -80,6 +87,15 @@ class Target(Protocol):
     async def deliver(self, entry: Entry) -> None:
         """There for good when it returns; the same entry may come again."""
         ...
+
+    async def close(self) -> None: ...
+
+
+class _Resting:
+    """What keeps nothing open between deliveries."""
+
+    async def close(self) -> None:
+        pass
 
 
 def target(output: Output, number: int, client: Client, application: str, clock: Clock) -> Target:
@@ -91,6 +107,8 @@ def target(output: Output, number: int, client: Client, application: str, clock:
     encode = encode_csv if output.csv else encode_json
     if output.function is not None:
         return _Function(output.function, encode)
+    if output.topic is not None:
+        return _Topic(output.topic.sink(f"{application}.{number}", clock), encode, output.partition_key)
     name = output.stream if output.stream is not None else delivery_source(output.delivery_stream or "")
     sink = StreamSink(
         client, name, f"{application}/{number}", partition_key=output.partition_key, encode=encode, clock=clock
@@ -99,7 +117,7 @@ def target(output: Output, number: int, client: Client, application: str, clock:
 
 
 @dataclass(slots=True)
-class _Stream:
+class _Stream(_Resting):
     sink: StreamSink
 
     def encode(self, source: str, rows: pa.RecordBatch, at: int) -> bytes:
@@ -111,7 +129,7 @@ class _Stream:
 
 
 @dataclass(slots=True)
-class _Function:
+class _Function(_Resting):
     """`function` takes an id of the delivery and its rows; it returns when it has all of them."""
 
     function: Callable[[str, Sequence[bytes]], Awaitable[None]]
@@ -126,7 +144,28 @@ class _Function:
 
 
 @dataclass(slots=True)
-class _Callback:
+class _Topic:
+    sink: TopicSink
+    to_bytes: Callable[[pa.RecordBatch], pa.Array]
+    partition_key: str | None
+
+    def encode(self, source: str, rows: pa.RecordBatch, at: int) -> bytes:
+        plain = _without_time(rows)
+        keys = pa.nulls(len(plain), pa.string())
+        if self.partition_key is not None:
+            keys = plain.column(plain.schema.get_field_index(self.partition_key)).cast(pa.string())
+        return _packed(pa.record_batch({"data": self.to_bytes(plain), "key": keys}))
+
+    async def deliver(self, entry: Entry) -> None:
+        batch, _ = _unpacked(entry.data)
+        await self.sink.put(entry.id, batch.column("key").to_pylist(), batch.column("data").to_pylist())
+
+    async def close(self) -> None:
+        await self.sink.close()
+
+
+@dataclass(slots=True)
+class _Callback(_Resting):
     callback: Callback
 
     def encode(self, source: str, rows: pa.RecordBatch, at: int) -> bytes:
@@ -148,7 +187,7 @@ def _file(url: str) -> Target:
 
 
 @dataclass(slots=True)
-class _Appended:
+class _Appended(_Resting):
     """One local file."""
 
     path: str
@@ -171,7 +210,7 @@ class _Appended:
 
 
 @dataclass(slots=True)
-class _Parts:
+class _Parts(_Resting):
     """A folder of files, one a delivery."""
 
     filesystem: fsspec.AbstractFileSystem

@@ -70,7 +70,12 @@ class App:
             opening.push_async_callback(functions.close)
             functions.sweep()
             lambdas = Lambda(
-                _functions_journal(log, clock, work), functions, settings=settings, clock=clock, depot=depot
+                _functions_journal(log, clock, work),
+                functions,
+                settings=settings,
+                clock=clock,
+                depot=depot,
+                secret=service.secret("links to code"),
             )
             opening.push_async_callback(lambdas.close)
             await lambdas.open()

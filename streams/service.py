@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 from streams.control.checkpoints import Checkpoints
@@ -194,6 +195,10 @@ class Service:
     def end_subscriptions(self) -> None:
         """Whoever is subscribed to a shard or waits at a queue comes to a clean end, and nobody else is or does any more."""
         self._context.stop()
+
+    def secret(self, purpose: str) -> bytes:
+        """32 bytes for one purpose, the same in all processes of this log and after every restart."""
+        return blake2b(purpose.encode(), key=self._context.catalog.key, digest_size=32).digest()
 
     async def close(self) -> None:
         """Returns when what was begun has ended. The log stays open. Closing twice does nothing."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from connectors.kafka_clusters import is_topic
 from streams.core.errors import InvalidArgument
 
 INPUTS_MAX = 1
@@ -51,7 +52,7 @@ def check_input(given: Mapping[str, Any]) -> None:
     if sum(source in given for source in _SOURCES) != 1:
         raise InvalidArgument(f"An input has exactly one of {' and '.join(_SOURCES)}.")
     source = "KinesisStreamsInput" if "KinesisStreamsInput" in given else "KinesisFirehoseInput"
-    _check_arn(given[source]["ResourceARN"], *_SERVICES[source])
+    _check_source(given, source)
     check_schema(given["InputSchema"], "InputSchema")
     if "InputProcessingConfiguration" in given:
         function_of(given["InputProcessingConfiguration"]["InputLambdaProcessor"]["ResourceARN"])
@@ -65,7 +66,7 @@ def check_output(given: Mapping[str, Any]) -> None:
     if found[0] == "LambdaOutput":
         function_of(given["LambdaOutput"]["ResourceARN"])
     else:
-        _check_arn(given[found[0]]["ResourceARN"], *_SERVICES[found[0]])
+        _check_source(given, found[0])
 
 
 def check_schema(schema: Mapping[str, Any], where: str) -> None:
@@ -92,6 +93,13 @@ _SERVICES = {
     "KinesisStreamsOutput": ("kinesis", "stream/"),
     "KinesisFirehoseOutput": ("firehose", "deliverystream/"),
 }
+
+
+def _check_source(given: Mapping[str, Any], member: str) -> None:
+    """Where a stream is named, a Kafka topic may be."""
+    arn = given[member]["ResourceARN"]
+    if not (member.startswith("KinesisStreams") and is_topic(arn)):
+        _check_arn(arn, *_SERVICES[member])
 
 
 def _check_arn(arn: str, service: str, kind: str) -> None:

@@ -12,13 +12,16 @@ from analytics.api.configuration import function_of
 from analytics.api.context import Context
 from analytics.api.errors import InvalidApplicationConfiguration
 from analytics.api.events import Begin, Changed, Configuration, Created, Deleting, Event, Started, Stopped
-from analytics.api.specification import reference_url, source_of, target_of
+from analytics.api.specification import reference_url, source_of, target_of, topic_in
+from connectors.kafka_clusters import TopicAt
 from streams.core.errors import (
     ConcurrentModification,
     InvalidArgument,
     LimitExceeded,
+    LogUnreachable,
     ResourceInUse,
     ResourceNotFound,
+    SettingsError,
 )
 from streams.core.scope import Scope
 from streams.core.work import application_item, part_of
@@ -121,14 +124,19 @@ async def _check_runnable(context: Context, application: Application) -> None:
     streams = await context.check_code(configuration)
     client = context.client_for(scope)
     try:
-        needed = [source_of(given, scope, context.delivery_source)[1] for given in configuration.inputs]
+        places = [*configuration.inputs, *configuration.outputs]
+        topics = [topic for given in places if (topic := topic_in(given, context.settings)) is not None]
+        needed = []
+        for given in configuration.inputs:
+            stream = source_of(given, scope, context.delivery_source)[1]
+            needed += [stream] if topic_in(given, context.settings) is None else []
         for given in configuration.outputs:
             if given["Name"] not in streams:
                 raise InvalidArgument(
                     f"Output {given['Id']}: the code makes no stream {given['Name']}; it makes {', '.join(streams)}."
                 )
             target = target_of(given, scope, context.delivery_source)
-            needed += [] if target is None else [target]
+            needed += [] if target is None or topic_in(given, context.settings) is not None else [target]
         for given in configuration.references:
             reference_url(given["S3ReferenceDataSource"], context.settings)
         for arn in _functions(configuration):
@@ -143,6 +151,19 @@ async def _check_runnable(context: Context, application: Application) -> None:
             await client.describe_stream(stream)
         except ResourceNotFound as error:
             raise InvalidApplicationConfiguration(f"Stream {scope.stream_arn(stream)} was not found.") from error
+    for topic in topics:
+        await _check_topic(context, topic)
+
+
+async def _check_topic(context: Context, topic: TopicAt) -> None:
+    try:
+        reader = topic.client(context.clock)
+        try:
+            await reader.describe_stream(topic.topic)
+        finally:
+            await reader.close()
+    except (InvalidArgument, LogUnreachable, ResourceNotFound, SettingsError) as error:
+        raise InvalidApplicationConfiguration(f"Topic {topic.arn} cannot be used: {error.message}") from error
 
 
 def _functions(configuration: Configuration) -> list[str]:

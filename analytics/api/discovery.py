@@ -10,13 +10,13 @@ import fsspec
 from analytics.api.configuration import name_of
 from analytics.api.context import Context
 from analytics.api.errors import UnableToDetectSchema
-from analytics.api.specification import described, reference_url, source_of
+from analytics.api.specification import described, reference_url, source_of, topic_in
 from analytics.processing import Processor
 from connectors.functions.errors import FunctionError
-from streams.core.errors import InvalidArgument, ResourceNotFound
+from streams.core.errors import InvalidArgument, LogUnreachable, ResourceNotFound, SettingsError
 from streams.core.records import Batch
 from streams.core.scope import Scope
-from streams.sdk.client import TRIM_HORIZON, Start, at_timestamp
+from streams.sdk.client import TRIM_HORIZON, Readable, Start, at_timestamp
 
 SAMPLE_RECORDS_MAX = 1_000
 SAMPLE_SIZE_MAX = 1 << 20
@@ -75,15 +75,22 @@ async def _file(context: Context, given: dict[str, Any]) -> list[bytes]:
 
 async def _sample(context: Context, given: dict[str, Any], arn: str, scope: Scope) -> tuple[list[Batch], str, bool]:
     kind = "KinesisFirehoseInput" if ":deliverystream/" in arn else "KinesisStreamsInput"
-    _, stream, direct = source_of({kind: {"ResourceARN": arn}}, scope, context.delivery_source)
+    source = {kind: {"ResourceARN": arn}}
+    _, stream, direct = source_of(source, scope, context.delivery_source)
     position = given.get("InputStartingPositionConfiguration", {}).get("InputStartingPosition", "NOW")
     start: Start = at_timestamp(context.clock.now_ms()) if position == "NOW" else TRIM_HORIZON
-    client = context.client_for(scope)
+    topic = topic_in(source, context.settings)
+    client: Readable = context.client_for(scope) if topic is None else topic.client(context.clock)
     try:
         positions = await client.find(stream, start)
         fetch = await client.fetch(stream, positions, size_max=SAMPLE_SIZE_MAX, wait_ms=WAIT_MS)
     except ResourceNotFound as error:
         raise InvalidArgument(f"Stream {name_of(arn)} was not found.") from error
+    except (LogUnreachable, SettingsError) as error:
+        raise InvalidArgument(f"Topic {arn} cannot be read: {error.message}") from error
+    finally:
+        if topic is not None:
+            await client.close()
     return [batch for batch in fetch.batches if len(batch)], stream, direct
 
 

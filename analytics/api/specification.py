@@ -9,6 +9,7 @@ from typing import Any
 from analytics.api.catalog import Application
 from analytics.api.configuration import in_application_names, name_of
 from analytics.worker.messages import ColumnSpec, InputSpec, OutputSpec, ReferenceSpec, Run, SchemaSpec
+from connectors.kafka_clusters import TopicAt, cluster_of, is_topic, topic_of
 from streams.core.errors import InvalidArgument
 from streams.core.scope import Scope
 from streams.core.settings import Settings
@@ -62,11 +63,21 @@ def described(schema: SchemaSpec) -> dict[str, Any]:
     return {"RecordFormat": kind, "RecordEncoding": "UTF-8", "RecordColumns": columns}
 
 
+def topic_in(given: Mapping[str, Any], settings: Settings) -> TopicAt | None:
+    """The Kafka topic that an input or an output names in the place of a stream. Raises `InvalidArgument`."""
+    for member in ("KinesisStreamsInput", "KinesisStreamsOutput"):
+        if member in given:
+            return topic_of(settings.kafka_clusters, given[member]["ResourceARN"])
+    return None
+
+
 def source_of(given: Mapping[str, Any], scope: Scope, delivery_source: DeliverySource) -> tuple[str, str, bool]:
-    """The ARN of an input, the stream that its records are in, and whether they are a delivery stream's own. Raises
-    `InvalidArgument`."""
+    """The ARN of an input, the stream (or the topic) that its records are in, and whether they are a delivery stream's own.
+    Raises `InvalidArgument`."""
     if "KinesisStreamsInput" in given:
         arn = given["KinesisStreamsInput"]["ResourceARN"]
+        if is_topic(arn):
+            return arn, name_of(arn), False
         if arn != scope.stream_arn(name_of(arn)):
             raise InvalidArgument(f"Kinesis stream {arn} is not one of account {scope.account} in {scope.region}.")
         return arn, name_of(arn), False
@@ -95,11 +106,13 @@ def history_of(application: Application, stream: str, delivery_source: DeliveryS
 
 
 def target_of(given: Mapping[str, Any], scope: Scope, delivery_source: DeliverySource) -> str | None:
-    """The stream that an output's rows go to; None for a function. Raises `InvalidArgument`."""
+    """The stream (or the topic) that an output's rows go to; None for a function. Raises `InvalidArgument`."""
     if "LambdaOutput" in given:
         return None
     if "KinesisStreamsOutput" in given:
         arn = given["KinesisStreamsOutput"]["ResourceARN"]
+        if is_topic(arn):
+            return name_of(arn)
         if arn != scope.stream_arn(name_of(arn)):
             raise InvalidArgument(f"Kinesis stream {arn} is not one of account {scope.account} in {scope.region}.")
         return name_of(arn)
@@ -135,6 +148,12 @@ def state_path(application: Application, settings: Settings) -> str:
     return os.path.join(state_folder(application, settings), "state.duckdb")
 
 
+def _brokers(given: Mapping[str, Any], settings: Settings) -> str | None:
+    """Where the topic is that stands in the place of a stream."""
+    topic = topic_in(given, settings)
+    return None if topic is None else settings.kafka_clusters[cluster_of(topic.arn)]
+
+
 def specify(
     application: Application, settings: Settings, door: str, delivery_source: DeliverySource, *, kept: bool = False
 ) -> Run:
@@ -155,6 +174,7 @@ def specify(
                 direct,
                 None if processing is None else processing["InputLambdaProcessor"]["ResourceARN"],
                 history_of(application, stream, delivery_source),
+                _brokers(given, settings),
             )
         )
     outputs = []
@@ -162,7 +182,7 @@ def specify(
         target = target_of(given, scope, delivery_source)
         function = given["LambdaOutput"]["ResourceARN"] if target is None else None
         csv = given["DestinationSchema"].get("RecordFormatType") == "CSV"
-        outputs.append(OutputSpec(given["Number"], given["Name"], csv, target, function))
+        outputs.append(OutputSpec(given["Number"], given["Name"], csv, target, function, _brokers(given, settings)))
     references = [
         ReferenceSpec(
             given["TableName"],

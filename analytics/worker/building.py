@@ -21,6 +21,8 @@ from analytics.schemas import column_of, type_of
 from analytics.worker.messages import InputSpec, OutputSpec, ReferenceSpec, Run, SchemaSpec
 from connectors.delivered.archive import Archive, Deliveries
 from connectors.formats.schema import Column
+from connectors.kafka_clusters import TopicAt
+from streams.core.brokers import brokers_of
 from streams.core.clock import Clock
 from streams.sdk.client import TRIM_HORIZON, Client, at_timestamp
 
@@ -101,6 +103,7 @@ def _inputs(spec: InputSpec, run: Run, deliveries: Deliveries, invoke: Invoke, c
             processor=processor,
             share=(number, len(spec.names)),
             history=None if spec.history is None else _history(spec.history, number, run, deliveries),
+            topic=_topic(spec.brokers, spec.stream),
         )
         for number, name in enumerate(spec.names)
     ]
@@ -112,6 +115,9 @@ def _history(delivery_stream: str, number: int, run: Run, deliveries: Deliveries
 
 
 def _output(spec: OutputSpec, run: Run, invoke: Invoke, clock: Clock) -> Output:
+    topic = _topic(spec.brokers, spec.stream or "")
+    if topic is not None:
+        return Output(spec.source, topic=topic, csv=spec.csv, number=spec.number)
     if spec.function is None:
         return Output(spec.source, stream=spec.stream, csv=spec.csv, number=spec.number)
 
@@ -119,6 +125,10 @@ def _output(spec: OutputSpec, run: Run, invoke: Invoke, clock: Clock) -> Output:
         await deliver(invoke, function, run.arn, f"{spec.number}-{identity}", rows, clock)
 
     return Output(spec.source, function=functools.partial(give, spec.function), csv=spec.csv, number=spec.number)
+
+
+def _topic(brokers: str | None, name: str) -> TopicAt | None:
+    return None if brokers is None else TopicAt(brokers_of(brokers), name)
 
 
 def _reference(spec: ReferenceSpec) -> Reference:

@@ -50,6 +50,7 @@ class SchemaSpec(msgspec.Struct, frozen=True):
 
 class InputSpec(msgspec.Struct, frozen=True):
     """The stream and the in-application streams that share its shards. `start_ms` None: from its oldest record.
+    With `brokers` (an address, kafka://…) it is a topic there.
     `function` is an ARN, as everywhere here; `history` a delivery stream that has delivered of the stream."""
 
     names: tuple[str, ...]
@@ -60,16 +61,19 @@ class InputSpec(msgspec.Struct, frozen=True):
     direct: bool = False
     function: str | None = None
     history: str | None = None
+    brokers: str | None = None
 
 
 class OutputSpec(msgspec.Struct, frozen=True):
-    """To a stream (hidden ones have a slash) or a function. `number` stays with the output for its whole life."""
+    """To a stream (hidden ones have a slash), a Kafka topic where there are `brokers`, or a function. `number` stays with the
+    output for its whole life."""
 
     number: int
     source: str
     csv: bool = False
     stream: str | None = None
     function: str | None = None
+    brokers: str | None = None
 
 
 class ReferenceSpec(msgspec.Struct, frozen=True):

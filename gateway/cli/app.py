@@ -34,7 +34,12 @@ def app() -> None:
 @app.command()
 @click.argument("name")
 @click.argument("program", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--input", "stream", metavar="STREAM", help="The stream to read, or firehose:NAME for a delivery stream.")
+@click.option(
+    "--input",
+    "stream",
+    metavar="STREAM",
+    help="The stream to read, firehose:NAME for a delivery stream, or the ARN of a Kafka topic.",
+)
 @click.option("--prefix", default="SOURCE_SQL_STREAM", show_default=True, help="The program reads PREFIX_001.")
 @click.option(
     "--schema",
@@ -46,7 +51,7 @@ def app() -> None:
     "outputs",
     multiple=True,
     metavar="NAME=OUT",
-    help="Put a stream out: NAME=stream:S, firehose:D, function:F.",
+    help="Put a stream out: NAME=stream:S, firehose:D, function:F, or the ARN of a Kafka topic.",
 )
 @click.option(
     "--history",

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from connectors.kafka_clusters import is_topic
 from gateway.cli.failure import Failure
 from streams.core.scope import Scope
 
@@ -20,7 +21,9 @@ def role(scope: Scope) -> str:
 
 
 def source(scope: Scope, text: str) -> dict[str, Any]:
-    """``STREAM`` or ``firehose:NAME``."""
+    """``STREAM``, ``firehose:NAME``, or the ARN of a Kafka topic."""
+    if is_topic(text):
+        return {"KinesisStreamsInput": {"ResourceARN": text, "RoleARN": role(scope)}}
     kind, found, name = text.partition(":")
     if found and kind == "firehose":
         return {"KinesisFirehoseInput": {"ResourceARN": scope.delivery_stream_arn(name), "RoleARN": role(scope)}}
@@ -28,21 +31,27 @@ def source(scope: Scope, text: str) -> dict[str, Any]:
 
 
 def output(scope: Scope, text: str, *, csv: bool) -> dict[str, Any]:
-    """``NAME=stream:S``, ``NAME=firehose:D`` or ``NAME=function:F``."""
+    """``NAME=stream:S``, ``NAME=firehose:D``, ``NAME=function:F``, or ``NAME=`` and the ARN of a Kafka topic."""
     stream, _, where = text.partition("=")
     kind, _, name = where.partition(":")
+    if stream and is_topic(where):
+        return _to("stream", stream, where, scope, csv=csv)
     if not stream or kind not in _OUTPUTS or not name:
         raise click.BadParameter(
-            f"{text!r} is not NAME=stream:S, NAME=firehose:D or NAME=function:F", param_hint="--to"
+            f"{text!r} is not NAME=stream:S, NAME=firehose:D, NAME=function:F or NAME=ARN of a topic", param_hint="--to"
         )
     arns = {
         "stream": scope.stream_arn(name),
         "firehose": scope.delivery_stream_arn(name),
         "function": f"arn:aws:lambda:{scope.region}:{scope.account}:function:{name}",
     }
+    return _to(kind, stream, arns[kind], scope, csv=csv)
+
+
+def _to(kind: str, stream: str, arn: str, scope: Scope, *, csv: bool) -> dict[str, Any]:
     return {
         "Name": stream,
-        _OUTPUTS[kind]: {"ResourceARN": arns[kind], "RoleARN": role(scope)},
+        _OUTPUTS[kind]: {"ResourceARN": arn, "RoleARN": role(scope)},
         "DestinationSchema": {"RecordFormatType": "CSV" if csv else "JSON"},
     }
 

@@ -43,7 +43,7 @@ _OPTIONS = (
         multiple=True,
         metavar="NAME=STREAM",
         callback=sql_program.pairs("NAME=STREAM"),
-        help="The stream behind a name in FROM; without it, the stream of that name.",
+        help="The stream behind a name in FROM, or for a program a Kafka topic, kafka://HOST:PORT/TOPIC; without it, the stream of that name.",
     ),
     click.option(
         "--columns",
@@ -66,7 +66,7 @@ _OPTIONS = (
         multiple=True,
         metavar="NAME=TARGET",
         callback=sql_program.pairs("NAME=TARGET"),
-        help="Where a program's stream goes: stream:NAME, firehose:NAME, or a .ndjson, .csv or .parquet file.",
+        help="Where a program's stream goes: stream:NAME, firehose:NAME, kafka://HOST:PORT/TOPIC, or a .ndjson, .csv or .parquet file.",
     ),
 )
 

@@ -19,6 +19,7 @@ from analytics.program import folded
 from analytics.types import declared
 from connectors.delivered.archive import Archive
 from connectors.formats.schema import Column
+from connectors.kafka_clusters import topic_at
 from streams.sdk.client import Start
 
 _STREAMING = re.compile(
@@ -68,14 +69,16 @@ def inputs(
         if name in found or name.upper() in references:
             continue
         stream = options.inputs.get(name) or _stream(identifier, known)
+        topic = topic_at(stream) if stream.startswith("kafka://") else None
         found[name] = Input(
-            stream,
+            stream if topic is None else topic.topic,
             name=name,
             columns=options.columns.get(stream),
             start=options.start,
             rowtime=options.rowtime or ARRIVAL,
             lateness_ms=round(options.lateness_s * 1000),
             history=(history or {}).get(stream),
+            topic=topic,
         )
     return list(found.values())
 
@@ -87,7 +90,7 @@ def references(program: Program, options: Options) -> list[Reference]:
 
 
 def outputs(options: Options) -> list[Output]:
-    """``stream:NAME``, ``firehose:NAME``, or a file."""
+    """``stream:NAME``, ``firehose:NAME``, ``kafka://…/TOPIC``, or a file. Raises `SettingsError`."""
     made = []
     for source, text in options.outputs.items():
         kind, _, name = text.partition(":")
@@ -95,6 +98,8 @@ def outputs(options: Options) -> list[Output]:
             made.append(Output(source=source, stream=name))
         elif kind == "firehose":
             made.append(Output(source=source, delivery_stream=name))
+        elif kind == "kafka":
+            made.append(Output(source=source, topic=topic_at(text)))
         else:
             made.append(Output(source=source, file=text))
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from analytics import Application, Input, Output
 from gateway.app import App
 from gateway.cli import main
 from streams import TRIM_HORIZON, Consumer, HttpClient, Producer
@@ -124,6 +126,33 @@ async def test_native_clients_and_resharding(app: App, kafka_url: str) -> None:
     for key, numbers in found.items():
         assert numbers == [number for number in range(1000) if f"{number % 7}" == key]
     assert set(await frames(kafka_url, (await native.describe_stream("s")).id)) == {True}
+    await native.close()
+
+
+async def test_sql_reads_a_packed_stream(app: App, kafka_url: str) -> None:
+    native = HttpClient(app.url)
+    await native.create_stream("s", 2, packed=True)
+    numbers = range(3000)
+    for first in (0, 1000, 2000):
+        part = numbers[first : first + 1000]
+        await native.put("s", Records.of([f"{n % 7}" for n in part], [b'{"n":%d}' % n for n in part]))
+    await native.put("s", Records.of(["k"], [b'{"n":3000}']))
+    made: list[int] = []
+    program = 'CREATE STREAM "OUT" ("n" INTEGER); CREATE PUMP p AS INSERT INTO "OUT" SELECT STREAM "n" FROM "s";'
+    output = Output("OUT", callback=lambda _, rows: made.extend(rows.column("n").to_pylist()))
+    async with Application(program, client=native, inputs=[Input("s", name="s")], outputs=[output]) as application:
+        await application.run(until_end=True)
+    assert sorted(made) == list(range(3001))
+
+    def ask() -> str:
+        shown = CliRunner().invoke(
+            main, ["sql", 'SELECT COUNT(*) AS c, SUM("n") AS t FROM "s"', "--json", "--endpoint", app.url]
+        )
+        assert shown.exit_code == 0, shown.output
+        return shown.stdout
+
+    assert json.loads(await asyncio.to_thread(ask)) == {"c": 3001, "t": sum(range(3001))}
+    assert True in await frames(kafka_url, (await native.describe_stream("s")).id)
     await native.close()
 
 

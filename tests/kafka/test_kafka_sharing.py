@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import urllib.request
 import zipfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -160,6 +161,10 @@ async def test_consumer_groups_queues_and_functions_through_any_process(opener: 
         for app in apps:
             answer = client("lambda", app).invoke(FunctionName="f", Payload=b'{"a": 1}')
             assert json.loads(answer["Payload"].read()) == {"got": {"a": 1}}
+            link = client("lambda", app).get_function(FunctionName="f")["Code"]["Location"]
+            for other in apps:
+                with urllib.request.urlopen(link.replace(app.url, other.url)) as downloaded:
+                    assert downloaded.read() == archive.getvalue(), "behind a balancer any process may be asked"
         client("lambda", apps[1]).delete_function(FunctionName="f")
         for app in apps:
             assert client("lambda", app).list_functions()["Functions"] == []

@@ -1,6 +1,6 @@
 """Links to the archives of code, as GetFunction answers them: whoever has one may download for ten minutes.
 
-Only this process takes them back: its secret is made when it starts.
+Whoever knows the secret takes them back: all processes that share a log, also after a restart.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import secrets
 from urllib.parse import parse_qs, urlencode
 
 from streams.core.clock import Clock
@@ -25,9 +24,9 @@ GONE = "The link to the code is not valid, or no longer: ask GetFunction for ano
 class Links:
     """Paths with a time and a signature."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, secret: bytes) -> None:
         self._clock = clock
-        self._secret = secrets.token_bytes(32)
+        self._secret = secret
 
     def link(self, code: str) -> str:
         """The path and query for the archive whose SHA-256 is `code`, in hexadecimal."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
@@ -58,10 +59,17 @@ OFF = "Functions cannot be created, changed or called here: function_api is off.
 
 class Lambda:
     """`call(operation, request, scope)` as a service. What is created is in `journal` and in the data directory, and runs in
-    `functions`."""
+    `functions`. `secret` is what links to code are signed with; without one they end with the process."""
 
     def __init__(
-        self, journal: Journal, functions: Functions, *, settings: Settings, clock: Clock, depot: Depot | None = None
+        self,
+        journal: Journal,
+        functions: Functions,
+        *,
+        settings: Settings,
+        clock: Clock,
+        depot: Depot | None = None,
+        secret: bytes | None = None,
     ) -> None:
         self._running = Running(functions, CodeStore(settings.data_path / "functions" / "code"), depot, self._codes)
         self._book = FunctionBook(journal, self._running.follow)
@@ -70,7 +78,7 @@ class Lambda:
         self._settings = settings
         self._clock = clock
         self._sources = Sources(settings)
-        self._links = Links(clock)
+        self._links = Links(clock, secret or secrets.token_bytes(32))
         self._calls: set[asyncio.Task[dict[str, Any]]] = set()
         self._stopping = False
         self._operations: dict[str, Callable[[Any, Scope], Awaitable[dict[str, Any]]]] = {
