@@ -124,12 +124,9 @@ class TopicClient:
                 if place not in self._places or self._places[place].next != position:
                     consumer.seek(place, position)
                     self._places[place] = _Place(position, position)
-            ends = await self._read(consumer, asked, 0 if grown else wait_ms)
+            ends = await self._read_moving(consumer, asked, 0 if grown else wait_ms)
             batches = self._taken(asked, size_max)
             tips = {_shard(place): await self._tip(consumer, place, ends) for place in asked}
-        except OffsetOutOfRangeError as error:
-            await self._move_up(error.args[0])
-            return Fetch((), tips=dict(positions), grown=grown)
         except (KafkaError, TimeoutError) as error:
             await self.close()
             raise self._unreachable(error) from error
@@ -174,6 +171,18 @@ class TopicClient:
             self._places = {}
             self._consumer.assign(list(wanted))
         return self._consumer
+
+    async def _read_moving(self, consumer: Any, asked: Mapping[Any, int], wait_ms: int) -> Mapping[Any, int]:
+        """As `_read`, from the oldest records on where older ones were asked for: an answer without records would say that
+        there are none."""
+        begun = asyncio.get_running_loop().time()
+        while True:
+            try:
+                return await self._read(consumer, asked, wait_ms)
+            except OffsetOutOfRangeError as error:
+                if asyncio.get_running_loop().time() - begun > PATIENCE_S + wait_ms / 1000:
+                    raise
+                await self._move_up(error.args[0])
 
     async def _read(self, consumer: Any, asked: Mapping[Any, int], wait_ms: int) -> Mapping[Any, int]:
         """Waits for records, which are `waiting` then. Where it asked for them, the ends of the partitions."""
@@ -231,13 +240,9 @@ class TopicClient:
 
     async def _move_up(self, places: Mapping[Any, int]) -> None:
         """To the oldest records of these partitions, in which the offsets that were asked for are none. Raises
-        `ResourceNotFound` for a topic that ends before them, `LogUnreachable`."""
-        try:
-            firsts = await self._consumer.beginning_offsets(list(places))
-            ends = await self._consumer.end_offsets(list(places))
-        except (KafkaError, TimeoutError) as error:
-            await self.close()
-            raise self._unreachable(error) from error
+        `ResourceNotFound` for a topic that ends before them, `KafkaError`."""
+        firsts = await self._consumer.beginning_offsets(list(places))
+        ends = await self._consumer.end_offsets(list(places))
         for place, asked in places.items():
             if asked > ends[place]:
                 await self.close()

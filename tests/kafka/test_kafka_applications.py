@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from connectors.kafka_sink import TopicSink, TopicSinkError
 from gateway.cli import main
 from streams.core.brokers import brokers_of
-from tests.applications.applications_support import begin, output, schema, source
-from tests.applications.test_applications_crash import health, kill_application
+from tests.applications.applications_support import begin, output, reaches, schema, source
+from tests.applications.test_applications_crash import kill_application
 from tests.kafka.kafka_broker import Broker
 from tests.kafka.topics import Topics
 from tests.system.process import ServerProcess
@@ -88,7 +88,7 @@ async def test_from_a_topic_into_a_topic_each_record_once_through_kills(
             while len(found := await committed(kafka_broker, written)) < number:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         assert Counter(json.loads(each)["id"] for each in found) == Counter(range(number))
-        assert (await asyncio.to_thread(health, server, "app"))["status"] == "RUNNING"
+        await asyncio.to_thread(reaches, analytics, "app", "RUNNING")
 
         def refused(change: dict[str, Any]) -> str:
             analytics.create_application(ApplicationName="no", ApplicationCode=PROGRAM, Inputs=[{**given, **change}])

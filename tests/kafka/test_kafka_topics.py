@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
@@ -40,9 +42,10 @@ async def everything(client: TopicClient, topic: str, positions: dict[str, int])
 
 async def test_offsets_that_hold_no_record_are_passed_over(topics: Topics) -> None:
     topic = await topics.make(2)
-    await topics.put(topic, [b"a", b"b"], at_ms=1_000)
+    now_ms = int(time.time() * 1000)  # what is older than the retention goes at any moment
+    await topics.put(topic, [b"a", b"b"], at_ms=now_ms - 3_600_000)
     await topics.put(topic, [b"never"], abort=True)
-    await topics.put(topic, [b"c"], at_ms=2_000)
+    await topics.put(topic, [b"c"], at_ms=now_ms - 3_500_000)
     client = reader(topics, topic)
     description = await client.describe_stream(topic)
     assert [shard.id for shard in description.shards] == ["partition-0", "partition-1"]
@@ -56,7 +59,9 @@ async def test_offsets_that_hold_no_record_are_passed_over(topics: Topics) -> No
     ]
     assert positions == {"partition-0": 6, "partition-1": 0}
     assert await client.find(topic, LATEST) == {"partition-0": 7, "partition-1": 0}
-    assert await client.find(topic, at_timestamp(1_500)) == {"partition-0": 2, "partition-1": 0}, "an end of today"
+    assert await client.find(topic, at_timestamp(now_ms - 3_550_000)) == {"partition-0": 2, "partition-1": 0}, (
+        "the end of the first transaction is of now"
+    )
     assert await everything(client, topic, {"partition-0": 1}) == [("partition-0", 1, b"b"), ("partition-0", 5, b"c")]
     await topics.put(topic, [b"d"], partition=1)
     fetch = await client.fetch(topic, positions, wait_ms=WAIT_MS)
