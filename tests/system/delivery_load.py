@@ -235,6 +235,10 @@ class Found:
 
     def records(self) -> dict[str, Counter[str]]:
         """Id → how often, of each place."""
+        # All that is there by now, and nothing that comes while places are counted.
+        for path in sorted(self._buckets.rglob("*")):
+            if path not in self._read and path.is_file():
+                self._read[path] = list(_ids_of(path))
         places: dict[str, Counter[str]] = {
             "direct": Counter(self._ids("direct")),
             "direct, originals": Counter(self._ids("direct-originals")),
@@ -252,12 +256,10 @@ class Found:
         return places
 
     def _ids(self, bucket: str, prefix: str = "") -> Iterator[str]:
-        for path in sorted((self._buckets / bucket).rglob("*")):
-            if path.is_file():
-                if path not in self._read:
-                    self._read[path] = list(_ids_of(path))
-                if str(path.relative_to(self._buckets / bucket)).startswith(prefix):
-                    yield from self._read[path]
+        within = f"{self._buckets / bucket}/{prefix}"
+        for path, ids in self._read.items():
+            if str(path).startswith(within):
+                yield from ids
 
     def _posted(self) -> Iterator[str]:
         if self._taken.exists():
