@@ -124,19 +124,24 @@ async def _check_runnable(context: Context, application: Application) -> None:
     streams = await context.check_code(configuration)
     client = context.client_for(scope)
     try:
-        places = [*configuration.inputs, *configuration.outputs]
-        topics = [topic for given in places if (topic := topic_in(given, context.settings)) is not None]
-        needed = []
+        needed: list[str] = []
+        topics: list[TopicAt] = []
+
+        def need(given: Mapping[str, Any], stream: str | None) -> None:
+            topic = topic_in(given, context.settings)
+            if topic is not None:
+                topics.append(topic)
+            elif stream is not None:
+                needed.append(stream)
+
         for given in configuration.inputs:
-            stream = source_of(given, scope, context.delivery_source)[1]
-            needed += [stream] if topic_in(given, context.settings) is None else []
+            need(given, source_of(given, scope, context.delivery_source)[1])
         for given in configuration.outputs:
             if given["Name"] not in streams:
                 raise InvalidArgument(
                     f"Output {given['Id']}: the code makes no stream {given['Name']}; it makes {', '.join(streams)}."
                 )
-            target = target_of(given, scope, context.delivery_source)
-            needed += [] if target is None or topic_in(given, context.settings) is not None else [target]
+            need(given, target_of(given, scope, context.delivery_source))
         for given in configuration.references:
             reference_url(given["S3ReferenceDataSource"], context.settings)
         for arn in _functions(configuration):
