@@ -17,7 +17,7 @@ import numpy as np
 
 from connectors.kafka_names import topic_of
 from connectors.kafka_topic import key_of
-from streams.core.brokers import Brokers, connection_options
+from streams.core.brokers import Brokers
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import ExtraMissing, LogUnreachable, ResourceNotFound
 from streams.core.exchange import FETCH_SIZE_MAX, Fetch, Start, StreamDescription
@@ -81,7 +81,7 @@ class TopicClient:
         """Raises `ResourceNotFound`, `LogUnreachable`."""
         try:
             if self._client is None:
-                self._client = AIOKafkaClient(bootstrap_servers=list(self._brokers.hosts), **self._options())
+                self._client = AIOKafkaClient(**self._options())
                 await self._client.bootstrap()
             found = await topic_of(self._client, self._topic)
         except (KafkaError, TimeoutError) as error:
@@ -162,7 +162,6 @@ class TopicClient:
                 auto_offset_reset="none",
                 isolation_level="read_committed",
                 max_partition_fetch_bytes=min(PARTITION_SIZE_MAX, max(PARTITION_SIZE_MIN, size)),
-                bootstrap_servers=list(self._brokers.hosts),
                 **self._options(),
             )
             await self._consumer.start()
@@ -258,7 +257,7 @@ class TopicClient:
         return TopicPartition(self._topic, int(shard.removeprefix(_NAME)))
 
     def _options(self) -> dict[str, Any]:
-        return {"client_id": "headrace", "request_timeout_ms": REQUEST_MS, **connection_options(self._brokers.security)}
+        return {"request_timeout_ms": REQUEST_MS, **self._brokers.options()}
 
     def _unreachable(self, error: Exception) -> LogUnreachable:
         return LogUnreachable(f"no broker of {self._brokers} answers for the topic {self._topic}: {error}")

@@ -17,8 +17,10 @@ import random
 from contextlib import suppress
 from typing import Any
 
+from connectors.kafka_producer import transactional
+from connectors.kafka_topic import CLIENT
 from connectors.mirror import MirrorError
-from streams.core.brokers import Brokers, connection_options
+from streams.core.brokers import Brokers
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import ExtraMissing
 from streams.core.exchange import Start
@@ -28,7 +30,7 @@ from streams.sdk.consumer import Consumer
 from streams.sdk.retry import pauses
 
 try:
-    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+    from aiokafka import AIOKafkaConsumer, TopicPartition
     from aiokafka.admin import AIOKafkaAdminClient, NewTopic
     from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced, TopicAlreadyExistsError, for_code
 except ModuleNotFoundError as missing:
@@ -92,12 +94,7 @@ class TopicMirror:
 
     async def _once(self, *, follow: bool) -> None:
         await self._make_state_topic()
-        producer = AIOKafkaProducer(
-            transactional_id=f"headrace-mirror.{self._stream}.{self._topic}",
-            max_batch_size=1 << 20,
-            max_request_size=64 << 20,
-            **self._options(),
-        )
+        producer = transactional(self._brokers, f"headrace-mirror.{self._stream}.{self._topic}", CLIENT)
         await producer.start()
         try:
             await self._follow(producer, follow=follow)
@@ -164,7 +161,10 @@ class TopicMirror:
         """Positions by shard, and of which stream; nothing where there is no mirror yet."""
         place = TopicPartition(self.state_topic, 0)
         consumer = AIOKafkaConsumer(
-            enable_auto_commit=False, auto_offset_reset="earliest", isolation_level="read_committed", **self._options()
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            **self._brokers.options(CLIENT),
         )
         found: dict[str, str] = {}
         await consumer.start()
@@ -181,7 +181,7 @@ class TopicMirror:
         return {shard: int(position) for shard, position in found.items()}, made_of
 
     async def _make_state_topic(self) -> None:
-        admin = AIOKafkaAdminClient(**self._options())
+        admin = AIOKafkaAdminClient(**self._brokers.options(CLIENT))
         await admin.start()
         try:
             new = NewTopic(self.state_topic, 1, 1, topic_configs={"cleanup.policy": "compact"})
@@ -192,13 +192,6 @@ class TopicMirror:
                     raise for_code(code)(f"{self.state_topic}: {message}")
         finally:
             await admin.close()
-
-    def _options(self) -> dict[str, Any]:
-        return {
-            "bootstrap_servers": list(self._brokers.hosts),
-            "client_id": "headrace-mirror",
-            **connection_options(self._brokers.security),
-        }
 
 
 def _text(positions: dict[str, int]) -> dict[str, str]:

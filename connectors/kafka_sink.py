@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from streams.core.brokers import Brokers, connection_options
+from connectors.kafka_producer import transactional
+from streams.core.brokers import Brokers
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import ExtraMissing, HeadraceError
 from streams.sdk.retry import pauses
 
 try:
-    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+    from aiokafka import AIOKafkaConsumer, TopicPartition
     from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced
     from aiokafka.structs import OffsetAndMetadata
 except ModuleNotFoundError as missing:
@@ -95,15 +96,10 @@ class TopicSink:
         self._done = number
 
     async def _begin(self) -> None:
-        self._producer = AIOKafkaProducer(
-            transactional_id=f"{self._name}.{self._topic}",
-            max_batch_size=1 << 20,
-            max_request_size=64 << 20,
-            **self._options(),
-        )
+        self._producer = transactional(self._brokers, f"{self._name}.{self._topic}")
         await self._producer.start()
         # The id is ours by now: nobody commits behind what is read here.
-        consumer = AIOKafkaConsumer(group_id=self._name, enable_auto_commit=False, **self._options())
+        consumer = AIOKafkaConsumer(group_id=self._name, enable_auto_commit=False, **self._brokers.options())
         await consumer.start()
         try:
             place = TopicPartition(self._topic, 0)
@@ -111,10 +107,3 @@ class TopicSink:
             self._done = await consumer.committed(place) or 0
         finally:
             await consumer.stop()
-
-    def _options(self) -> dict[str, Any]:
-        return {
-            "bootstrap_servers": list(self._brokers.hosts),
-            "client_id": "headrace",
-            **connection_options(self._brokers.security),
-        }

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from connectors.kinesis import SourceBatch, SourceRecord, SourceRefused, SourceShard
-from streams.core.brokers import Brokers, connection_options
+from streams.core.brokers import Brokers
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import ExtraMissing
 from streams.core.shards import HASH_KEY_MAX, HashRange
@@ -27,6 +27,9 @@ except ModuleNotFoundError as missing:
     raise ExtraMissing("kafka", "a Kafka topic") from missing
 
 log = logging.getLogger(__name__)
+
+CLIENT = "headrace-mirror"
+"""How brokers name a mirror in their logs."""
 
 KEY_MAX = 256
 """Characters of a partition key."""
@@ -54,9 +57,7 @@ class KafkaTopicSource:
 
     async def shards(self) -> list[SourceShard]:
         """Raises `SourceRefused`."""
-        client = AIOKafkaClient(
-            bootstrap_servers=list(self._brokers.hosts), **connection_options(self._brokers.security)
-        )
+        client = AIOKafkaClient(**self._brokers.options(CLIENT))
         try:
             await client.bootstrap()
             partitions = (await client.fetch_all_metadata()).partitions_for_topic(self._topic)
@@ -124,13 +125,11 @@ class KafkaTopicSource:
 
     def _consumer(self) -> Any:
         return AIOKafkaConsumer(
-            bootstrap_servers=list(self._brokers.hosts),
-            client_id="headrace-mirror",
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
             max_partition_fetch_bytes=4 << 20,
-            **connection_options(self._brokers.security),
+            **self._brokers.options(CLIENT),
         )
 
 

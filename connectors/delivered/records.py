@@ -103,15 +103,16 @@ def _one_after_the_other(file: BinaryIO, layout: Layout, count: int) -> Iterator
     """As many line feeds of the delivery stream's own as there are records leave none to the records. Without those, as
     many JSON values are the records; as many lines may still be none, where a record has several."""
     compression = cast(Compression, layout.compression)
-    lines = sum(_ends(file, compression, _Lines()))
-    if layout.delimited and lines == count:
+    if layout.delimited and _count(file, compression, _Lines()) == count:
         for records in _cut(file, compression, _Lines()):
             yield _without_line_feeds(records)
         return
-    values = sum(_ends(file, compression, _Values()))
+    values = _count(file, compression, _Values())
     if values == count:
         yield from _cut(file, compression, _Values())
-    elif lines == count:
+        return
+    lines = _count(file, compression, _Lines())
+    if lines == count:
         yield from _cut(file, compression, _Lines())
     else:
         raise ValueError(
@@ -172,15 +173,15 @@ class _Values:
         return escaped
 
 
-def _ends(file: BinaryIO, compression: Compression, finder: _Lines | _Values) -> Iterator[int]:
-    """How many records end in each block."""
+def _count(file: BinaryIO, compression: Compression, finder: _Lines | _Values) -> int:
+    """How many records there are."""
     file.seek(0)
-    rest = b""
+    count, rest = 0, b""
     for block in read_blocks(file, compression):
         ends = finder.ends(np.frombuffer(block, np.uint8))
         rest = block[int(ends[-1]) :] if len(ends) else (rest + block)[-RECORD_SIZE_MAX:]
-        yield len(ends)
-    yield int(finder.last(rest))
+        count += len(ends)
+    return count + finder.last(rest)
 
 
 def _cut(file: BinaryIO, compression: Compression, finder: _Lines | _Values) -> Iterator[pa.Array]:

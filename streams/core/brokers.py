@@ -65,6 +65,11 @@ class Brokers:
     def __str__(self) -> str:
         return ",".join(self.hosts)
 
+    def options(self, client: str = "headrace") -> dict[str, Any]:
+        """What aiokafka's clients take to reach them; `client` is how brokers name the caller in their logs. Raises
+        `SettingsError` where a file or a variable is not there."""
+        return {"bootstrap_servers": list(self.hosts), "client_id": client, **connection_options(self.security)}
+
 
 def brokers_of(url: str) -> Brokers:
     """Raises `SettingsError`."""
