@@ -23,9 +23,10 @@ DESTINATION_ID = "destinationId-000000000001"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`functions` are those that exist, by ARN; `inflow` is what is being put just now. `started` begins to deliver a stream that was created, `stopped` ends it; `restarted` makes a change while nothing
-    of the stream runs, and begins again with what the change made of it. `trouble` says why the source of a stream cannot be read just now, as far as
-    this process knows."""
+    """`functions` are those that exist, by ARN; `inflow` is what is being put just now. `started` begins to deliver a stream
+    that was created, `stopped` ends it; `restarted` makes a change while nothing of the stream runs, and begins again with
+    what the change made of it. `trouble` says why the source of a stream cannot be read just now, as far as this process
+    knows."""
 
     book: Book
     functions: Container[str]

@@ -4,60 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import shutil
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
-
-import aiohttp
 
 from connectors.delivered.contract import Contents, Index
 from connectors.files import Store, open_store
-from connectors.functions import query as queries
-from connectors.functions.pool import FunctionPool
 from connectors.functions.registry import Functions
-from connectors.http_endpoint import new_session, post
 from firehose import delivery_streams, descriptions, encryption, records, tags, updates
+from firehose.assembly import Assembly
 from firehose.book import Book
-from firehose.configuration import Destination, keeps_originals
+from firehose.configuration import keeps_originals
 from firehose.context import Context
-from firehose.conversion import Conversion
 from firehose.delivered import contents_of, index_of
-from firehose.delivery import Delivery
-from firehose.drift import DriftPolicy, DriftReader
 from firehose.driver import Driver
-from firehose.events import BACKUP, DIRECT_PUT, MSK, Event, SchemaTaken
+from firehose.events import BACKUP, DIRECT_PUT, Event, SchemaTaken
 from firehose.evolution import Kind
 from firehose.evolving import Evolving
 from firehose.glue import Glue
 from firehose.inflow import Inflow
-from firehose.lanes import destination_of, read_size, spills
-from firehose.manifests import Manifests, folder_of
-from firehose.memory import Memory
 from firehose.meters import Meter
-from firehose.pipeline import Pipeline
-from firehose.posting import Poster
-from firehose.query import TIMEOUT_S, Query
 from firehose.quotas import Quotas
-from firehose.resources import check_drift
-from firehose.rows import RowReader
-from firehose.schemas import row_reader
-from firehose.source import Source
-from firehose.spill import Spill
-from firehose.staging import Staging, staging_shelf
+from firehose.staging import staging_shelf
 from firehose.stream import DeliveryStream, Lane
-from firehose.transform import Transform
 from streams.control.depot import Depot
 from streams.control.journal import Journal
 from streams.core.clock import Clock, SystemClock
-from streams.core.errors import InvalidArgument, ResourceNotFound, UnsupportedOperation
+from streams.core.errors import ResourceNotFound, UnsupportedOperation
 from streams.core.scope import Scope
 from streams.core.settings import Settings
 from streams.core.work import ALONE, Work, delivery_item, part_of
-from streams.sdk.client import Client, Readable
+from streams.sdk.client import Client
 
 log = logging.getLogger(__name__)
 
@@ -121,17 +98,8 @@ class Firehose:
         self._depot = depot
         self._parts: frozenset[int] = frozenset()
         self._renewing: set[asyncio.Task[None]] = set()
-        self._client_for = client_for
-        self._store = cache(stores)
         self._own = functions is None
         self._functions = functions or Functions.of(self._settings)
-        self._queries = FunctionPool(
-            queries.function(TIMEOUT_S), scratch=self._settings.data_path / "functions" / "scratch"
-        )
-        self._session: aiohttp.ClientSession | None = None
-        self._random = randomness or random.Random()
-        self._memory = Memory(self._settings.firehose_memory_max)
-        self._disk = Memory(self._settings.firehose_spill_max)
         self._drivers: dict[tuple[int, str], Driver] = {}
         self._meters: dict[tuple[int, str], Meter] = {}
         self._changing = asyncio.Lock()
@@ -149,6 +117,9 @@ class Firehose:
             Inflow(),
             self._restart,
             self._trouble,
+        )
+        self._assembly = Assembly(
+            *(self._context, stores, self._functions, depot, randomness or random.Random(), self._widen)
         )
         self.glue = Glue(self._book, self._adopted)
         self._evolving = Evolving(self._book, lambda part: not self._book.shared or part in self._parts)
@@ -182,7 +153,7 @@ class Firehose:
         for key in keys:
             self._meters.pop(key, None)
             # What is staged is in the depot; here it would lie about until this process has the stream again.
-            await asyncio.to_thread(shutil.rmtree, self._staging_folder(key[0]), ignore_errors=True)
+            await self._assembly.unstage(key[0])
 
     def _renewed(self) -> None:
         """Drivers hold on to what the catalog no longer is."""
@@ -224,9 +195,7 @@ class Firehose:
         await asyncio.gather(*(driver.stop(drain_s) for driver in drivers.values()))
         if self._own:
             await self._functions.close()
-        await self._queries.close()
-        if self._session is not None:
-            await self._session.close()
+        await self._assembly.close()
         await asyncio.gather(*self._renewing, return_exceptions=True)
         await self._evolving.close()
         await self._book.close()
@@ -262,13 +231,13 @@ class Firehose:
     async def delivered(self, scope: Scope, name: str) -> Index:
         """What a delivery stream has delivered, for readers of its source. Raises `ResourceNotFound`, `InvalidArgument`."""
         stream = self._context.stream(scope, name)
-        return await asyncio.to_thread(index_of, stream, folder_of(self._settings.data_path, stream.number))
+        return await asyncio.to_thread(index_of, stream, self._assembly.manifests(stream.number))
 
     async def contents(self, scope: Scope, name: str, place: str) -> Contents:
         """One object of it. Raises `ResourceNotFound`."""
         stream = self._context.stream(scope, name)
-        folder = folder_of(self._settings.data_path, stream.number)
-        return await asyncio.to_thread(contents_of, stream, folder, place, self._url_of)
+        folder = self._assembly.manifests(stream.number)
+        return await asyncio.to_thread(contents_of, stream, folder, place, self._assembly.url_of)
 
     def meters(self) -> Iterator[tuple[DeliveryStream, str, Meter]]:
         """Of each lane that runs: its delivery stream, its name, and what it has done since the start."""
@@ -292,124 +261,23 @@ class Firehose:
         for lane in stream.lanes.values():
             if lane.id == BACKUP and not keeps_originals(stream.created.destination):
                 continue
-            driver = self._driver(lane)
+            meter = self._meters.setdefault((stream.number, lane.id), Meter())
+            driver = self._assembly.driver(lane, meter)
             self._drivers[stream.number, lane.id] = driver
             driver.start()
-
-    def _driver(self, lane: Lane) -> Driver:
-        created, settings = lane.stream.created, self._settings
-        destination = destination_of(lane, settings.firehose_compat)
-        meter = self._meters.setdefault((lane.number, lane.id), Meter())
-        transform = None
-        if destination.function is not None:
-            transform = Transform(
-                self._functions.invoke,
-                destination.function,
-                stream_arn=lane.arn,
-                region=created.region,
-                source_arn=lane.source.arn,
-                topic=created.type == MSK,
-                lenient=settings.firehose_compat == "emulator",
-            )
-        query = None if destination.query is None else Query(destination.query, self._queries.invoke)
-        rows = None if destination.conversion is None else self._rows(lane, destination.conversion)
-        between = settings.firehose_delimiter == "between"
-        manifests = Manifests(
-            folder_of(settings.data_path, lane.number) / lane.id,
-            lane,
-            self._clock,
-            None if destination.function is None else destination.function.arn,
-        )
-        spill = Spill(self._spilled(lane.number) / lane.id)
-        spilling = spills(destination, settings.firehose_partitions_max)
-        if not spilling:
-            spill.begin()  # it may have done so under other settings
-        delivery = Delivery(
-            lane,
-            self._open_store,
-            Staging(
-                self._staging_folder(lane.number) / lane.id,
-                lane,
-                destination,
-                self._clock,
-                between=between,
-                depot=self._depot,
-                spill=spill if spilling else None,
-            ),
-            self._book,
-            self._clock,
-            settings.firehose_retry_s,
-            manifests,
-            meter,
-            self._poster(lane, destination, meter),
-        )
-        return Driver(
-            lane,
-            destination,
-            Source(lambda: self._connect(lane), lane, self._book, self._clock, read_size(destination), manifests),
-            Pipeline(
-                lane,
-                destination,
-                self._clock,
-                transform=transform,
-                query=query,
-                rows=rows,
-                active_max=settings.firehose_partitions_max,
-            ),
-            delivery,
-            self._book,
-            self._memory,
-            self._clock,
-            settings.firehose_retry_s,
-            meter,
-            spill if spilling else None,
-            self._disk,
-        )
-
-    def _connect(self, lane: Lane) -> Readable:
-        """Raises `InvalidArgument` for a topic of a cluster that the settings do not know."""
-        if lane.stream.created.type == MSK:
-            return self._context.topic(lane.source.arn or "", lane.source.stream)
-        return self._client_for(lane.scope)
 
     def _trouble(self, stream: DeliveryStream) -> str | None:
         running = (self._drivers.get((stream.number, lane)) for lane in stream.lanes)
         return next((driver.trouble for driver in running if driver is not None and driver.trouble), None)
 
-    def _rows(self, lane: Lane, conversion: Conversion) -> DriftReader:
-        tags, columns = lane.stream.created.tags, lane.stream.created.columns
-        try:
-            check_drift(tags, conversion, columns)
-            drift = DriftPolicy.of(tags)
-        except InvalidArgument as error:
-            # Only tags from before they meant anything: nothing may keep a server from its start.
-            log.warning("%s: unknown keys are left out: %s", lane.title, error.message)
-            drift = DriftPolicy()
-
-        async def evolve(found: Mapping[str, Kind]) -> RowReader:
-            # Who makes the columns goes on with them; other followers of the table begin again. Where processes share the
-            # log, all of them do: see `_followed`.
-            others = set(await self._evolving.add(lane.stream, found)) - {lane.number}
-            if others and not self._book.shared:
-                task = asyncio.create_task(self._adopted(sorted(others)))
-                self._adopting.add(task)
-                task.add_done_callback(self._adopting.discard)
-            return row_reader(lane.stream.created.columns, conversion)
-
-        reader = row_reader(columns, conversion)
-        return DriftReader(reader, drift, evolve if drift.policy == "evolve" else None)
-
-    def _poster(self, lane: Lane, destination: Destination, meter: Meter) -> Poster | None:
-        if destination.endpoint is None:
-            return None
-        endpoint = destination.endpoint.endpoint(lane.arn, self._settings.firehose_compat)
-
-        async def send(request_id: str, body: bytes) -> None:
-            if self._session is None:
-                self._session = new_session()
-            await post(self._session, endpoint, request_id, body)
-
-        return Poster(send, destination.endpoint.budget_s, self._clock, self._random, lane.title, meter)
+    async def _widen(self, lane: Lane, found: Mapping[str, Kind]) -> None:
+        """Who makes the columns goes on with them; other followers of the table begin again. Where processes share the log,
+        all of them do: see `_followed`."""
+        others = set(await self._evolving.add(lane.stream, found)) - {lane.number}
+        if others and not self._book.shared:
+            task = asyncio.create_task(self._adopted(sorted(others)))
+            self._adopting.add(task)
+            task.add_done_callback(self._adopting.discard)
 
     async def _stop(self, stream: DeliveryStream) -> None:
         async with self._changing:
@@ -417,9 +285,7 @@ class Firehose:
         for lane in stream.lanes:
             self._meters.pop((stream.number, lane), None)
         self._quotas.forget(stream.number)
-        manifests = folder_of(self._settings.data_path, stream.number)
-        for folder in (self._staging_folder(stream.number), self._spilled(stream.number), manifests):
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await self._assembly.remove(stream.number)
         if self._depot is not None:
             for lane in stream.lanes:
                 await self._depot.drop(staging_shelf(stream.number, lane))
@@ -448,27 +314,13 @@ class Firehose:
 
     def _set_aside(self, stream: DeliveryStream) -> None:
         """The manifests of a copy that ended when the type of the destination changed: another one begins now."""
-        folder = folder_of(self._settings.data_path, stream.number)
+        folder = self._assembly.manifests(stream.number)
         if (folder / BACKUP).exists():
             (folder / BACKUP).rename(folder / f"{BACKUP}-until-{stream.version}")
 
     async def _halt(self, stream: DeliveryStream) -> None:
         running = [self._drivers.pop(key) for key in list(self._drivers) if key[0] == stream.number]
         await asyncio.gather(*(driver.stop() for driver in running))
-
-    def _staging_folder(self, number: int) -> Path:
-        return self._settings.data_path / "firehose" / "staging" / str(number)
-
-    def _spilled(self, number: int) -> Path:
-        return self._settings.data_path / "firehose" / "spill" / str(number)
-
-    def _open_store(self, bucket: str) -> Store:
-        return self._store(self._url_of(bucket))
-
-    def _url_of(self, bucket: str) -> str:
-        """The store of the settings, or else a folder of the data directory."""
-        given = self._settings.buckets.get(bucket) or str(self._settings.data_path / "buckets" / bucket)
-        return given if "://" in given else os.path.abspath(given)
 
 
 def _part(stream: DeliveryStream) -> int:

@@ -179,7 +179,7 @@ async def test_partition_keys_by_query_and_what_has_none(tmp_path: Path) -> None
 
 
 async def test_a_query_that_runs_away_ends_in_the_error_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("firehose.service.TIMEOUT_S", 1.0)
+    monkeypatch.setattr("firehose.assembly.TIMEOUT_S", 1.0)
     async with House(tmp_path, firehose_compat="emulator") as house:
         away = 'if .c == "away" then last(range(1e12)) else {c: .c} end'
         await house.create(**partitioned("c=!{partitionKeyFromQuery:c}/"), **processing(query(away)))

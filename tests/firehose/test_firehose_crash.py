@@ -134,7 +134,7 @@ async def die(house: House) -> None:
             await driver.stop()
     if house.warm is None:
         await house.firehose._functions.close()
-    await house.firehose._queries.close()
+    await house.firehose._assembly._queries.close()
     with contextlib.suppress(BaseException):
         await house.service.close()
 

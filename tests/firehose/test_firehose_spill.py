@@ -37,7 +37,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         def __init__(self, size_max: int) -> None:
             super().__init__(size_max if size_max >= 1 << 30 else SMALL)
 
-    monkeypatch.setattr("firehose.service.Memory", Small)
+    monkeypatch.setattr("firehose.assembly.Memory", Small)
 
 
 def by_folder(house: House) -> dict[str, Counter[bytes]]:
@@ -296,7 +296,7 @@ async def test_what_cannot_wait_on_disk_is_delivered(
 
             monkeypatch.setattr(Spill, "write", full)
         else:
-            house.firehose._disk._size_max = 1
+            house.firehose._assembly.disk._size_max = 1
         await house.create(**{**partitioned(PREFIX), "BufferingHints": HINTS}, **processing(query("{c: .c}"), NEWLINES))
         sent = records(50, 40)
         (driver,) = house.firehose._drivers.values()
