@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analytics import frontier
 from analytics.frontier import MARGIN_MS, InputTime, TimeRule
 
 
@@ -79,3 +81,24 @@ def test_who_is_late_does_not_depend_on_batches(times: list[int], cuts: list[int
         if not times:
             break
     assert found == expected.tolist()
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 60), min_size=1, max_size=20), max_size=4),
+    st.integers(0, 30),
+    st.integers(1, 7),
+    st.integers(0, 40),
+)
+def test_who_is_late_is_told_row_by_row(batches: list[list[int]], lateness: int, block: int, floor: int) -> None:
+    """However many rows are looked at together."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(frontier, "_BLOCK", block)
+        time = InputTime(TimeRule("t", lateness_ms=lateness, future_ms=50), at_ms=floor)
+        high = -1_000
+        for batch in batches:
+            wanted = []
+            for each in batch:
+                wanted.append(each <= 50 and each < max(high - lateness, floor))
+                high = max(high, each if each <= 50 else high)
+            assert admit(time, "a", *batch, now=0)[1:] == (wanted, [each > 50 for each in batch])
+            assert time.shards["a"].high_ms in (None, high)
