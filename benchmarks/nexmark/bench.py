@@ -24,6 +24,14 @@ from streams.core.memory import keep_memory
 
 JSON_PER_CORE = {"q1": 2e6, "q2": 2e6}
 """Events a second and core that the path from JSON has promised."""
+FLINK = f"flink {flink.RELEASE}"
+SUMS = f"{FLINK}, no rows made"
+"""Flink where sums and constants stand for rows: the part of a query that is left when nobody makes and reads its events."""
+_GENERATORS = (
+    "From Arrow, the events of Headrace are there before the clock starts; Flink's are made while it runs, by its connector "
+    "datagen, since that is what a run from a generator is. Where it makes no rows, sums and constants stand for them: its "
+    "compiler makes them one with the query and leaves out what nobody asks for, as its sink asks for nothing."
+)
 _CEILING_ROWS = 50_000
 
 
@@ -41,7 +49,7 @@ def nexmark(quick: bool) -> Outcome:
             *(_per_core(figures, name, needed) for name, needed in JSON_PER_CORE.items()),
             *_against(figures, beside),
         ],
-        skipped=[_missing(), *_notes(), _reader(reader), *skipped],
+        skipped=[_missing(), *_notes(), _reader(reader), *([_GENERATORS] if beside else []), *skipped],
     )
 
 
@@ -59,7 +67,8 @@ def _flink(quick: bool) -> tuple[list[Figure], list[str]]:
         return [], [f"Apache Flink was skipped: {error}"]
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as name:
         flink.write_files(Path(name), events.events(flink.LONG * unit))
-        for source, queries in (("json", QUERIES), ("generator", [q for q in QUERIES if q.generated])):
+        generated = [query for query in QUERIES if query.generated]
+        for source, queries in (("json", QUERIES), ("datagen", generated), ("sums", generated)):
             progress(f"Flink, {source}")
             titles = {query.name: query.title for query in queries}
             for found in flink.measure(python, Path(name), source, queries[:2] if quick else queries, unit):
@@ -79,34 +88,44 @@ def _flink(quick: bool) -> tuple[list[Figure], list[str]]:
                 }
                 kind = "JSON" if source == "json" else "Arrow"
                 case = f"{found.name} {titles[found.name]}, {kind}"
-                figures.append(Figure(case=case, subject=f"flink {flink.RELEASE}", metrics=metrics))
+                figures.append(Figure(case=case, subject=SUMS if source == "sums" else FLINK, metrics=metrics))
     return figures, skipped
 
 
 def _against(figures: list[Figure], beside: list[Figure]) -> list[Verdict]:
     """The promises against Flink, over all queries that both have run: the median of the ratios."""
     own = {figure.case: figure.metrics for figure in figures}
-    both = [(own[figure.case], figure.metrics, figure.case.endswith("JSON")) for figure in beside if figure.case in own]
 
-    def verdict(promise: str, ratios: list[float], needed: float) -> Verdict:
-        middle = statistics.median(ratios)
-        told = f"{middle:.1f} × (of {len(ratios)} queries {min(ratios):.1f} to {max(ratios):.1f})"
-        return Verdict(promise=promise, measured=told, met=middle >= needed)
+    def times_less(metric: str, kind: str, subject: str = FLINK) -> list[float]:
+        """Flink's figure by ours, for each query."""
+        rows = [
+            each for each in beside if each.subject == subject and each.case.endswith(kind) and metric in each.metrics
+        ]
+        return [row.metrics[metric] / own[row.case][metric] for row in rows if row.case in own]
 
-    cpu, rate = "CPU s per million", "events/s"
+    cpu = "CPU s per million"
     found = []
-    if any(json for _, _, json in both):
-        ratios = [theirs[cpu] / ours[cpu] for ours, theirs, json in both if json]
-        found.append(
-            verdict("Nexmark from JSON: CPU per event at least 3 × less than Flink's, in the median", ratios, 3)
-        )
-        ratios = [ours[rate] / theirs[rate] for ours, theirs, json in both if json and rate in theirs]
-        found.append(verdict("Nexmark from JSON: at least 1.5 × Flink's rate, in the median", ratios, 1.5))
-    if any(not json for _, _, json in both):
-        ratios = [theirs[cpu] / ours[cpu] for ours, theirs, json in both if not json]
+    if less := times_less(cpu, "JSON"):
+        promise = "Nexmark from JSON: CPU per event at least 3 × less than Flink's, in the median"
+        found.append(_median(promise, less, 3))
+    if slower := times_less("events/s", "JSON"):
+        promise = "Nexmark from JSON: at least 1.5 × Flink's rate, in the median"
+        found.append(_median(promise, [1 / ratio for ratio in slower], 1.5))
+    if less := times_less(cpu, "Arrow"):
         promise = "Nexmark from Arrow: CPU per event at least 8 × less than Flink's from its generator, in the median"
-        found.append(verdict(promise, ratios, 8))
+        verdict = _median(promise, less, 8)
+        if bare := times_less(cpu, "Arrow", SUMS):
+            verdict.measured += f"; {_told(bare)} where Flink makes no rows"
+        found.append(verdict)
     return found
+
+
+def _median(promise: str, ratios: list[float], needed: float) -> Verdict:
+    return Verdict(promise=promise, measured=_told(ratios), met=statistics.median(ratios) >= needed)
+
+
+def _told(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.1f} × (of {len(ratios)} queries {min(ratios):.1f} to {max(ratios):.1f})"
 
 
 async def _headrace(batches: list[pa.Table]) -> list[Figure]:
@@ -182,11 +201,12 @@ def _ceilings(batch: pa.Table) -> list[Ceiling]:
 
 
 def _missing() -> str:
+    checked = "The rows of every query above are those of a batch query over the same events."
     reasons: dict[str, list[str]] = {}
     for each in MISSING:
         reasons.setdefault(each.reason, []).append(each.name)
     told = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
-    return f"The rows of every query above are those of a batch query over the same events. Not expressible: {told}."
+    return f"{checked} Not expressible: {told}." if told else f"{checked} No query of the benchmark is missing."
 
 
 def _notes() -> list[str]:
@@ -200,5 +220,5 @@ def _reader(compiled: bool) -> str:
 
 
 BENCHMARKS = [
-    Benchmark(name="nexmark", title="Nexmark, two cores", minutes=12, run=nexmark),
+    Benchmark(name="nexmark", title="Nexmark, two cores", minutes=14, run=nexmark),
 ]

@@ -23,7 +23,7 @@ SHORT, LONG = 1, 4
 """Units of events in the two jobs whose difference is measured."""
 
 LIGHT = 4
-"""Times as many events are generated for a query that looks at one at a time: of fewer, the start of a job, which is not
+"""Times as many events are made of sums for a query that looks at one at a time: of fewer, the start of a job, which is not
 quite alike twice, is larger than the difference."""
 
 
@@ -74,7 +74,8 @@ def write_files(folder: Path, batches: Iterable[pa.Table]) -> None:
 
 
 def measure(python: Path, folder: Path, source: str, queries: Sequence[Query], unit: int) -> list[Measured]:
-    """Runs the queries over what `write_files` has written (`source` "json"), or over a generator ("generator")."""
+    """Runs the queries over what `write_files` has written (`source` "json"), over the rows that Flink's own generator makes
+    ("datagen"), or over sums and constants, which Flink compiles into one with the query ("sums")."""
     order = {
         "source": source,
         "folder": str(folder),
@@ -106,4 +107,4 @@ def measure(python: Path, folder: Path, source: str, queries: Sequence[Query], u
 
 def _scale(query: Query, source: str) -> int:
     heavy = any(words in query.flink for words in ("JOIN", "GROUP BY", "OVER ("))
-    return LIGHT if source == "generator" and not heavy else 1
+    return LIGHT if source == "sums" and not heavy else 1
