@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from analytics import decimals
 from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
@@ -97,7 +98,7 @@ def _sum(node: exp.Expr, argument: str, duck: str, distinct: bool) -> Aggregate:
     elif duck.startswith("DECIMAL"):
         kept = f"DECIMAL(38,{duck[8:-1].split(',')[1]})"
         total = Partial(f"sum({argument})", "sum({0})", kept)
-        value, average = "{0}", f"CAST({{0}} / nullif({{1}}, 0) AS {kept})"
+        value, average = "{0}", decimals.mean("{0}", "{1}", kept)
     else:
         total = Partial(f"sum({argument})", "sum({0})", "DOUBLE")
         value, average = "{0}", "({0} / nullif({1}, 0))"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import graphlib
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,8 +13,8 @@ from sqlglot import exp
 from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
 from analytics.expressions import Expressions, Types
-from analytics.functions import prepare
-from analytics.guards import failing
+from analytics.functions import prepare, set_session
+from analytics.guards import failing, guarded
 from analytics.lowering import Lowering, sides_of
 from analytics.operators.retention import Retain
 from analytics.operators.watermark import WATERMARKED
@@ -42,14 +43,34 @@ def compile_program(
 ) -> Plan:
     """`inputs` and `references` are the columns of what the program reads from outside, by name; those of the inputs
     `discovered` were found in records, and unquoted names find them in any case. Raises `SqlError`."""
-    with duckdb.connect(config={"threads": 1}) as connection:
-        prepare(connection)
+    with _types(shared=not program.scripts) as connection:
         compiler = _Compiler(connection, lenient=program.query is not None)
         for name, columns in inputs.items():
             compiler.input(name, columns, lenient=name in discovered)
         for name, columns in references.items():
             compiler.reference(name, columns)
         return compiler.compile(program)
+
+
+_opening = threading.Lock()
+_database: duckdb.DuckDBPyConnection | None = None
+
+
+def _types(*, shared: bool) -> duckdb.DuckDBPyConnection:
+    """A connection that answers questions about types. Its temporary tables are its own; the database behind it, which takes
+    forty milliseconds to open, is one for all programs, but for those that bring functions of their own."""
+    global _database
+    if not shared:
+        connection = duckdb.connect(config={"threads": 1})
+        prepare(connection)
+        return connection
+    with _opening:
+        if _database is None:
+            _database = duckdb.connect(config={"threads": 1})
+            prepare(_database)
+        connection = _database.cursor()
+    set_session(connection)
+    return connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +150,7 @@ class _Compiler:
         """DuckDB answers questions about types over an empty table of its shape."""
         columns = [f"{each.physical} {each.duck}" for each in (*relation.fields, *relation.hidden)]
         columns += ["rt TIMESTAMP_MS"] if relation.timed else []
-        self.connection.execute(f"CREATE TABLE {relation.physical} ({', '.join(columns)})")
+        self.connection.execute(f"CREATE TEMP TABLE {relation.physical} ({', '.join(columns)})")
         self.relations[relation.name] = relation
         return relation
 
@@ -234,6 +255,9 @@ class _Compiler:
                 place_of(tree),
                 expected="a CAST",
             )
+        if duck in ("DOUBLE", "FLOAT") and family(column.type.duck) == "number" and not isinstance(tree, exp.Column):
+            # What a column of DOUBLE gives has been looked at on its way in.
+            value = guarded(value, f"NOT isfinite({sql})", "numeric overflow or no number", column.type.duck)
         if column.nullable:
             return value
         message = f"NULL into the NOT NULL column {column.name}"

@@ -6,14 +6,13 @@ transaction of whoever keeps the state. All rows are Arrow tables of ``rt`` and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
 import pyarrow as pa
 
-from analytics import direct, faults
+from analytics import direct, faults, functions
 from analytics.errors import SqlError
 from analytics.functions import NOW, STARTED, set_clock
 from analytics.limits import Limits
@@ -74,6 +73,8 @@ class Engine:
 
     def __init__(self, plan: Plan, connection: duckdb.DuckDBPyConnection, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
+        sql = repr(plan.pumps)
+        functions.register(connection, sql)
         register(connection, plan.scripts, self._limits)
         self._plan = plan
         self._connection = connection
@@ -85,7 +86,7 @@ class Engine:
         self._waiting: dict[int, int | None] = {}
         self._bases: dict[str, int] = {}
         self._started = False
-        self._clocked = any(NOW in repr(pump) for pump in plan.pumps)
+        self._clocked = NOW in sql
 
     @staticmethod
     def create(plan: Plan, connection: duckdb.DuckDBPyConnection) -> None:
@@ -294,7 +295,7 @@ class Engine:
         connection.execute(f"CREATE OR REPLACE TEMP TABLE tried AS SELECT *, row_number() OVER () AS rn FROM {source}")
         try:
             connection.execute(f"CREATE OR REPLACE TEMP TABLE faulty AS {query.guard('tried')}")
-            rows = self._table(query.select("(SELECT * FROM tried WHERE rn NOT IN (SELECT rn FROM faulty))"))
+            rows = self._table(query.tried("tried"))
             bad = self._table("SELECT * FROM tried WHERE rn IN (SELECT rn FROM faulty) ORDER BY rn")
             step.faulty.append(self._faults(query, bad, pump, first, now_ms))
             return rows
@@ -308,17 +309,17 @@ class Engine:
         for number in kept.column("rn").to_pylist()[:MESSAGES_MAX]:
             try:
                 self._table(query.select(f"(SELECT * FROM tried WHERE rn = {number})"))
-                messages.append(_message(first))
+                messages.append(faults.message(first))
             except duckdb.Error as error:
-                messages.append(_message(error))
-        messages += [messages[0] if messages else _message(first)] * (len(kept) - len(messages))
+                messages.append(faults.message(error))
+        messages += [messages[0] if messages else faults.message(first)] * (len(kept) - len(messages))
         times = kept.column("rt").cast(pa.timestamp("ms")).cast(pa.int64()).to_pylist()
         data = encode_json(self._readable(kept.drop_columns(["rn"]), pump)).to_pylist()
         if len(bad) > len(kept):
             messages.append(f"{len(bad) - len(kept):,} more rows of this batch failed")
             times.append(None)
             data.append(b"")
-        return faults.rows(now_ms, [_kind(message) for message in messages], messages, times, data, pump.name)
+        return faults.rows(now_ms, [faults.kind(message) for message in messages], messages, times, data, pump.name)
 
     def _readable(self, rows: pa.Table, pump: Pump) -> pa.RecordBatch:
         """Rows as the program names them."""
@@ -354,28 +355,3 @@ def _readable(plan: Plan) -> dict[str, dict[str, str]]:
     for stream in plan.streams.values():
         names[stream.physical] = {f"c{i}": column.name for i, column in enumerate(stream.columns)}
     return names | plan.hidden
-
-
-def _message(error: duckdb.Error) -> str:
-    text = str(error).split("\n", 1)[0]
-    ours = re.search(r"Could not convert string '(.*)' to INT32", text)
-    if ours:
-        return ours.group(1)
-    own = re.search(r"while executing the UDF: (?:ValueError|TimeIsUp): (.*)", text)
-    if own:
-        return own.group(1)
-    if "Division by zero" in text:
-        return "division by zero"
-    return re.sub(r"^[A-Za-z ]+ Error: | when casting from source column \w+", "", text)
-
-
-def _kind(message: str) -> str:
-    if message == "division by zero":
-        return "DivideByZero"
-    if message.startswith("function "):
-        return "FunctionError"
-    if message.startswith("NULL into"):
-        return "NullValue"
-    if "out of range" in message.lower() or "overflow" in message.lower():
-        return "NumericOverflow"
-    return "RowError"

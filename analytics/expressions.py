@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import duckdb
 from sqlglot import exp
 
-from analytics import texts
+from analytics import decimals, texts
 from analytics.calls import CALLS, milliseconds, variable
 from analytics.casting import cast, exactly
 from analytics.dialect import place_of
@@ -127,17 +127,21 @@ def _divide(self: Expressions, node: exp.Expr) -> str:
     (left, left_type), (right, right_type) = self.typed(node.this), self.typed(node.expression)
     if is_integer(left_type) and is_integer(right_type):
         return f"({left} // {right})"  # fails by itself on zero
+    exact = decimals.quotient(left, left_type, right, right_type)
+    if exact is not None:
+        return exact
     quotient = f"({left} / {right})"
     if isinstance(node.expression, exp.Literal) and float(node.expression.name or 0) != 0:
         return quotient
-    return f"CASE WHEN {right} = 0 THEN {failing('division by zero', left)} ELSE {quotient} END"
+    return f"CASE WHEN {right} = 0 AND {left} IS NOT NULL THEN {failing('division by zero', left)} ELSE {quotient} END"
 
 
 def _modulo(self: Expressions, node: exp.Expr) -> str:
     (left, left_type), (right, right_type) = self.typed(node.this), self.typed(node.expression)
     if not is_integer(left_type) or not is_integer(right_type):
         raise SqlError("MOD takes whole numbers", place_of(node))
-    return f"CASE WHEN {right} = 0 THEN {failing('division by zero', left)} ELSE {left} % {right} END"
+    by_zero = f"{right} = 0 AND {left} IS NOT NULL"
+    return f"CASE WHEN {by_zero} THEN {failing('division by zero', left)} ELSE {left} % {right} END"
 
 
 def _cast(self: Expressions, node: exp.Expr) -> str:

@@ -65,12 +65,11 @@ class Clauses(parser.Parser):
         index = self._index
         this = self._parse_bitwise()
         if not self._match_text_seq("SIMILAR"):
+            # What follows FROM is a place or a pattern; behind a comma it is a place.
+            comma = bool(self._curr) and self._curr.token_type == TokenType.COMMA
             self._retreat(index)
             substring = self._parse_substring()
-            # What follows FROM is a place or a pattern; behind a comma it is a place.
-            substring.meta["comma"] = any(
-                token.token_type == TokenType.COMMA for token in self._tokens[index : self._index]
-            )
+            substring.meta["comma"] = comma
             return substring
         pattern = self._parse_bitwise()
         if not self._match(TokenType.ESCAPE):

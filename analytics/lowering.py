@@ -64,7 +64,7 @@ class Lowering:
         name = f"x{self.number()}"
         fields = tuple(Field(shown, f"c{i}", duck) for i, (shown, duck) in enumerate(columns))
         declared = [f"c{i} {duck}" for i, (_, duck) in enumerate(columns)] + [f"{n} {duck}" for n, duck in extra]
-        self.connection.execute(f"CREATE TABLE {name} ({', '.join([f'rt {TIME}', *declared])})")
+        self.connection.execute(f"CREATE TEMP TABLE {name} ({', '.join([f'rt {TIME}', *declared])})")
         self.hidden[name] = {f"c{i}": shown for i, (shown, _) in enumerate(columns)}
         return Relation(name, name, fields, True)
 

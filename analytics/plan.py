@@ -29,9 +29,20 @@ class RowQuery:
         where = "" if self.condition is None else f" WHERE {self.condition}"
         return f"SELECT {listed} FROM {source} AS t0{self.joins}{where}"
 
+    def tried(self, source: str) -> str:
+        """`select` without what fails. Of a row that meets several of a reference table, the pairs that do not fail are
+        there; and a condition may fail for rows of the table that none meets, of which DuckDB asks it ahead of the join."""
+        listed = ", ".join(f"x.{name} AS {name}" for name, _ in self.columns)
+        where = "" if self.condition is None else f" WHERE coalesce(TRY({self.condition}), FALSE)"
+        packed = f"SELECT {self._packed} AS x FROM {source} AS t0{self.joins}{where}"
+        return f"SELECT {listed} FROM ({packed}) WHERE x IS NOT NULL"
+
+    @property
+    def _packed(self) -> str:
+        return "TRY({" + ", ".join(f"'{name}': {sql}" for name, sql in self.columns) + "})"
+
     def guard(self, source: str) -> str:
-        packed = ", ".join(f"'{name}': {sql}" for name, sql in self.columns)
-        failed = f"TRY({{{packed}}}) IS NULL"
+        failed = f"{self._packed} IS NULL"
         if self.condition is not None:
             failed = (
                 f"(TRY({{'x': {self.condition}}}) IS NULL OR (coalesce(TRY({self.condition}), FALSE) AND {failed}))"

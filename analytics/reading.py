@@ -49,7 +49,8 @@ def read(tree: exp.Expr, relations: Relations, builder: Builder) -> Query:
     listed = stream_first(listed, relations, select)
     for source in listed:
         _name_window(source.this if isinstance(source, exp.Join) else source, select)
-    stream, before, (reach, rows) = sources.first(listed[0], bound_of(select))
+    missing = any(isinstance(each, exp.Join) and (each.side or "").upper() in ("RIGHT", "FULL") for each in listed[1:])
+    stream, before, (reach, rows) = sources.first(listed[0], bound_of(select), missing=missing)
     if not stream.timed:
         raise SqlError(f"{stream.name} is a reference table", place_of(listed[0]), expected="the stream first in FROM")
     joined = [sources.join(join) for join in listed[1:] if isinstance(join, exp.Join)]

@@ -90,15 +90,17 @@ class Sources:
     _aliases: Iterator[int] = field(default_factory=itertools.count)
 
     def first(
-        self, source: exp.Expr, most: int | None = None
+        self, source: exp.Expr, most: int | None = None, *, missing: bool = False
     ) -> tuple[Relation, exp.Expr | None, tuple[int, int | None]]:
         """The first source of FROM; a simple subquery gives its own source and its condition. `most`: it is a query that
-        numbers rows, and only so many are taken of each key."""
+        numbers rows, and only so many are taken of each key. `missing`: joined rows may have none of it; then its columns
+        are NULL, which an expression written in their place would not be."""
         if isinstance(source, exp.Subquery) and most is not None:
             return self._written_in(source, self.builder.ranked(source.this, most))
         if isinstance(source, exp.Subquery) and _plain(source.this):
             inner = self.read(source.this, self.relations, self.builder)
-            if not inner.joined and inner.rowtime is None and inner.stream.timed and not inner.scope.using:
+            simple = not missing or all(isinstance(item, exp.Column) for _, item in inner.items)
+            if not inner.joined and inner.rowtime is None and inner.stream.timed and not inner.scope.using and simple:
                 return self._written_in(source, inner)
         alias = f"t{next(self._aliases)}"
         return self._named(source, alias), None, _reach(source)

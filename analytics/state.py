@@ -25,7 +25,7 @@ import msgspec
 from analytics.engine import Changes
 from analytics.errors import SqlError
 from analytics.frontier import InputTime, ShardTime
-from analytics.functions import prepare
+from analytics.functions import set_session
 
 VERSION = 3
 CONVERTED = 2
@@ -87,7 +87,7 @@ class State:
         except duckdb.Error as error:
             reason = str(error).split("\n", 1)[0].removeprefix("IO Error: ")
             raise SqlError(f"the state in {path} cannot be opened: {reason}") from error
-        prepare(self.connection)
+        set_session(self.connection)
         self.durable = path is not None
         size = CHECKPOINT_SIZE if self.durable else CHECKPOINT_SIZE_IN_MEMORY
         self.connection.execute(f"SET checkpoint_threshold = '{size}B'")

@@ -111,6 +111,8 @@ def assigned(sql: str, duck: str, target: SqlType) -> str | None:
     if source != "null" and source != family(target.duck):
         return None
     if target.duck != "VARCHAR":
+        if is_integer(target.duck) and duck in _FLOATS:
+            sql = f"round({sql})"  # half away from zero, as CAST does
         return sql if duck == target.duck else f"CAST({sql} AS {target.duck})"
     if target.length is None:
         return f"CAST({sql} AS VARCHAR)" if source == "null" else sql

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from analytics import decimals
 from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.intervals import milliseconds
 from analytics.operators.running import Function
-from analytics.operators.sliding import PEER_BITS, Frame
+from analytics.operators.sliding import PEER_BITS, PEERS, Frame
 from analytics.types import family, is_integer
 
 Named = Callable[[exp.Expr], tuple[str, str]]
@@ -64,6 +65,11 @@ def frame_of(window: exp.Window, named: Named) -> Frame:
     raise SqlError("this window is not supported", place_of(window), expected=expected)
 
 
+WIDE = "DECIMAL(38,0)"
+"""The type of a sum that goes beyond 64 bits: an operator never fails, and what reads it can."""
+
+_BIGINT = exp.DataType(this=exp.DType.BIGINT)
+
 _RUNNING: dict[type[exp.Expr], str] = {
     exp.Count: "COUNT",
     exp.Sum: "SUM",
@@ -87,7 +93,20 @@ def running(window: exp.Window, sliding: Sliding, named: Named) -> Function | No
         return None
     if kind in ("MIN", "MAX") and family(duck) not in ("number", "text", "timestamp"):
         return None
-    return Function(kind, column, sliding.number)
+    return Function(kind, column, sliding.number, wide=kind == "SUM" and is_wide(duck))
+
+
+def is_wide(duck: str) -> bool:
+    """Whether a sum of a type may be none of 64 bits: no frame holds rows enough for one of 32."""
+    return duck in ("BIGINT", "HUGEINT", "UBIGINT")
+
+
+def narrowed(window: exp.Window, column: exp.Expr, named: Named) -> exp.Expr:
+    """What a query makes of a function's result: of a wide sum a BIGINT, which fails for a row where it is none."""
+    summed = window.this.this if isinstance(window.this, exp.Sum) else None
+    if isinstance(summed, exp.Distinct):
+        summed = summed.expressions[0]
+    return column if summed is None or not is_wide(named(summed)[1]) else exp.Cast(this=column, to=_BIGINT.copy())
 
 
 def written(window: exp.Window, sliding: Sliding, named: Named) -> str:
@@ -130,11 +149,13 @@ def _aggregate(node: exp.Expr, over: str, named: Named) -> str:
         return f"{name}({value}) OVER {over}"
     _number(node, kind)
     if isinstance(node, exp.Sum):
-        return f"TRY_CAST(sum({value}) OVER {over} AS BIGINT)" if is_integer(kind) else f"sum({value}) OVER {over}"
+        if not is_integer(kind):
+            return f"sum({value}) OVER {over}"
+        return f"CAST(sum({value}) OVER {over} AS {WIDE if is_wide(kind) else 'BIGINT'})"
     if is_integer(kind):
         return f"TRY_CAST((sum({value}) OVER {over}) // nullif(count({value}) OVER {over}, 0) AS BIGINT)"
     if kind.startswith("DECIMAL"):
-        return f"TRY_CAST(avg({value}) OVER {over} AS {kind})"
+        return f"CAST({decimals.mean(f'(sum({value}) OVER {over})', f'(count({value}) OVER {over})', kind)} AS {kind})"
     return f"avg({value}) OVER {over}"
 
 
@@ -155,7 +176,7 @@ def _lag(node: exp.Lag, sliding: Sliding, ignoring: bool, named: Named) -> str:
     if frame.rows is not None:
         inside = f"i{sliding.number} - {found}.i <= {frame.rows}"
     else:
-        inside = f"{found}.k >= k - {(frame.range_ms or 0) << PEER_BITS} - k % {1 << PEER_BITS}"
+        inside = f"{found}.k >= k - {(frame.range_ms or 0) << PEER_BITS} - (k & {PEERS})"
     return f"CASE WHEN {inside} THEN {found}.v ELSE {otherwise} END"
 
 

@@ -9,7 +9,7 @@ import duckdb
 
 from analytics.functions.registry import register
 
-__all__ = ["prepare", "set_clock"]
+__all__ = ["prepare", "register", "set_clock", "set_session"]
 
 STARTED, NOW = "headrace_started", "headrace_now"
 """DuckDB variables: when the application began, and when the micro-batch did."""
@@ -17,8 +17,13 @@ STARTED, NOW = "headrace_started", "headrace_now"
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     """Makes a connection speak the language: its functions, its clock (at 1970), and UTC."""
-    connection.execute("SET TimeZone = 'UTC'")
     register(connection)
+    set_session(connection)
+
+
+def set_session(connection: duckdb.DuckDBPyConnection) -> None:
+    """What each connection of a database has for itself: the clock and UTC."""
+    connection.execute("SET TimeZone = 'UTC'")
     set_clock(connection, STARTED, 0)
     set_clock(connection, NOW, 0)
 

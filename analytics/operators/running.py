@@ -25,6 +25,7 @@ PARTITIONS_MAX = 200
 each row that the frame reaches, in all partitions together."""
 
 _LOW = (1 << 32) - 1
+_WIDE = pa.decimal128(38, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Function:
     kind: str
     column: str | None
     frame: int
+    wide: bool = False
+    """Whether a sum may go beyond 64 bits: then it is DECIMAL(38,0)."""
 
 
 class _Totals:
@@ -181,12 +184,18 @@ class _Result:
         self.numbers = np.zeros(count, np.int64)
         self.valid = np.ones(count, bool)
         self.objects: list[object] = [None] * (count if function.kind in ("MIN", "MAX") else 0)
+        self.beyond: dict[int, int] = {}
 
     def array(self, kind: pa.DataType | None) -> pa.Array:
         if self.function.kind in ("MIN", "MAX"):
             assert kind is not None, "it is of a column"
             return pa.array(self.objects, kind)
-        return pa.array(self.numbers, mask=~self.valid)
+        numbers = pa.array(self.numbers, mask=~self.valid)
+        if not self.function.wide:
+            return numbers
+        if self.beyond:
+            numbers = pa.array([self.beyond.get(i, number) for i, number in enumerate(numbers.to_pylist())], _WIDE)
+        return numbers.cast(_WIDE)
 
 
 def _append(partition: _Partition, times: np.ndarray, given: dict[str, _Values], places: np.ndarray) -> None:
@@ -257,7 +266,8 @@ def _go_on(
         result.numbers[places] = quotients
         return
     result.numbers[places] = sums
-    result.valid[places] &= fits
+    for index in np.flatnonzero(~fits & (counts > 0)).tolist():
+        result.beyond[int(places[index])] = (int(highs[index]) << 32) + int(lows[index])
 
 
 def _groups(rows: pa.Table, by: Sequence[str], most: int) -> dict[tuple[object, ...], np.ndarray] | None:

@@ -17,6 +17,8 @@ from analytics.operators.work import END, Shape, Work, before
 
 PEER_BITS = 20
 """Bits of the order among rows of one millisecond: a million of them, more than a batch holds."""
+PEERS = (1 << PEER_BITS) - 1
+"""The mask of that order: the remainder of a time before 1970 would be negative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Frame:
         by = f"PARTITION BY {', '.join(self.partition)} " if self.partition else ""
         if self.rows is not None:
             return f"({by}ORDER BY k ROWS BETWEEN {self.rows} PRECEDING AND CURRENT ROW)"
-        reach = f"{(self.range_ms or 0) << PEER_BITS} + k % {1 << PEER_BITS}"
+        reach = f"{(self.range_ms or 0) << PEER_BITS} + (k & {PEERS})"
         return f"({by}ORDER BY k RANGE BETWEEN {reach} PRECEDING AND CURRENT ROW)"
 
     @property

@@ -79,19 +79,31 @@ def _with_window(
 
 
 def _materialized(stages: Stages, query: Query, keys: Sequence[exp.Expr]) -> tuple[Relation, list[str]]:
-    """A hidden stream of the keys and of every column that the rest of the query names; its trees are rewritten."""
+    """A hidden stream of the keys, of what aggregates are of, and of every column that the rest of the query names; its trees
+    are rewritten. So a row that fails does so before it can open a window or end one."""
     columns = list(used(query).values())
-    trees = [*keys, *columns]
+    arguments: list[exp.Expr] = []
+    for tree in query.trees():
+        for node in tree.walk():
+            if _is_argument(node) and node not in arguments and node not in keys:
+                arguments.append(node)
+    known = [*keys, *arguments]
+    trees = [*known, *columns]
     final = Final(query, Expressions(stages.types, query.source), None)
     relation = stages.project(final, [(str(t.meta.get("name", "")), t) for t in trees])
     names = [f"c{i}" for i in range(len(keys))]
-    rename = renamed({(c.args["table"].name, c.name): f"c{len(keys) + i}" for i, c in enumerate(columns)})
+    rename = renamed({(c.args["table"].name, c.name): f"c{len(known) + i}" for i, c in enumerate(columns)})
 
     def change(tree: exp.Expr) -> exp.Expr:
         def keyed(node: exp.Expr) -> exp.Expr:
-            if node not in keys or (isinstance(node, exp.Column) and node.meta.get("bare")):
+            if isinstance(node, exp.Column) and node.meta.get("bare"):
                 return node
-            column = physical("t0", names[keys.index(node)])
+            if node in keys:
+                column = physical("t0", names[keys.index(node)])
+            elif _is_argument(node):
+                column = physical("t0", f"c{known.index(node)}")
+            else:
+                return node
             column.meta["settled"] = True
             return column
 
@@ -109,3 +121,13 @@ def _materialized(stages: Stages, query: Query, keys: Sequence[exp.Expr]) -> tup
     query.change(change)
     query.stream, query.joins = relation, ""
     return relation, names
+
+
+def _is_argument(node: exp.Expr) -> bool:
+    """Whether an aggregate is of an expression, and this is it."""
+    within = node.parent.parent if isinstance(node.parent, exp.Distinct) else node.parent
+    return (
+        isinstance(within, exp.AggFunc)
+        and not isinstance(node, exp.Distinct | exp.Star | exp.Column | exp.Literal)
+        and node.find(exp.Column) is not None
+    )

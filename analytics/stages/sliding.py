@@ -75,9 +75,10 @@ def slide(stages: Stages, query: Query) -> None:
         def windowed(node: exp.Expr) -> exp.Expr:
             if not isinstance(node, exp.Window):
                 return node
-            column = physical("t0", f"c{count + found.index(node)}")
+            number = found.index(node)
+            column = physical("t0", f"c{count + number}")
             column.meta["bare"] = True  # not to be renamed as a column of the source
-            return column
+            return windows.narrowed(node, column, named)
 
         changed = rename(tree.copy().transform(windowed, copy=False))
         for column in changed.find_all(exp.Column):

@@ -22,7 +22,7 @@ def program(reach: int, count: int) -> str:
         f"RANGE INTERVAL '{reach + 1}' SECOND PRECEDING",
         f"ROWS {count} PRECEDING",
     )
-    values = ("NULLIF(v, 0)", "v * 1500000000000000000")
+    values = ("NULLIF(v, 0)", "v * 70000000000000000")
     functions = [f"COUNT(*) OVER ({frame})" for frame in frames]
     functions += [
         f"{name}({value}) OVER ({frame})"

@@ -1,0 +1,97 @@
+"""The values of the language in plain Python: types, rounding, and what may go into a column."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Context, Decimal
+from typing import Any, Protocol
+
+Env = Mapping[str, Any]
+"""The values of a row by the SQL that names them; times are milliseconds since 1970, NULL is None."""
+
+RANGES = {"SMALLINT": 1 << 15, "INTEGER": 1 << 31, "BIGINT": 1 << 63}
+PRECISION_MAX = 18
+
+
+class Fault(Exception):
+    """The row fails."""
+
+
+class Choices(Protocol):
+    """Where the random decisions come from."""
+
+    def integer(self, low: int, high: int) -> int: ...
+
+    def among(self, values: Sequence[Any]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Expression:
+    """`kind` is the type as a declaration writes it, VARCHAR without its length; `fails` whether some row may."""
+
+    sql: str
+    kind: str
+    value: Callable[[Env], Any]
+    fails: bool = False
+    nested: bool = False
+    """Whether it is more than a column or a literal."""
+
+
+def decimal_of(kind: str) -> tuple[int, int]:
+    """Precision and scale."""
+    precision, scale = kind.removeprefix("DECIMAL(").removesuffix(")").split(",")
+    return int(precision), int(scale)
+
+
+def family(kind: str) -> str:
+    return "DECIMAL" if kind.startswith("DECIMAL") else "VARCHAR" if kind.startswith("VARCHAR") else kind
+
+
+def exact(value: Decimal, scale: int, rounding: str = ROUND_HALF_UP) -> Decimal:
+    return value.quantize(Decimal(1).scaleb(-scale), rounding, Context(prec=80))
+
+
+def fitting(value: int | None, kind: str) -> int | None:
+    if value is not None and not -RANGES[kind] <= value < RANGES[kind]:
+        raise Fault
+    return value
+
+
+def rounded(value: float) -> int:
+    """Half away from zero."""
+    return int(math.copysign(math.floor(abs(value) + 0.5), value))
+
+
+def assigned(value: Any, source: str, target: str) -> Any:
+    """A value on its way into a column."""
+    kind = family(target)
+    if value is None:
+        return None
+    if kind == "VARCHAR":
+        return value[: int(target[8:-1])]
+    if kind in RANGES:
+        if family(source) == "DECIMAL":
+            value = int(exact(value, 0))
+        return fitting(rounded(value) if isinstance(value, float) else value, kind)
+    if kind == "DOUBLE":
+        return float(value)
+    if kind == "DECIMAL":
+        precision, scale = decimal_of(target)
+        value = exact(Decimal(value), scale)
+        if abs(value) >= Decimal(10) ** (precision - scale):
+            raise Fault
+    return value
+
+
+def literal(value: Any, kind: str) -> Expression:
+    if kind == "VARCHAR":
+        sql = "'" + value.replace("'", "''") + "'"
+    elif kind == "DOUBLE":
+        sql = f"{value!r}E0"
+    elif kind == "BOOLEAN":
+        sql = str(value).upper()
+    else:
+        sql = str(value) if value >= 0 else f"({value})"
+    return Expression(sql, kind, lambda _: value)
