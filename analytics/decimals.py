@@ -2,8 +2,8 @@
 
 The rule of the reference for DECIMAL(p1,s1) / DECIMAL(p2,s2): d = p1 - s1 + s2 whole digits, and a scale of at most
 max(6, s1 + p2 + 1), cut so that there are 18 digits together. Where whole digits leave no room for it, the product goes
-down to the scale of the first operand; here it stays at six, since there are 38 digits. Quotients are cut, not rounded,
-as those of integers are.
+down to the scale of the first operand; here it stays at six, since there are 38 digits. What is beyond is rounded as CAST
+does it: cutting behind one more digit first loses nothing that matters for it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ def quotient(left: str, left_type: str, right: str, right_type: str) -> str | No
     whole = p1 - s1 + s2
     scale = min(max(SCALE_MIN, s1 + p2 + 1), max(DIGITS - whole, SCALE_MIN, s1))
     scale = max(min(scale, DIGITS_MAX - whole), 0)
-    shift = scale + s2 - s1
+    shift = scale + 1 + s2 - s1
     over, under = _unscaled(left, s1), _unscaled(right, s2)
     if shift > 0:
         over = f"{over} * CAST({10**shift} AS HUGEINT)"
     elif shift < 0:
         under = f"({under} * CAST({10**-shift} AS HUGEINT))"
-    return _scaled(f"({over}) // {under}", scale, min(DIGITS_MAX, whole + scale))
+    return _rounded(f"({over}) // {under}", scale, min(DIGITS_MAX, whole + scale))
 
 
 def mean(total: str, count: str, kind: str) -> str:
     """SQL for a sum, of type DECIMAL(38,s), by a number of rows; NULL for none. The mean is of the same scale."""
     scale = int(kind[8:-1].split(",")[1])
-    return _scaled(f"{_unscaled(total, scale)} // nullif({count}, 0)", scale, DIGITS_MAX)
+    return _rounded(f"({_unscaled(total, scale)} * 10) // nullif({count}, 0)", scale, DIGITS_MAX)
 
 
 def _precision(duck: str) -> tuple[int, int] | None:
@@ -52,8 +52,8 @@ def _unscaled(sql: str, scale: int) -> str:
     return f"CAST({sql} AS HUGEINT)"
 
 
-def _scaled(sql: str, scale: int, precision: int) -> str:
-    value = f"CAST({sql} AS DECIMAL(38,0))"
-    if scale:
-        value = f"{value} * CAST(1e-{scale} AS DECIMAL({scale},{scale}))"
+def _rounded(sql: str, scale: int, precision: int) -> str:
+    """A whole number of the units behind `scale` digits and one more as DECIMAL(precision,scale)."""
+    digits = scale + 1
+    value = f"CAST({sql} AS DECIMAL(38,0)) * CAST(1e-{digits} AS DECIMAL({digits},{digits}))"
     return f"CAST({value} AS DECIMAL({precision},{scale}))"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from decimal import ROUND_DOWN, Decimal, localcontext
+from decimal import Decimal, localcontext
 from typing import Any
 
 from analytics_values import (
@@ -249,7 +249,7 @@ class Expressions:
 
     @staticmethod
     def _divided(first: Expression, second: Expression) -> Expression:
-        """Of 18 digits together, but never fewer than six behind the point, or than the first has; cut, not rounded."""
+        """Of 18 digits together, but never fewer than six behind the point, or than the first has."""
         (p1, s1), (p2, s2) = decimal_of(first.kind), decimal_of(second.kind)
         whole = p1 - s1 + s2
         scale = min(max(6, s1 + p2 + 1), max(18 - whole, 6, s1))
@@ -258,7 +258,7 @@ class Expressions:
             if b == 0:
                 raise Fault
             with localcontext(prec=80):
-                return exact(a / b, scale, ROUND_DOWN)
+                return exact(a / b, scale)
 
         kind = f"DECIMAL({whole + scale},{scale})"
         return _computed(f"({first.sql} / {second.sql})", kind, divide, first, second, fails=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import ROUND_DOWN, Decimal, localcontext
+from decimal import Decimal, localcontext
 from typing import Any
 
 from analytics_expressions import Expressions
@@ -345,7 +345,7 @@ def mean(values: Sequence[Any], kind: str) -> Any:
     if kind == "DOUBLE":
         return sum(values) / len(values)
     with localcontext(prec=80):
-        return exact(sum(values) / Decimal(len(values)), decimal_of(kind)[1], ROUND_DOWN)
+        return exact(sum(values) / Decimal(len(values)), decimal_of(kind)[1])
 
 
 def deviation(values: Sequence[Any]) -> float | None:

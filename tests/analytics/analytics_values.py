@@ -49,8 +49,8 @@ def family(kind: str) -> str:
     return "DECIMAL" if kind.startswith("DECIMAL") else "VARCHAR" if kind.startswith("VARCHAR") else kind
 
 
-def exact(value: Decimal, scale: int, rounding: str = ROUND_HALF_UP) -> Decimal:
-    return value.quantize(Decimal(1).scaleb(-scale), rounding, Context(prec=80))
+def exact(value: Decimal, scale: int) -> Decimal:
+    return value.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP, Context(prec=80))
 
 
 def fitting(value: int | None, kind: str) -> int | None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics import ahead
@@ -36,6 +36,7 @@ def batch(shard: str, first: int, records: list[bytes]) -> Batch:
     return Batch(shard, first, first + len(records), data)
 
 
+@settings(max_examples=25)
 @given(st.lists(st.lists(st.sampled_from(RECORDS), min_size=1, max_size=5), min_size=1, max_size=5))
 def test_batches_decoded_together_are_as_decoded_alone(parts: list[list[bytes]]) -> None:
     batches = [batch(f"s{number}", 10 * number, records) for number, records in enumerate(parts)]
@@ -46,6 +47,7 @@ def test_batches_decoded_together_are_as_decoded_alone(parts: list[list[bytes]])
         assert together.faults == alone.faults
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 5), st.integers(0, 12))
 def test_pieces_come_in_order_and_fit(sizes: list[int], rows_max: int, room: int) -> None:
     with ThreadPoolExecutor(1) as pool:

@@ -240,7 +240,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.lists(st.dictionaries(st.sampled_from("abcdefghi"), VALUES), max_size=6))
 def test_a_record_is_read_alike_alone_and_beside_others(records: list[dict[str, Any]]) -> None:
     columns = [Column(name, kind) for name, kind in zip("abcdefghi", KINDS, strict=True)]

@@ -14,6 +14,8 @@ from benchmarks.nexmark.queries import MISSING, QUERIES
 from benchmarks.nexmark.query import Query
 
 COUNT = 20_000
+COUNT_JSON = 6_000
+"""Each query reads and decodes all of them anew."""
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +67,12 @@ def test_arrow_batches_give_the_rows_of_the_batch_query(query: Query, batches: l
 async def test_json_in_the_log_gives_the_rows_of_the_batch_query(batches: list[pa.Table], tmp_path: Path) -> None:
     side = runs.write_side(tmp_path)
     async with world() as client:
-        assert await runs.put(client, batches) > 250 * COUNT
+        batches = [batches[0].slice(first, 2_000) for first in range(0, COUNT_JSON, 2_000)]
+        assert await runs.put(client, batches) > 250 * COUNT_JSON
         for query in QUERIES:
             wanted = await _wanted(query, client, batches)
             run = await runs.from_log(query, client, side, keep=True)
-            assert run.events == COUNT
+            assert run.events == COUNT_JSON
             assert runs.differences(run, wanted) == 0, query.name
 
 

@@ -17,9 +17,17 @@ from connectors.formats.json import encode_json
 CASES = pytest.mark.parametrize("case", cases(), ids=lambda case: case.folder.name)
 
 
+SOAK = pytest.mark.soak
+
+
 @CASES
-@pytest.mark.parametrize("batch_rows", [1_000, 1, 3])
-async def test_a_program_gives_its_rows_however_it_is_batched(case: Case, batch_rows: int) -> None:
+@pytest.mark.parametrize(
+    "batches",
+    [(1_000,), (1, 2, 3, 5), *(pytest.param((rows,), marks=SOAK) for rows in (1, 3))],
+    ids=["whole", "small", "1", "3"],
+)
+async def test_a_program_gives_its_rows_however_it_is_batched(case: Case, batches: tuple[int, ...], seed: int) -> None:
+    batch_rows = random.Random(seed).choice(batches)
     async with world() as client:
         await client.load(case.input)
         sink = Sink()
@@ -44,7 +52,12 @@ async def test_rows_out_of_order_within_the_bound_give_the_same(case: Case, seed
 
 @CASES
 @pytest.mark.parametrize("kill", ["after the commit", "after the put"])
-async def test_a_program_killed_at_every_commit_gives_every_row_once(case: Case, kill: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("commits", [6, pytest.param(1, marks=SOAK)], ids=["some", "every"])
+async def test_a_program_killed_at_commits_gives_every_row_once(
+    case: Case, kill: str, commits: int, tmp_path: Path, seed: int
+) -> None:
+    """`commits`: it is killed after one of so many."""
+    rng = random.Random(seed)
     async with world() as client:
         count = await client.load(case.input)
         tables = {name for name, stream in parse(case.sql).streams.items() if stream.retain is not None}
@@ -55,11 +68,15 @@ async def test_a_program_killed_at_every_commit_gives_every_row_once(case: Case,
         outputs = [Output(stream, stream=stream) for stream in streams]
 
         def crash(_: Progress) -> None:
-            raise Crash
+            nonlocal left
+            left -= 1
+            if left <= 0:
+                raise Crash
 
         for attempt in itertools.count():
             assert attempt < 10 * count + 100, "the application does not come to its end"
-            progress = crash if kill == "after the commit" and attempt % 2 == 0 else None
+            left = 1 if attempt == 0 else rng.randint(1, commits)
+            progress = crash if kill == "after the commit" else None
             client.crash_after_puts = None if kill == "after the commit" else attempt * 5 % 23
             application = case.application(
                 client, outputs, batch_rows=3, path=str(tmp_path / "state.duckdb"), progress=progress
