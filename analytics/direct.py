@@ -113,7 +113,7 @@ def _reads(compute: Compute, *names: str) -> Compute:
 
 
 def _value(tree: exp.Expr) -> Compute:
-    tree = _chosen(tree)
+    tree = tree.unnest()
     if isinstance(tree, exp.Column):
         return _column(tree)
     if isinstance(tree, exp.Mod):
@@ -121,18 +121,6 @@ def _value(tree: exp.Expr) -> Compute:
     if isinstance(tree, exp.Mul):
         return _product(tree)
     raise _Left
-
-
-def _chosen(tree: exp.Expr) -> exp.Expr:
-    """Of CASE WHEN with constants that are not the same (a divisor that is not 0), the ELSE."""
-    tree = tree.unnest()
-    if isinstance(tree, exp.Case) and tree.this is None and len(tree.args["ifs"]) == 1:
-        test = tree.args["ifs"][0].this.unnest()
-        if isinstance(test, exp.EQ) and tree.args.get("default") is not None:
-            left, right = _whole(test.this), _whole(test.expression)
-            if left != right:
-                return _chosen(tree.args["default"])
-    return tree
 
 
 def _column(tree: exp.Expr, *types: pa.DataType) -> Compute:
@@ -227,7 +215,7 @@ def _any(values: Sequence[Value]) -> Value:
 
 def _compared(left: exp.Expr, right: exp.Expr, kernel: str) -> Compute:
     """A column, or a remainder, beside a constant of its type."""
-    left, right = _chosen(left), right.unnest()
+    left, right = left.unnest(), right.unnest()
     if isinstance(right, exp.Literal) and right.is_string:
         text, of = right.name, _column(left, pa.string())
         return lambda rows: pc.call_function(kernel, [of(rows), pa.scalar(text)])

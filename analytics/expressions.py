@@ -131,15 +131,21 @@ def _divide(self: Expressions, node: exp.Expr) -> str:
     if exact is not None:
         return exact
     quotient = f"({left} / {right})"
-    if isinstance(node.expression, exp.Literal) and float(node.expression.name or 0) != 0:
+    if _is_not_zero(node.expression):
         return quotient
     return f"CASE WHEN {right} = 0 AND {left} IS NOT NULL THEN {failing('division by zero', left)} ELSE {quotient} END"
+
+
+def _is_not_zero(divisor: exp.Expr) -> bool:
+    return isinstance(divisor, exp.Literal) and not divisor.is_string and float(divisor.name) != 0
 
 
 def _modulo(self: Expressions, node: exp.Expr) -> str:
     (left, left_type), (right, right_type) = self.typed(node.this), self.typed(node.expression)
     if not is_integer(left_type) or not is_integer(right_type):
         raise SqlError("MOD takes whole numbers", place_of(node))
+    if _is_not_zero(node.expression):
+        return f"({left} % {right})"
     by_zero = f"{right} = 0 AND {left} IS NOT NULL"
     return f"CASE WHEN {by_zero} THEN {failing('division by zero', left)} ELSE {left} % {right} END"
 
