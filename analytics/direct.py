@@ -2,7 +2,8 @@
 
 What is taken over is little, and gives exactly what DuckDB gives: columns; text that is cut, where none is too long;
 comparisons of whole numbers and text with constants, AND, OR, NOT, IN, IS NULL; the remainder of a whole number by a constant,
-and its product with a decimal one. A row that could fail, or a type that is not DuckDB's own, is left to the statement.
+and its product with a decimal one; and of texts what `analytics.vectors` says. A row that could fail, or a type that is not
+DuckDB's own, is left to the statement.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,8 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from analytics.plan import RowQuery
+from analytics.spans import Left, Numbers
+from analytics.vectors import Condition, Rows, column_of, compared, number, text, whole
 
 _CUT = re.compile(r"CASE WHEN strlen\(t0\.(\w+)\) <= (\d+) THEN t0\.\1 ELSE left\(t0\.\1, \2\) END")
 _WHOLE = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
@@ -34,15 +36,13 @@ _COMPARE: dict[type[exp.Expr], str] = {
     exp.GT: "greater",
     exp.GTE: "greater_equal",
 }
+_CHUNK_ROWS = 5_000
+"""Batches that are smaller in the mean are put together before."""
+_SKIPPED_BATCHES = 16
+"""Micro-batches that DuckDB gets after one that was left to it: what a producer writes, it mostly goes on writing."""
 
-Value = Any
-"""An Arrow array, in one chunk or many."""
-Compute = Callable[[pa.Table], Value]
-"""From the rows to a value of each; raises `_Left`."""
-
-
-class _Left(Exception):
-    """This is for DuckDB to do."""
+Compute = Callable[[Rows], pa.Array]
+"""A value of each row; raises `Left`."""
 
 
 @dataclass(slots=True)
@@ -50,18 +50,22 @@ class Direct:
     """A compiled row query. `checked` is the schema of rows for which DuckDB was asked what types come out."""
 
     columns: Sequence[tuple[str, Compute]]
-    condition: Compute | None
+    condition: Condition | None
     checked: pa.Schema | None = None
+    skips: int = 0
 
     def rows(self, source: pa.Table, asked: Callable[[], pa.Schema]) -> pa.Table | None:
         """The rows that come out; None where DuckDB has to make them. `asked` gives the schema that it would give them."""
+        if self.skips:
+            self.skips -= 1
+            return None
+        if source.column(0).num_chunks * _CHUNK_ROWS > len(source):
+            source = source.combine_chunks()
         try:
-            if self.condition is not None:
-                mask = self.condition(source)
-                every = mask.null_count == 0 and pc.all(mask).as_py()
-                source = source if every else source.select(self._read(source)).filter(mask)
-            made = pa.table({name: compute(source) for name, compute in self.columns})
-        except _Left:
+            batches = source.to_batches() or [pa.RecordBatch.from_pylist([], schema=source.schema)]
+            made = pa.Table.from_batches([self._batch(batch) for batch in batches])
+        except Left:
+            self.skips = _SKIPPED_BATCHES
             return None
         if self.checked != source.schema:
             if made.schema != asked():
@@ -69,10 +73,13 @@ class Direct:
             self.checked = source.schema
         return made
 
-    def _read(self, source: pa.Table) -> list[str]:
-        """The columns that come out, so that no other is filtered."""
-        read = {column for _, compute in self.columns for column in getattr(compute, "reads", source.column_names)}
-        return [name for name in source.column_names if name in read]
+    def _batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        rows = Rows(batch)
+        if self.condition is not None:
+            mask = self.condition(rows)
+            if mask.null_count or not pc.all(mask, min_count=0).as_py():
+                rows = rows.where(mask)
+        return pa.record_batch({name: compute(rows) for name, compute in self.columns})
 
 
 def compiled(query: RowQuery) -> Direct | None:
@@ -82,7 +89,7 @@ def compiled(query: RowQuery) -> Direct | None:
     try:
         condition = None if query.condition is None else _condition(_parsed(query.condition))
         return Direct([(name, _output(sql)) for name, sql in query.columns], condition)
-    except (_Left, SqlglotError):
+    except (Left, SqlglotError):
         return None
 
 
@@ -96,20 +103,16 @@ def _output(sql: str) -> Compute:
     cut = _CUT.fullmatch(sql)
     if cut is None:
         return _value(_parsed(sql))
-    name, length = cut[1], int(cut[2])
+    name, length, shortened = cut[1], int(cut[2]), text(_parsed(sql), _condition)
 
-    def short(rows: pa.Table) -> Value:
+    def short(rows: Rows) -> pa.Array:
         column = rows.column(name)
-        if column.type != pa.string() or (pc.max(pc.binary_length(column)).as_py() or 0) > length:
-            raise _Left
-        return column
+        if column.type != pa.string():
+            raise Left
+        long = (pc.max(pc.binary_length(column)).as_py() or 0) > length
+        return shortened(rows).array() if long else column
 
-    return _reads(short, name)
-
-
-def _reads(compute: Compute, *names: str) -> Compute:
-    compute.reads = names  # type: ignore[attr-defined]  # what a function reads, noted on it
-    return compute
+    return short
 
 
 def _value(tree: exp.Expr) -> Compute:
@@ -120,73 +123,75 @@ def _value(tree: exp.Expr) -> Compute:
         return _remainder(tree)
     if isinstance(tree, exp.Mul):
         return _product(tree)
-    raise _Left
+    made = text(tree, _condition)
+    return lambda rows: made(rows).array()
 
 
 def _column(tree: exp.Expr, *types: pa.DataType) -> Compute:
-    if not isinstance(tree, exp.Column) or tree.table != "t0" or not isinstance(tree.this, exp.Identifier):
-        raise _Left
-    name = tree.name
+    name = column_of(tree)
 
-    def column(rows: pa.Table) -> Value:
+    def column(rows: Rows) -> pa.Array:
         found = rows.column(name)
         if found.type not in (types or _TYPES):
-            raise _Left
+            raise Left
         return found
 
-    return _reads(column, name)
-
-
-def _whole(tree: exp.Expr) -> int:
-    tree = tree.unnest()
-    if isinstance(tree, exp.Neg):
-        return -_whole(tree.this)
-    if not isinstance(tree, exp.Literal) or tree.is_string or not tree.name.isdigit():
-        raise _Left
-    return int(tree.name)
+    return column
 
 
 def _remainder(tree: exp.Mod) -> Compute:
     """With the sign of the dividend, as in DuckDB."""
-    of, divisor = _column(tree.this.unnest(), pa.int64()), _whole(tree.expression)
+    of, divisor = _column(tree.this.unnest(), pa.int64()), whole(tree.expression)
     if not 0 < divisor < 2**31:
-        raise _Left
+        raise Left
 
-    def remainder(rows: pa.Table) -> Value:
+    def remainder(rows: Rows) -> pa.Array:
         values = of(rows)
         return pc.subtract(values, pc.multiply(pc.divide(values, divisor), divisor))
 
-    return _reads(remainder, *of.reads)  # type: ignore[attr-defined]  # see _reads
+    return remainder
 
 
 def _product(tree: exp.Mul) -> Compute:
     """A decimal constant times a whole number: exact, and never too long for the type."""
+    raw, precision, scale = _scaled(tree)
+
+    def product(rows: Rows) -> pa.Array:
+        found = raw(rows)
+        wide = np.empty((len(rows), 2), np.int64)
+        wide[:, 0] = found.values
+        np.right_shift(wide[:, 0], 63, out=wide[:, 1])
+        bits = None if found.given is None else pa.py_buffer(np.packbits(found.given, bitorder="little"))
+        return pa.Array.from_buffers(pa.decimal128(precision, scale), len(wide), [bits, pa.py_buffer(wide)])
+
+    return product
+
+
+def _scaled(tree: exp.Mul) -> tuple[Callable[[Rows], Numbers], int, int]:
+    """A product without its point, its precision and its scale."""
     factor, column = tree.this.unnest(), tree.expression.unnest()
     if not isinstance(factor, exp.Literal) or factor.is_string or not re.fullmatch(r"\d+\.\d+", factor.name):
-        raise _Left
+        raise Left
     of = _column(column, pa.int64())
     _, digits, exponent = Decimal(factor.name).as_tuple()
-    scale, number = -int(exponent), int("".join(map(str, digits)))
+    scale, times = -int(exponent), int("".join(map(str, digits)))
     precision = len(factor.name) - 1 + 19
-    if not 0 < number < 2**31 or precision > 38:
-        raise _Left
+    if not 0 < times < 2**31 or precision > 38:
+        raise Left
 
-    def product(rows: pa.Table) -> Value:
-        values = of(rows)
-        if values.null_count:
-            raise _Left
-        whole = values.to_numpy()
-        if len(whole) and max(abs(int(whole.min())), abs(int(whole.max()))) > (2**63 - 1) // number:
-            raise _Left
-        wide = np.empty((len(whole), 2), np.int64)
-        np.multiply(whole, number, out=wide[:, 0])
-        np.right_shift(wide[:, 0], 63, out=wide[:, 1])
-        return pa.Array.from_buffers(pa.decimal128(precision, scale), len(whole), [None, pa.py_buffer(wide)])
+    def raw(rows: Rows) -> Numbers:
+        found = Numbers.of(of(rows))
+        values = found.values
+        assert isinstance(values, np.ndarray)
+        if len(values) and max(abs(int(values.min())), abs(int(values.max()))) > (2**63 - 1) // times:
+            raise Left
+        return Numbers(values * times, found.given)
 
-    return _reads(product, *of.reads)  # type: ignore[attr-defined]  # see _reads
+    key = tree.sql(dialect="duckdb")
+    return lambda rows: rows.once(key, lambda: raw(rows)), precision, scale
 
 
-def _condition(tree: exp.Expr) -> Compute:
+def _condition(tree: exp.Expr) -> Condition:
     tree = tree.unnest()
     if isinstance(tree, exp.And | exp.Or):
         left, right = _condition(tree.this), _condition(tree.expression)
@@ -203,30 +208,57 @@ def _condition(tree: exp.Expr) -> Compute:
         return lambda rows: _any([test(rows) for test in tests])
     if type(tree) in _COMPARE:
         return _compared(tree.this, tree.expression, _COMPARE[type(tree)])
-    raise _Left
+    raise Left
 
 
-def _any(values: Sequence[Value]) -> Value:
+def _any(values: Sequence[pa.Array]) -> pa.Array:
     found = values[0]
     for value in values[1:]:
         found = pc.or_kleene(found, value)
     return found
 
 
-def _compared(left: exp.Expr, right: exp.Expr, kernel: str) -> Compute:
-    """A column, or a remainder, beside a constant of its type."""
+def _compared(left: exp.Expr, right: exp.Expr, kernel: str) -> Condition:
+    """A column, a remainder, a product, a text or a place in a text beside a constant of its type."""
     left, right = left.unnest(), right.unnest()
     if isinstance(right, exp.Literal) and right.is_string:
-        text, of = right.name, _column(left, pa.string())
-        return lambda rows: pc.call_function(kernel, [of(rows), pa.scalar(text)])
-    value = _whole(right)
-    number = _remainder(left) if isinstance(left, exp.Mod) else _column(left, *_WHOLE)
+        return _text_compared(left, right.name, kernel)
+    value = whole(right)
+    if isinstance(left, exp.Mul):
+        raw, _, scale = _scaled(left)
+        wanted = value * 10**scale
+        if abs(wanted) >= 2**63:
+            raise Left
+        return lambda rows: compared(raw(rows), kernel, wanted)
+    if not isinstance(left, exp.Mod | exp.Column):
+        place = number(left, _condition)
+        if abs(value) >= 2**63:
+            raise Left
+        return lambda rows: compared(place(rows), kernel, value)
+    of = _remainder(left) if isinstance(left, exp.Mod) else _column(left, *_WHOLE)
 
-    def compared(rows: pa.Table) -> Value:
-        found = number(rows)
+    def numbers(rows: Rows) -> pa.Array:
+        found = of(rows)
         try:
             return pc.call_function(kernel, [found, pa.scalar(value, found.type)])
         except (pa.ArrowInvalid, OverflowError):
-            raise _Left from None
+            raise Left from None
 
-    return compared
+    return numbers
+
+
+def _text_compared(left: exp.Expr, constant: str, kernel: str) -> Condition:
+    if isinstance(left, exp.Column):
+        of = _column(left, pa.string())
+        return lambda rows: pc.call_function(kernel, [of(rows), pa.scalar(constant)])
+    if kernel not in ("equal", "not_equal"):
+        raise Left
+    made, wanted = text(left, _condition), constant.encode()
+    key = f"{left.sql(dialect='duckdb')} = {constant}"
+
+    def texts(rows: Rows) -> pa.Array:
+        found = made(rows)
+        same = rows.once(key, lambda: found.equal(wanted))
+        return pa.array(~same if kernel == "not_equal" else same, mask=None if found.given is None else ~found.given)
+
+    return texts

@@ -45,6 +45,7 @@ class _Loader:
         self._loading: threading.Thread | None = None
         self._records = 0
         self.kernel: ModuleType | None = None
+        self.texts: ModuleType | None = None
 
     def count(self, records: int) -> None:
         """So many records have been read without it."""
@@ -64,16 +65,24 @@ class _Loader:
         if importlib.util.find_spec("numba") is None or 0 <= allowed < MEMORY_MIN:
             return
         try:
-            from connectors.formats import json_kernel
+            from connectors.formats import json_kernel, text_kernel
 
             Scan([Column("a", pa.string())]).run(json_kernel, pa.array([b'{"a":"b"}']))
             self.kernel = json_kernel
+            self.texts = text_kernel
         except Exception:
             # Without it everything works as before, only slower.
             _log.warning("the compiled JSON reader cannot be loaded; DuckDB reads all records", exc_info=True)
 
 
 _loader = _Loader()
+
+
+def texts(records: int) -> ModuleType | None:
+    """`text_kernel`, for whoever has so many records to do with it; None where there is none, or not yet."""
+    if _loader.texts is None:
+        _loader.count(records)
+    return _loader.texts
 
 
 def load() -> bool:

@@ -1,4 +1,4 @@
-"""What the compiled JSON reader does with memory, 32 bytes at a time: LLVM makes the machine's vector instructions of it.
+"""What compiled readers of JSON and texts do with memory, 32 bytes at a time: LLVM makes the machine's vector instructions of it.
 
 Addresses are int64, and whoever passes one sees to it that the bytes are there. A mask has a bit for each byte.
 """
@@ -80,6 +80,21 @@ def special(_: Any, at: Any) -> Any:
         return _mask(builder, builder.or_(alike, builder.icmp_signed("<", loaded, blank)))
 
     return types.int64(types.int64), generate
+
+
+@intrinsic
+def alike(_: Any, at: Any, char: Any) -> Any:
+    """A bit for each of 32 bytes that is the one given."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        loaded = builder.load(_vector(builder, args[0]), align=1)
+        one = builder.trunc(args[1], ir.IntType(8))
+        every = ir.Constant(_OF_BYTES, ir.Undefined)
+        for place in range(STEP):
+            every = builder.insert_element(every, one, ir.Constant(ir.IntType(32), place))
+        return _mask(builder, builder.icmp_unsigned("==", loaded, every))
+
+    return types.int64(types.int64, types.int64), generate
 
 
 @intrinsic

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from analytics import direct, parse
 from analytics.compiler import compile_program
 from analytics.operators.top import Top
+from connectors.formats import json_scan
 from connectors.formats.schema import Column
 
 COLUMNS = {
@@ -89,6 +90,92 @@ def test_the_rows_are_those_of_duckdb(pumps: list[Any], rows: list[tuple[Any, ..
                 longest = max((len(row[3].encode()) for row in rows if row[3]), default=0)
                 largest = max((abs(row[1]) for row in rows if row[1] is not None), default=0)
                 assert longest > 4 or largest > 2**63 // 1000, "a row was too much for it"
+
+
+_AT = "POSITION('b' IN s)"
+TEXTS = (
+    "SUBSTRING(s FROM 2 FOR 3), SUBSTRING(s FROM 2), SUBSTRING(s FROM 0 FOR 2) FROM src",
+    f"SUBSTRING(s FROM {_AT} + 1), SUBSTRING(s FROM 1 FOR {_AT} - 1), SUBSTRING(s FROM {_AT} FOR CHAR_LENGTH(s) - 2) FROM src",
+    "SUBSTRING(s FROM POSITION('ab' IN s) + 2), UPPER(s), LOWER(s) || '/' || SUBSTRING(s FROM 2) FROM src "
+    "WHERE POSITION('a' IN s) > 0",
+    "LOWER(s), CASE WHEN LOWER(s) = 'abc' THEN 'x' WHEN n > 0 THEN s || s WHEN k = 1 THEN CAST(t AS VARCHAR(23)) END, "
+    "CASE WHEN s IS NULL THEN 'none' ELSE SUBSTRING(s FROM 3) END FROM src WHERE LOWER(s) <> 'b' OR k IN (1, 2)",
+    "SUBSTRING(CAST(t AS VARCHAR(23)) FROM 1 FOR 10), SUBSTRING(CAST(t AS VARCHAR(23)) FROM 12 FOR 5), CAST(t AS VARCHAR(23)) "
+    "FROM src WHERE UPPER(s) IN ('AB', 'XABX', 'ÄB') OR k < 2",
+    "CASE WHEN EXTRACT(HOUR FROM t) >= 8 AND EXTRACT(MINUTE FROM t) < 30 THEN 'day' ELSE 'night' END, s, s FROM src "
+    "WHERE 0.908 * n > 3 OR CHAR_LENGTH(s) = 2",
+)
+LETTERS = st.text("abABx/", max_size=6)
+TEXT_ROWS = st.lists(
+    st.tuples(
+        st.one_of(st.none(), st.integers(-1, 3)),
+        st.one_of(st.none(), st.integers(-20, 20)),
+        st.just(1),
+        st.one_of(st.none(), LETTERS, LETTERS.map(lambda short: 40 * "x" + short + 40 * "ab")),
+        st.one_of(st.none(), st.integers(-62_135_596_800_000, 253_402_300_799_999), st.integers(0, 200_000)),
+        st.just(0.5),
+    ),
+    max_size=40,
+)
+
+
+@pytest.fixture(scope="module")
+def on_texts() -> list[Any]:
+    assert json_scan.load(), "the tests have numba"
+    shape = "a VARCHAR(60), b VARCHAR(60), c VARCHAR(4)"
+    made = [
+        compiled(f"CREATE STREAM o ({shape}); CREATE PUMP p AS INSERT INTO o SELECT STREAM {select}")
+        for select in TEXTS
+    ]
+    assert all(direct.compiled(pump.rows) is not None for pump in made), "all of them are computed without DuckDB"
+    return made
+
+
+@settings(max_examples=25)
+@given(TEXT_ROWS, st.integers(0, 40), st.integers(0, 3))
+def test_texts_are_those_of_duckdb(on_texts: list[Any], rows: list[tuple[Any, ...]], cut: int, offset: int) -> None:
+    source = pa.concat_tables([table(rows[:cut]), table(rows[cut:])])
+    source = pa.concat_tables([table(rows[:offset]), source]).combine_chunks().slice(min(offset, len(rows)))
+    with duckdb.connect() as connection:
+        connection.register("src", source)
+        for pump in on_texts:
+            query = direct.compiled(pump.rows)
+            assert query is not None
+            wanted = connection.sql(pump.rows.select("src")).to_arrow_table()
+            made = query.rows(source, lambda wanted=wanted: wanted.schema)
+            assert made is not None
+            assert made.schema == wanted.schema
+            assert made.to_pylist() == wanted.to_pylist()
+
+
+def test_texts_that_are_not_ascii_are_left_to_duckdb_for_a_while(on_texts: list[Any]) -> None:
+    query = direct.compiled(on_texts[0].rows)
+    assert query is not None
+    plain, other = table([(1, 2, 3, "abc", 4, 0.5)]), table([(1, 2, 3, "äbc", 4, 0.5)])
+    found = query.rows(
+        plain, lambda: pa.schema([("rt", pa.timestamp("ms"))] + [(f"c{n}", pa.string()) for n in range(3)])
+    )
+    assert found is not None
+    assert query.rows(other, lambda: found.schema) is None
+    assert [query.rows(plain, lambda: found.schema) is None for _ in range(direct._SKIPPED_BATCHES)] == [
+        True
+    ] * direct._SKIPPED_BATCHES
+    assert query.rows(plain, lambda: found.schema) == found
+
+
+def test_years_that_are_written_otherwise_are_left_to_duckdb(on_texts: list[Any]) -> None:
+    query = direct.compiled(on_texts[4].rows)
+    assert query is not None
+    assert query.rows(table([(1, 2, 3, "ab", 253_402_300_800_000, 0.5)]), lambda: pa.schema([])) is None
+
+
+def test_without_the_compiled_code_texts_are_left_to_duckdb(
+    on_texts: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = direct.compiled(on_texts[0].rows)
+    assert query is not None
+    monkeypatch.setattr(json_scan, "texts", lambda records: None)
+    assert query.rows(table([(1, 2, 3, "ab", 4, 0.5)]), lambda: pa.schema([])) is None
 
 
 def test_what_can_fail_is_left_to_duckdb() -> None:
