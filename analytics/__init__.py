@@ -1,13 +1,23 @@
-"""SQL over streams: Kinesis Data Analytics SQL applications, continuous queries, and the same SQL over history."""
+"""SQL over streams: Kinesis Data Analytics SQL applications, continuous queries, and the same SQL over history.
 
-from analytics.application import Application, Progress
-from analytics.continuous import continuous, is_continuous
-from analytics.errors import SqlError
-from analytics.history import query
-from analytics.inputs import Input
-from analytics.outputs import Output
-from analytics.program import Program, parse
-from analytics.references import Reference
+Names are imported when they are first used: a server runs applications in processes of their own, and starts sooner without
+what they need.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analytics.application import Application, Progress
+    from analytics.errors import SqlError
+    from analytics.history import query
+    from analytics.inputs import Input
+    from analytics.outputs import Output
+    from analytics.program import Program, parse
+    from analytics.references import Reference
+    from analytics.standing import continuous, is_continuous
 
 __all__ = [
     "Application",
@@ -22,3 +32,27 @@ __all__ = [
     "parse",
     "query",
 ]
+
+_HOMES = {
+    "analytics.application": ("Application", "Progress"),
+    "analytics.standing": ("continuous", "is_continuous"),
+    "analytics.errors": ("SqlError",),
+    "analytics.history": ("query",),
+    "analytics.inputs": ("Input",),
+    "analytics.outputs": ("Output",),
+    "analytics.program": ("Program", "parse"),
+    "analytics.references": ("Reference",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

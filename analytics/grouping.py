@@ -13,7 +13,7 @@ from analytics.expressions import Expressions, Types
 from analytics.monotonic import is_rowtime, time_window
 from analytics.partials import Partials, Planned, planned, storable
 from analytics.plan import RowQuery, Window
-from analytics.query import Query
+from analytics.resolved import Query
 
 TIME = "TIMESTAMP_MS"
 EXPECTED = "STEP(ROWTIME BY INTERVAL 'n' unit) or FLOOR(ROWTIME TO unit) in GROUP BY"

@@ -15,8 +15,8 @@ from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.nodes import OnlyRow
 from analytics.program import folded
-from analytics.query import Inner, Join, aggregates_of, resolve
 from analytics.relation import Field, Relation, Scope, physical
+from analytics.resolved import Inner, Join, aggregates_of, resolve
 
 EXPECTED = "a query of one reference table: SELECT column FROM table WHERE …"
 

@@ -22,9 +22,9 @@ from analytics.operators.buffer import Buffer
 from analytics.operators.retention import Retain
 from analytics.operators.work import Operator
 from analytics.plan import Pump, RowQuery
-from analytics.query import Query
 from analytics.reading import read
 from analytics.relation import Field, Relation, Scope
+from analytics.resolved import Query
 from analytics.sources import Relations
 from analytics.stages.arranging import arrange
 from analytics.stages.base import TIME, Final, kept

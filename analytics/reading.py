@@ -10,9 +10,9 @@ from analytics.dialect import place_of
 from analytics.errors import Place, SqlError, closest
 from analytics.intervals import milliseconds
 from analytics.program import folded
-from analytics.query import Query, aggregates_of, resolve
 from analytics.ranking import bound_of
 from analytics.relation import ROWTIME, Scope
+from analytics.resolved import Query, aggregates_of, resolve
 from analytics.sources import Builder, Relations, Sources, no_aggregates, no_windows, stream_first
 
 _REFUSED = {

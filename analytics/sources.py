@@ -18,8 +18,8 @@ from analytics.errors import SqlError, closest
 from analytics.intervals import milliseconds
 from analytics.lookups import Lookups
 from analytics.program import ERROR_STREAM, folded
-from analytics.query import Join, Query, aggregates_of, resolve
 from analytics.relation import Field, Relation, Scope
+from analytics.resolved import Join, Query, aggregates_of, resolve
 
 JOIN_ROWS_MAX = 100_000
 """Rows of a window in a join: what is looked through in memory with each micro-batch."""

@@ -10,14 +10,12 @@ import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from pathlib import Path
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from connectors.files import Store
 from connectors.functions import query as queries
 from connectors.functions.pool import FunctionPool
 from connectors.functions.registry import Functions
-from connectors.http_endpoint import new_session, post
 from firehose.configuration import Destination
 from firehose.context import Context
 from firehose.conversion import Conversion
@@ -44,6 +42,9 @@ from firehose.transform import Transform
 from streams.control.depot import Depot
 from streams.core.errors import InvalidArgument
 from streams.sdk.client import Readable
+
+if TYPE_CHECKING:
+    import aiohttp
 
 log = logging.getLogger(__name__)
 
@@ -195,6 +196,8 @@ class Assembly:
         if destination.endpoint is None:
             return None
         endpoint = destination.endpoint.endpoint(lane.arn, self._settings.firehose_compat)
+
+        from connectors.http_client import new_session, post  # a client, which few delivery streams need
 
         async def send(request_id: str, body: bytes) -> None:
             if self._session is None:

@@ -17,7 +17,6 @@ from gateway.auth import Auth, check_exposed
 from gateway.delivered import DeliveredDoor
 from gateway.deliveries import Deliveries
 from gateway.desk import Desk, Row
-from gateway.forward import Forward
 from gateway.private import PrivateDoor
 from gateway.renewal import Renewal
 from gateway.rest import RestDoor
@@ -109,6 +108,8 @@ class App:
             await analytics.open()
             forward = None
             if membership is not None:
+                from gateway.forward import Forward  # with a client: a process alone starts without
+
                 forward = Forward(membership)
                 opening.push_async_callback(forward.close)
             auth = Auth(settings, clock, service.resource_policy)

@@ -14,7 +14,7 @@ from base64 import b64encode
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from connectors.delivered.contract import PATH as DELIVERED
 from gateway import identity
@@ -24,7 +24,6 @@ from gateway.auth import Auth
 from gateway.delivered import DeliveredDoor
 from gateway.deliveries import Deliveries
 from gateway.events import EventStreams
-from gateway.forward import Forward
 from gateway.http import Request, Response
 from gateway.metrics import CONTENT_TYPE as METRICS_TYPE
 from gateway.metrics import MetricsPage, RequestMetrics
@@ -46,6 +45,9 @@ from streams.service import Service
 from streams.wire import protocol as wire
 from streams.wire.native import PREFIX
 from streams.wire.protocol import Calls, encode_error
+
+if TYPE_CHECKING:
+    from gateway.forward import Forward
 
 log = logging.getLogger("headrace.gateway")
 

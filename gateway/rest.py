@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from time import perf_counter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.auth import Auth
-from gateway.forward import Forward
 from gateway.http import Request, Response
 from gateway.metrics import RequestMetrics
 from streams.core.errors import AccessDenied, InternalFailure, RequestError, UnknownOperation
 from streams.core.scope import Scope
 from streams.wire.rest import Encoded, rest_protocol
+
+if TYPE_CHECKING:
+    from gateway.forward import Forward
 
 _PATH = re.compile(r"/20\d\d-\d\d-\d\d/")
 """Every path of Lambda's begins with the date of a version."""

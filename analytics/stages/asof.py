@@ -12,8 +12,8 @@ from analytics.errors import SqlError
 from analytics.expressions import Expressions
 from analytics.operators.asof import Asof
 from analytics.plan import Pump, RowQuery
-from analytics.query import Join, Query
 from analytics.relation import Relation
+from analytics.resolved import Join, Query
 from analytics.stages.base import Stages, columns_in, columns_of, kept, placed, renamed, shown, used
 from analytics.types import family
 

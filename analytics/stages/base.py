@@ -17,8 +17,8 @@ from analytics.expressions import Expressions, Types
 from analytics.operators.buffer import Buffer
 from analytics.operators.work import Operator
 from analytics.plan import Pump
-from analytics.query import Query
 from analytics.relation import Relation, physical
+from analytics.resolved import Query
 from analytics.types import of_duck
 
 TIME = "TIMESTAMP_MS"

@@ -14,8 +14,8 @@ from analytics.monotonic import direction
 from analytics.operators.runs import Runs
 from analytics.operators.stagger import Stagger
 from analytics.operators.work import Operator
-from analytics.query import Query
 from analytics.relation import Relation, physical
+from analytics.resolved import Query
 from analytics.stages.base import TIME, Final, Stages, columns_of, renamed, shown, used
 from analytics.stages.wide import wide_window, widen
 

@@ -15,8 +15,8 @@ from analytics.operators.joining import Joining, Side
 from analytics.operators.row_joining import RowJoining, RowSide
 from analytics.operators.work import Operator
 from analytics.plan import Pump, RowQuery
-from analytics.query import Join, Query
 from analytics.relation import Relation
+from analytics.resolved import Join, Query
 from analytics.stages.asof import asof_reference, asof_streams
 from analytics.stages.base import TIME, Stages, columns_in, columns_of, kept, placed, renamed, shown, used
 from analytics.stages.references import refer, settle

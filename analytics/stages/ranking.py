@@ -18,8 +18,8 @@ from analytics.monotonic import TimeWindow, is_rowtime, time_window
 from analytics.operators.accumulating import GONE
 from analytics.operators.retention import Retain, Retention
 from analytics.operators.top import RANK, First, Top, WindowTop
-from analytics.query import Query
 from analytics.relation import Relation, physical
+from analytics.resolved import Query
 from analytics.stages.base import Final, Stages, columns_of, renamed, shown
 from analytics.windows import frame_of
 

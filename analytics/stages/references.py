@@ -10,8 +10,8 @@ from analytics import aggregates
 from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
-from analytics.query import Inner, Join, Query, aggregates_of
 from analytics.relation import physical
+from analytics.resolved import Inner, Join, Query, aggregates_of
 from analytics.stages.base import Final, Stages, columns_in, renamed, used
 
 _SAFE = (

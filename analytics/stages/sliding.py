@@ -10,8 +10,8 @@ from analytics.errors import SqlError
 from analytics.expressions import Expressions
 from analytics.operators.running import Function, RunningSliding
 from analytics.operators.sliding import Frame, Sliding
-from analytics.query import Query
 from analytics.relation import physical
+from analytics.resolved import Query
 from analytics.stages.base import Final, Stages, columns_of, kept, renamed, shown
 from analytics.types import family, is_integer
 

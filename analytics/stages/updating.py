@@ -13,8 +13,8 @@ from analytics.operators.accumulating import GONE, Accumulating, Part
 from analytics.operators.retention import Retain, Retention
 from analytics.partials import argument_of
 from analytics.plan import Pump, RowQuery
-from analytics.query import Query
 from analytics.relation import physical
+from analytics.resolved import Query
 from analytics.stages.base import Final, Stages, kept
 
 _ENDS = (exp.FirstValue, exp.LastValue)

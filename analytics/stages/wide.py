@@ -22,8 +22,8 @@ from analytics.operators.panes import Growth, Hops, Panes
 from analytics.operators.sessions import Sessions
 from analytics.partials import Partials
 from analytics.plan import Pump, RowQuery, Window
-from analytics.query import Query
 from analytics.relation import Relation
+from analytics.resolved import Query
 from analytics.stages.base import TIME, Final, Stages
 
 PANES_MAX = 10_000

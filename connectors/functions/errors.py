@@ -90,3 +90,7 @@ def words(payload: bytes) -> str:
     if len(message) > MESSAGE_SIZE_MAX:
         message = message[:MESSAGE_SIZE_MAX] + "…"
     return ": ".join(part for part in (kind, message) if part) or "an error without words"
+
+
+class StatementError(ValueError):
+    """A function that is a statement, SQL or jq, or its columns, cannot be, and why: no call is made."""

@@ -10,10 +10,9 @@ import jq
 import msgspec
 
 from connectors.functions import query
-from connectors.functions.errors import FunctionError
+from connectors.functions.errors import FunctionError, StatementError
 from connectors.functions.pool import FunctionPool
 from connectors.functions.query import NO_VALUE
-from connectors.functions.sql_statement import StatementError
 
 RECORDS_MAX = 500
 """Records of one slice: as many as a program that runs away takes along into the error output."""

@@ -8,22 +8,22 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from connectors.functions import sql_runner
 from connectors.functions.archive import ArchiveError, unpack
 from connectors.functions.environment import Outcome
-from connectors.functions.errors import FunctionUnknown
+from connectors.functions.errors import FunctionUnknown, StatementError
 from connectors.functions.function import Function, function_arn, referenced
 from connectors.functions.jq_program import JqProgram
 from connectors.functions.output import LogFile
 from connectors.functions.pool import FunctionPool
-from connectors.functions.remote import Place, RemoteFunction
-from connectors.functions.sql_statement import StatementError
 from connectors.functions.statements import JqFunction, Steps
 from streams.core.errors import SettingsError
 from streams.core.scope import Scope
 from streams.core.settings import FunctionSettings, Settings
+
+if TYPE_CHECKING:
+    from connectors.functions.remote import Place
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -78,6 +78,8 @@ class Functions:
                 function = self._configured(name, given, timeout_s, scope or Scope())
                 self._callees[name] = self._pool(function, name)
             else:
+                from connectors.functions.remote import RemoteFunction  # with a client: who calls nobody starts without
+
                 function = Function(name=name, arn=arn, root=Path(), handler=place.url, runtime="provided")
                 self._callees[name] = RemoteFunction(place)
             self.configured[name] = function
@@ -148,6 +150,8 @@ class Functions:
             return None
         try:
             if given.sql:
+                from connectors.functions import sql_runner  # with DuckDB and a parser: who has none starts without
+
                 function = sql_runner.function(
                     name,
                     arn,
@@ -201,6 +205,8 @@ def _place(name: str, given: str | FunctionSettings, timeout_s: float) -> Place 
         )
     if any(statement):
         return None
+    if given.url or given.arn:
+        from connectors.functions.remote import Place
     if given.url:
         return Place(name, given.url, given.timeout_s or timeout_s)
     if given.arn:

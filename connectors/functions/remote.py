@@ -30,7 +30,7 @@ from connectors.functions.errors import (
 )
 from connectors.functions.pool import EVENT_SIZE_MAX, WAITING_MAX
 from connectors.functions.runtime_api import ANSWER_SIZE_MAX
-from connectors.http_endpoint import new_session
+from connectors.http_client import new_session
 
 _SHOWN_MAX = 1024
 """Characters of an answer that a message repeats."""

@@ -16,6 +16,7 @@ from sqlglot import exp
 
 from connectors.formats.json import decode_json, encode_json
 from connectors.formats.schema import Column
+from connectors.functions.errors import StatementError
 
 TABLE = "records"
 WHOLE = "record"
@@ -43,10 +44,6 @@ _CLAUSES = {
     "with": "WITH",
     "sample": "SAMPLE",
 }
-
-
-class StatementError(ValueError):
-    """A statement or its columns that cannot be, and why."""
 
 
 class SqlStatement:

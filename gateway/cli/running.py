@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -20,6 +21,10 @@ T = TypeVar("T")
 
 def run(target: Target, work: Coroutine[Any, Any, T], *, endless: bool = False) -> T | None:
     """Runs `work` and turns what can go wrong into sentences. Ctrl-C ends it: that is how `endless` work ends well."""
+    if "pyarrow" in sys.modules:
+        from streams.core.pandas import without_pandas  # imports pyarrow, which many commands do without
+
+        without_pandas()
     try:
         return uvloop.run(work)
     except KeyboardInterrupt:

@@ -15,6 +15,7 @@ import uvloop
 
 from analytics import Application, Input, Output, Reference, SqlError, parse
 from analytics.errors import closest
+from analytics.processing import Processor
 from analytics.program import ERROR_STREAM, Program, folded
 from analytics.schemas import columns_of
 from analytics.trial import Difference, Line, compare, inputs_of, parse_lines, records_of
@@ -23,9 +24,9 @@ from connectors.formats.schema import Column
 from gateway.cli import output, sql_program
 from gateway.cli.failure import Failure
 from gateway.cli.sql_session import pointing_into
-from gateway.cli.sql_test_function import processors
 from streams.core.clock import ManualClock
 from streams.core.errors import HeadraceError
+from streams.core.pandas import without_pandas
 from streams.core.records import Records
 from streams.log.memory import MemoryLog
 from streams.sdk.local import LocalClient
@@ -84,6 +85,7 @@ def sql_test(
     are found in the rows, unless a schema.json beside INPUT declares them, as it must for what a --function makes. All windows close at the end. Only streams
     that EXPECTED names are compared, without order. Exit code 1 where they differ.
     """
+    without_pandas()
     text = program.read_text()
     try:
         given, wanted = parse_lines(rows.read_text(), str(rows)), parse_lines(expected.read_text(), str(expected))
@@ -99,6 +101,14 @@ def sql_test(
         _tell_faults(found, wanted)
         raise click.exceptions.Exit(DIFFERENT)
     output.talk(f"{len(wanted):,} row{'' if len(wanted) == 1 else 's'} as expected")
+
+
+def _processors(functions: Mapping[str, str]) -> contextlib.AbstractAsyncContextManager[Mapping[str, Processor]]:
+    if not functions:
+        return contextlib.nullcontext({})
+    from gateway.cli.sql_test_function import processors  # with what calls functions far away: a quarter of a second
+
+    return processors(functions)
 
 
 async def _run(
@@ -126,7 +136,7 @@ async def _run(
             row: dict[str, Any] = json.loads(encoded)
             found.append(Line(stream, row.pop("ROWTIME").replace(" ", "T") + "Z", row))
 
-    async with _client() as client, processors(functions) as processing:
+    async with _client() as client, _processors(functions) as processing:
         for stream in inputs.values():
             await client.create_stream(stream)
             records = records_of([line for line in given if line.stream == stream])

@@ -22,9 +22,6 @@ TIMEOUT_S = 60.0
 async def processors(given: Mapping[str, str]) -> AsyncIterator[dict[str, Processor]]:
     """By stream, of functions as the setting `functions` names them. Raises `SettingsError`; one that fails is not called
     again."""
-    if not given:
-        yield {}
-        return
     scope = Scope()
     names = {f"f{number}": text for number, text in enumerate(given.values())}
     functions = Functions(names, timeout_s=TIMEOUT_S)

@@ -20,8 +20,8 @@ from analytics.compiler import RESULT, compile_program
 from analytics.engine import Engine
 from analytics.monotonic import direction
 from analytics.operators.work import END
-from analytics.query import resolve
 from analytics.relation import Field, Relation, Scope
+from analytics.resolved import resolve
 from analytics.state import State
 from connectors.formats.json import encode_json
 from connectors.formats.schema import Column

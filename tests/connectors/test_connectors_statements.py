@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.functions.errors import FunctionError
+from connectors.functions.errors import FunctionError, StatementError
 from connectors.functions.registry import Functions
-from connectors.functions.sql_statement import SqlStatement, StatementError
+from connectors.functions.sql_statement import SqlStatement
 from streams.core.errors import SettingsError
 from streams.core.settings import FunctionSettings
 

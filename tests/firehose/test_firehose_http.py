@@ -238,7 +238,7 @@ async def test_a_retry_that_is_taken(tmp_path: Path, receiver: Receiver) -> None
 async def test_an_endpoint_that_does_not_answer(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.http_endpoint.TIMEOUT_S", 0.1)
+    monkeypatch.setattr("connectors.http_client.TIMEOUT_S", 0.1)
     waiting = asyncio.Event()
 
     async def silent(body: dict[str, Any]) -> web.Response:
