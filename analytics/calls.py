@@ -10,7 +10,7 @@ from sqlglot import exp
 from analytics.casting import from_text
 from analytics.dialect import parse_statements, place_of
 from analytics.errors import SqlError
-from analytics.functions import NOW, STARTED, dates, logs, patterns
+from analytics.functions import NOW, STARTED, dates, fast_regex, logs, patterns
 from analytics.guards import Writes, guarded, text
 from analytics.nodes import CreateStream
 from analytics.types import SqlType, declared, family
@@ -109,8 +109,8 @@ def _regex_log(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
 def _fast_regex_log(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     pattern = _literal(given[1], "the pattern")
     try:
-        count = re.compile(logs.fast_translated(pattern)).groups
-    except (ValueError, re.error) as error:
+        count = len(fast_regex.compiled(pattern).columns)
+    except ValueError as error:
         raise SqlError(str(error), place_of(given[1])) from error
     if count == 0:
         raise SqlError("the pattern has no group in parentheses: there would be no column", place_of(given[1]))

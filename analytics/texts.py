@@ -9,7 +9,7 @@ from sqlglot import exp
 from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.functions import patterns
-from analytics.guards import Writes, text
+from analytics.guards import Writes, guarded, text
 from analytics.types import family
 
 
@@ -24,7 +24,17 @@ def substring(self: Writes, node: exp.Expr) -> str:
         count = self.write(length)
         found = f"substring({value}, greatest({first}, 1), greatest({count} + least({first}, 1) - 1, 0))"
     # Past the end SUBSTRING(s FROM n) is empty and SUBSTRING(s, n) is NULL.
-    return f"CASE WHEN {first} > length({value}) THEN NULL ELSE {found} END" if node.meta.get("comma") else found
+    if node.meta.get("comma"):
+        found = f"CASE WHEN {first} > length({value}) THEN NULL ELSE {found} END"
+    return _strict(found, (start, first), (length, "" if length is None else count))
+
+
+def _strict(sql: str, *numbers: tuple[exp.Expr | None, str]) -> str:
+    """`sql`, or NULL where one of the numbers in it is: greatest() and least() pass over a NULL."""
+    missing = [
+        f"{number} IS NULL" for node, number in numbers if node is not None and not isinstance(node, exp.Literal)
+    ]
+    return f"CASE WHEN {' OR '.join(missing)} THEN NULL ELSE {sql} END" if missing else sql
 
 
 def substring_similar(self: Writes, node: exp.Expr) -> str:
@@ -32,13 +42,17 @@ def substring_similar(self: Writes, node: exp.Expr) -> str:
 
 
 def overlay(self: Writes, node: exp.Expr) -> str:
-    value, placed, start = self.write(node.this), self.write(node.expression), self.write(node.args["from_"])
-    size = node.args.get("for_")
+    begin, size = node.args["from_"], node.args.get("for_")
+    value, placed, start = self.write(node.this), self.write(node.expression), self.write(begin)
     count = f"length({placed})" if size is None else self.write(size)
-    return (
+    made = (
         f"(left({value}, greatest({start} - 1, 0)) || {placed} || "
         f"substring({value}, greatest(greatest({start}, 1) + {count} + least({start} - 1, 0), 1)))"
     )
+    made = _strict(made, (begin, start), (size, count))
+    if size is None or isinstance(size, exp.Literal):
+        return made
+    return guarded(made, f"{count} < 0", "OVERLAY replaces 0 characters or more", "VARCHAR")
 
 
 def similar(self: Writes, node: exp.Expr, escape: exp.Expr | None = None) -> str:

@@ -73,7 +73,7 @@ def _expression(pattern: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
     parts, groups, letters = _parts(pattern), [], []
     for number, part in enumerate(parts):
         if not part.letter:
-            groups.append(r"\s*" if part.text.isspace() else re.escape(part.text))
+            groups.append(r"\s+" if part.text.isspace() else re.escape(part.text))
             continue
         following = parts[number + 1] if number + 1 < len(parts) else None
         abutting = following is not None and following.letter not in ("", *_TEXTUAL) and following.letter != "E"

@@ -18,85 +18,9 @@ def by_regex(text: str, pattern: str) -> list[str | None] | None:
     return None if found is None else list(found.groups())
 
 
-def by_fast_regex(text: str, pattern: str) -> list[str | None] | None:
-    """FAST_REGEX_LOG_PARSE: the groups, each as short as the whole line allows."""
-    found = _fast(pattern).fullmatch(text)
-    return None if found is None else list(found.groups())
-
-
-@lru_cache(PATTERNS_MAX)
-def _fast(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(fast_translated(pattern), re.DOTALL)
-    except re.error as error:
-        raise ValueError(f"{pattern!r} is no pattern of FAST_REGEX_LOG_PARSE: {error}") from None
-
-
-_FAST_CLASSES = {
-    "digit": "[0-9]", "alpha": "[a-zA-Z]", "alnum": "[a-zA-Z0-9]", "space": r"\s", "upper": "[A-Z]", "lower": "[a-z]",
-    "xdigit": "[0-9a-fA-F]", "punct": r"[^\w\s]",
-}  # fmt: skip
-
-
-def fast_translated(pattern: str) -> str:
-    """The pattern language of FAST_REGEX_LOG_PARSE as a regular expression: ``@`` is any text, ``#`` nothing, ``"…"`` a text
-    as it stands, ``<Digit>`` a class, ``<n-m>`` a number. Raises `ValueError` for ``&`` and ``~``."""
-    result: list[str] = []
-    index = 0
-    while index < len(pattern):
-        char = pattern[index]
-        if char == '"':
-            end = pattern.find('"', index + 1)
-            if end < 0:
-                raise ValueError(f"a quote is not closed in {pattern!r}")
-            result.append(f"(?:{re.escape(pattern[index + 1 : end])})")
-            index = end
-        elif char == "<":
-            end = pattern.find(">", index)
-            if end < 0:
-                raise ValueError(f"a < is not closed in {pattern!r}")
-            result.append(_angle(pattern[index + 1 : end], pattern))
-            index = end
-        elif char == "[":
-            end = pattern.find("]", index + 2)
-            if end < 0:
-                raise ValueError(f"a [ is not closed in {pattern!r}")
-            result.append(pattern[index : end + 1].replace("[", "[", 1))
-            index = end
-        elif char == "\\" and index + 1 < len(pattern):
-            result.append(
-                re.escape(pattern[index + 1]) if not pattern[index + 1].isalnum() else pattern[index : index + 2]
-            )
-            index += 1
-        elif char in "*+?}":
-            result.append(f"{char}?")
-        elif char in "&~":
-            raise ValueError(f"{char} in a pattern of FAST_REGEX_LOG_PARSE is not supported")
-        else:
-            result.append({"@": ".*?", "#": "(?!)"}.get(char, char))
-        index += 1
-    return "".join(result)
-
-
-def _angle(inside: str, pattern: str) -> str:
-    interval = re.fullmatch(r"(\d+)-(\d+)", inside)
-    if interval:
-        low, high = int(interval[1]), int(interval[2])
-        if not low <= high < 100_000:
-            raise ValueError(
-                f"the interval <{inside}> in {pattern!r} goes from a number to a greater one below 100,000"
-            )
-        numbers = sorted((str(number) for number in range(low, high + 1)), key=len, reverse=True)
-        return f"(?:0*(?:{'|'.join(numbers)}))"
-    known = _FAST_CLASSES.get(inside.lower().strip(":"))
-    if known is None:
-        raise ValueError(f"<{inside}> in {pattern!r} is no class of characters")
-    return known
-
-
 def by_delimiter(text: str, count: int, delimiter: str, escape: str, quote: str) -> list[str | None] | None:
     """VARIABLE_COLUMN_LOG_PARSE: `count` fields; the last takes what is left. `escape` and `quote` are empty where there
-    are none."""
+    are none; a quote of two characters begins with one and ends with the other."""
     if not delimiter:
         raise ValueError("VARIABLE_COLUMN_LOG_PARSE needs a delimiter")
     fields: list[str | None] = []
@@ -106,7 +30,7 @@ def by_delimiter(text: str, count: int, delimiter: str, escape: str, quote: str)
         if escape and char == escape and index + 1 < len(text):
             field += text[index + 1]
             index += 2
-        elif quote and char == quote:
+        elif quote and char == quote[-1 if quoted else 0]:
             quoted = not quoted
             index += 1
         elif not quoted and len(fields) < count - 1 and text.startswith(delimiter, index):
@@ -164,12 +88,15 @@ def w3c_specifiers(name: str) -> tuple[str, ...]:
 
 @lru_cache(PATTERNS_MAX)
 def _w3c(name: str) -> re.Pattern[str]:
-    pattern, end = W3C_FORMATS.get(name.upper(), name), 0
+    pattern, end = W3C_FORMATS.get(name.upper(), name).replace('\\"', '"'), 0
     parts = []
     for found in _SPECIFIER.finditer(pattern):
         parts.append(re.escape(pattern[end : found.start()]))
-        quoted = pattern[found.start() - 1 : found.start()] == '"'
-        parts.append(r"(\[[^\]]*\])" if found[0][-1] == "t" else r'((?:[^"\\]|\\.)*)' if quoted else r"(\S*)")
+        before = pattern[found.start() - 1 : found.start()]
+        if found[0][-1] == "t":
+            parts.append(r"([^\]]*)" if before == "[" else r"(\[[^\]]*\])")
+        else:
+            parts.append(r'((?:[^"\\]|\\.)*)' if before == '"' else r"(\S*)")
         end = found.end()
     if not parts:
         raise ValueError(f"the format {name!r} has no specifier")

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
-from analytics.functions import dates, logs, patterns
+from analytics.functions import dates, fast_regex, logs, patterns
 
 Value = Any
 
@@ -41,7 +41,7 @@ FUNCTIONS = (
     Function("kda_substring_similar", patterns.substring, ("VARCHAR", "VARCHAR", "VARCHAR"), "VARCHAR", TEXT),
     Function("kda_similar", patterns.similar, ("VARCHAR", "VARCHAR", "VARCHAR"), "BOOLEAN", pa.bool_()),
     Function("kda_regex_log", logs.by_regex, ("VARCHAR", "VARCHAR"), "VARCHAR[]", TEXTS),
-    Function("kda_fast_regex_log", logs.by_fast_regex, ("VARCHAR", "VARCHAR"), "VARCHAR[]", TEXTS),
+    Function("kda_fast_regex_log", fast_regex.by_fast_regex, ("VARCHAR", "VARCHAR"), "VARCHAR[]", TEXTS),
     Function(
         "kda_delimited", logs.by_delimiter, ("VARCHAR", "BIGINT", "VARCHAR", "VARCHAR", "VARCHAR"), "VARCHAR[]", TEXTS
     ),
