@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import shutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,9 +25,10 @@ from firehose.driver import Driver
 from firehose.events import MSK
 from firehose.evolution import Kind
 from firehose.lanes import destination_of, read_size, spills
-from firehose.manifests import Manifests, folder_of
+from firehose.manifests import Manifests
 from firehose.memory import Memory
 from firehose.meters import Meter
+from firehose.pages import FolderPages, LogPages, Pages, folder_of, notebook_name
 from firehose.pipeline import Pipeline
 from firehose.posting import Poster
 from firehose.query import TIMEOUT_S, Query
@@ -36,10 +37,11 @@ from firehose.rows import RowReader
 from firehose.schemas import row_reader
 from firehose.source import Source
 from firehose.spill import Spill
-from firehose.staging import Staging
+from firehose.staging import Staging, staging_shelf
 from firehose.stream import Lane
 from firehose.transform import Transform
 from streams.control.depot import Depot
+from streams.control.notebook import Notebooks
 from streams.core.errors import InvalidArgument
 from streams.sdk.client import Readable
 
@@ -51,7 +53,7 @@ log = logging.getLogger(__name__)
 
 class Assembly:
     """Close it. `stores` opens the store behind a URL, `functions` are those that processors call, `depot` is where other
-    processes find what is staged. `widen` gives the table that a lane writes columns for the keys that were found."""
+    processes find what is staged, and `notebooks` where they find manifests. `widen` gives the table that a lane writes columns for the keys that were found."""
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Assembly:
         stores: Callable[[str], Store],
         functions: Functions,
         depot: Depot | None,
+        notebooks: Notebooks | None,
         randomness: random.Random,
         widen: Callable[[Lane, Mapping[str, Kind]], Awaitable[None]],
     ) -> None:
@@ -69,6 +72,7 @@ class Assembly:
         self._store = cache(stores)
         self._functions = functions
         self._depot = depot
+        self._notebooks = notebooks
         self._random = randomness
         self._widen = widen
         scratch = self._settings.data_path / "functions" / "scratch"
@@ -95,7 +99,7 @@ class Assembly:
         query = None if destination.query is None else Query(destination.query, self._queries.invoke)
         rows = None if destination.conversion is None else self._rows(lane, destination.conversion)
         manifests = Manifests(
-            self.manifests(lane.number) / lane.id,
+            self.pages(lane.number, lane.id),
             lane,
             self._clock,
             None if destination.function is None else destination.function.arn,
@@ -151,18 +155,34 @@ class Assembly:
         given = self._settings.buckets.get(bucket) or str(self._settings.data_path / "buckets" / bucket)
         return given if "://" in given else os.path.abspath(given)
 
-    def manifests(self, number: int) -> Path:
-        """The folder of a delivery stream's manifests, with one for each lane."""
-        return folder_of(self._settings.data_path, number)
+    def pages(self, number: int, lane: str) -> Pages:
+        """Where the manifests of a delivery stream's lane are. Called in the event loop."""
+        if self._notebooks is not None:
+            return LogPages(self._notebooks(notebook_name(number, lane)), asyncio.get_running_loop())
+        return FolderPages(folder_of(self._settings.data_path, number) / lane)
+
+    async def set_aside(self, number: int, lane: str, until: str) -> None:
+        """The manifests of what a lane did before that version: another one of its name begins now."""
+        if self._notebooks is not None:
+            await self._notebooks(notebook_name(number, lane)).clear()
+            return
+        folder = folder_of(self._settings.data_path, number)
+        if (folder / lane).exists():
+            (folder / lane).rename(folder / f"{lane}-until-{until}")
 
     async def unstage(self, number: int) -> None:
         """What a delivery stream has staged is no more here."""
         await asyncio.to_thread(shutil.rmtree, self._staged(number), ignore_errors=True)
 
-    async def remove(self, number: int) -> None:
-        """Nothing of a delivery stream is left on this disk."""
-        for folder in (self._staged(number), self._spilled(number), self.manifests(number)):
+    async def remove(self, number: int, lanes: Iterable[str]) -> None:
+        """Nothing of a delivery stream is left on this disk, nor where processes share it."""
+        for folder in (self._staged(number), self._spilled(number), folder_of(self._settings.data_path, number)):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        for lane in lanes:
+            if self._depot is not None:
+                await self._depot.drop(staging_shelf(number, lane))
+            if self._notebooks is not None:
+                await self._notebooks(notebook_name(number, lane)).drop()
 
     async def close(self) -> None:
         await self._queries.close()

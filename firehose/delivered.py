@@ -7,8 +7,7 @@ main lane has, unless a function or the taking apart of records has made others 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -16,6 +15,7 @@ from connectors.delivered.contract import Contents, Entry, Hole, Index, Run, Sha
 from firehose.events import BACKUP, MAIN
 from firehose.ledger import Coverage, Ledger
 from firehose.manifests import Base, Dropped, Line, Lost, Object, Passed, Rebased, Request, Shards, line_at, lines_of
+from firehose.pages import Pages
 from firehose.stream import DeliveryStream
 from streams.core.errors import InvalidArgument, ResourceNotFound
 
@@ -33,20 +33,18 @@ def lane_of(stream: DeliveryStream) -> str:
     return BACKUP if BACKUP in stream.lanes else MAIN
 
 
-def index_of(stream: DeliveryStream, folder: Path) -> Index:
-    """`folder` holds the manifests of the delivery stream's lanes. Blocks; raises `ResourceNotFound` where there are none,
+def index_of(stream: DeliveryStream, pages: Mapping[str, Pages]) -> Index:
+    """`pages` hold the manifests of each lane. Blocks; raises `OSError`, `LogError`, `ResourceNotFound` where there are none,
     `InvalidArgument` for manifests that cannot be read."""
     lane = lane_of(stream)
     reading = _Reading()
     try:
-        for place, line in lines_of(folder / lane):
+        for place, line in lines_of(pages[lane]):
             reading.take(f"{lane}/{place}", line)
     except ValueError as error:
         raise InvalidArgument(f"The manifests of delivery stream {stream.name} cannot be read: {error}.") from error
     if not reading.begun:
-        raise ResourceNotFound(
-            f"Delivery stream {stream.name} has no manifests here: it has delivered nothing yet, or another process has."
-        )
+        raise ResourceNotFound(f"Delivery stream {stream.name} has no manifests: it has delivered nothing yet.")
     source = stream.lanes[lane].source
     return Index(
         stream.name,
@@ -59,13 +57,15 @@ def index_of(stream: DeliveryStream, folder: Path) -> Index:
     )
 
 
-def contents_of(stream: DeliveryStream, folder: Path, place: str, url_of: Callable[[str], str]) -> Contents:
+def contents_of(
+    stream: DeliveryStream, pages: Mapping[str, Pages], place: str, url_of: Callable[[str], str]
+) -> Contents:
     """The object at a `place` that the index gave; `url_of` is that of a bucket's store. Raises `ResourceNotFound`."""
     lane, _, rest = place.partition("/")
     try:
         if lane not in stream.lanes:
             raise ValueError(f"there is no lane {lane}")
-        line = line_at(folder / lane, rest)
+        line = line_at(pages[lane], rest)
     except (OSError, ValueError) as error:
         what = f"Delivery stream {stream.name} has no object at {place[:200]!r}: {error}."
         raise ResourceNotFound(what) from error

@@ -30,7 +30,6 @@ from firehose.meters import Meter
 from firehose.posting import Poster
 from firehose.staging import Staging
 from firehose.stream import Lane
-from firehose.threads import to_its_end
 from streams.core.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -73,7 +72,7 @@ class Delivery:
 
     async def resume(self) -> None:
         """Finishes the plans that were open at the last stop, and removes what no plan refers to."""
-        await to_its_end(self._manifests.begin)
+        await self._again("noting", self._manifests.begin)
         await asyncio.to_thread(self._staging.sweep)
         await self._again("recalling", self._staging.recall)
         for plan in list(self._lane.plans.values()):
@@ -98,7 +97,7 @@ class Delivery:
             tasks = [group.create_task(publish(one)) for one in plan.objects]
         missing = tuple(key for key in (task.result() for task in tasks) if key is not None)
         done_with = self._lane.plans.get(plan.id, plan)
-        await self._again("noting", lambda: to_its_end(self._manifests.delivered, done_with, missing))
+        await self._again("noting", lambda: self._manifests.delivered(done_with, missing))
         used = {*plan.objects, *done_with.objects}
         done = Delivered(self._lane.number, plan.id, missing, self._lane.id)
         # Before the commit, which goes through even if this is cut short by then: who sees it settled sees it counted.

@@ -1,8 +1,6 @@
-"""Manifests: what each object holds, one line of JSON for each, beside the data that the log holds.
+"""Manifests: what each object holds, one line of JSON for each, beside the data that the log holds (see `pages`).
 
-    firehose/manifests/NUMBER/LANE/yyyy-MM-dd.ndjson     of the data directory; NUMBER is the delivery stream's own
-
-    {"kind": "base", …}      first in each file: which offsets had been settled by then
+    {"kind": "base", …}      first on each page: which offsets had been settled by then
     {"kind": "object", …}    one object: where it is, its bytes and their SHA-256, its records and where they came from
     {"kind": "request", …}   the same for a request that an HTTP endpoint has taken; its key is the request's id
     {"kind": "dropped", …}   records that a function dropped, or in which there was nothing
@@ -11,32 +9,25 @@
     {"kind": "rebased", …}   the source is another stream under the same name: positions begin anew
     {"kind": "shards", …}    what the source consists of now
 
-Lines of a plan are on disk before the journal says that the plan is delivered. A crash in between writes them again, maybe
-into the file of another day, whose base knows nothing of them: who reads takes each once. A crash may also leave half a line
-at the end; its plan was not delivered, so it comes again.
+Lines of a plan are durable before the journal says that the plan is delivered. A crash in between writes them again, maybe
+onto another page, whose base knows nothing of them: who reads takes each once. A crash may also leave half a line at the end
+of a file; its plan was not delivered, so it comes again.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import threading
+import asyncio
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import msgspec
 
 from connectors.delivered.contract import Layout, ShardEntry
 from firehose.events import Plan
 from firehose.ledger import Coverage, Parts
+from firehose.pages import Pages, Placed
 from firehose.stream import Lane
 from streams.core.clock import Clock
-from streams.core.durable import sync_folder
 from streams.core.shards import Shard
-
-KEPT_MAX = 400
-"""Files of one lane, days: a year and some, so that a year can be looked at as a whole."""
 
 
 class Cover(msgspec.Struct, omit_defaults=True):
@@ -143,34 +134,27 @@ class Shards(_Line, tag="shards"):
 
 Line = Base | Object | Request | Dropped | Lost | Passed | Rebased | Shards
 
-_FILE = re.compile(r"\d{4}-\d\d-\d\d\.ndjson")
-
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Line).decode
 
 
-def folder_of(data: Path, number: int) -> Path:
-    """Of a delivery stream's manifests in a data directory; each lane has a folder of its name in it."""
-    return data / "firehose" / "manifests" / str(number)
-
-
 class Manifests:
-    """Writes those of one lane. Methods block, and may be called from any thread."""
+    """Writes those of one lane. What a method notes is durable when it returns. Each raises `OSError`, `LogError`, `LogFull`."""
 
-    def __init__(self, folder: Path, lane: Lane, clock: Clock, transform: str | None) -> None:
-        self._folder = folder
+    def __init__(self, pages: Pages, lane: Lane, clock: Clock, transform: str | None) -> None:
+        self._pages = pages
         self._lane = lane
         self._clock = clock
         self._transform = transform
         self._listed: tuple[str, list[ShardEntry]] | None = None
-        self._writing = threading.Lock()  # what is lost is noted while a delivery is under way
+        self._writing = asyncio.Lock()  # what is lost is noted while a delivery is under way
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Before anything is delivered: notes what had been by then, where nothing is noted yet."""
-        if not any(self._folder.glob("*.ndjson")):
-            self._write([])
+        if not await self._pages.begun():
+            await self._write([])
 
-    def delivered(self, plan: Plan, missing: Sequence[str]) -> None:
+    async def delivered(self, plan: Plan, missing: Sequence[str]) -> None:
         """All of the plan but what is `missing` is where it belongs."""
         now_ms = self._clock.now_ms()
         lines: list[Line] = []
@@ -191,129 +175,90 @@ class Manifests:
         if plan.dropped:
             lines.append(Dropped(now_ms, plan.id, [Cover.of(part) for part in plan.dropped], plan.splits))
         if lines:
-            self._write(lines)
+            await self._write(lines)
 
-    def lost(self, shard: str, before: int, first: int = 0) -> None:
-        self._write([Lost(self._clock.now_ms(), shard, before, first)])
+    async def lost(self, shard: str, before: int, first: int = 0) -> None:
+        await self._write([Lost(self._clock.now_ms(), shard, before, first)])
 
-    def passed(self, coverage: Sequence[Coverage]) -> None:
-        self._write([Passed(self._clock.now_ms(), [Cover.of(part) for part in coverage])])
+    async def passed(self, coverage: Sequence[Coverage]) -> None:
+        await self._write([Passed(self._clock.now_ms(), [Cover.of(part) for part in coverage])])
 
-    def listed(self, stream: str, shards: Sequence[Shard]) -> None:
+    async def listed(self, stream: str, shards: Sequence[Shard]) -> None:
         """The source consists of these."""
         entries = [ShardEntry.of(shard) for shard in shards]
         if (stream, entries) != self._listed:
-            self._write([Shards(self._clock.now_ms(), stream, entries)])
+            await self._write([Shards(self._clock.now_ms(), stream, entries)])
             self._listed = (stream, entries)
 
-    def rebased(self, positions: dict[str, int]) -> None:
-        self._write([Rebased(self._clock.now_ms(), positions)])
+    async def rebased(self, positions: dict[str, int]) -> None:
+        await self._write([Rebased(self._clock.now_ms(), positions)])
 
-    def _write(self, lines: Sequence[Line]) -> None:
-        with self._writing:
-            self._append(lines)
-
-    def _append(self, lines: Sequence[Line]) -> None:
-        day = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
-        path = self._folder / f"{day:%Y-%m-%d}.ndjson"
-        fresh = not path.exists()
-        if fresh:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            lines = [self._base(), *lines]
-        with path.open("ab") as file:
-            if not fresh and not _ends_whole(path):
-                file.write(b"\n")
-            file.write(b"".join(_encode(line) + b"\n" for line in lines))
-            file.flush()
-            os.fsync(file.fileno())
-        if fresh:
-            sync_folder(self._folder)
-            self._forget(day - timedelta(days=KEPT_MAX))
+    async def _write(self, lines: Sequence[Line]) -> None:
+        async with self._writing:
+            await self._pages.write(
+                [_encode(line) for line in lines], lambda: _encode(self._base()), self._clock.now_ms()
+            )
 
     def _base(self) -> Base:
         ahead = [(shard, ledger.ahead(shard)) for shard, ledger in self._lane.ledgers.items()]
         covers = [Cover.of(coverage) for _, coverage in ahead if coverage is not None]
         return Base(self._clock.now_ms(), self._lane.positions(), covers, self._lane.stream.splits)
 
-    def _forget(self, before: datetime) -> None:
-        for path in self._folder.glob("*.ndjson"):
-            if path.stem < f"{before:%Y-%m-%d}":
-                path.unlink()
+
+def read_manifests(pages: Pages) -> Iterator[tuple[str, Line]]:
+    """All lines of a lane in order, each once, with the page that it is on. Raises ValueError for what is no line and
+    stands where a crash cannot have left it; what `Pages.read` raises."""
+    for placed, line in _once(pages):
+        yield placed.page, line
 
 
-def read_manifests(folder: Path) -> Iterator[tuple[Path, Line]]:
-    """All lines of a lane in order, each once, with the file that it is in. Raises ValueError for what is no line and
-    stands where a crash cannot have left it."""
-    for path, _, line in _once(folder):
-        yield path, line
-
-
-def lines_of(folder: Path) -> Iterator[tuple[str, Line]]:
+def lines_of(pages: Pages) -> Iterator[tuple[str, Line]]:
     """The same with the place of each, which `line_at` takes."""
-    for path, at, line in _once(folder):
-        yield f"{path.name}:{at}", line
+    for placed, line in _once(pages):
+        yield placed.place, line
 
 
-def line_at(folder: Path, place: str) -> Line:
-    """Raises ValueError for what is no place, `OSError` where there is no file (any more)."""
-    name, _, at = place.partition(":")
-    if not _FILE.fullmatch(name) or not at.isdecimal():
-        raise ValueError("it is no place of a manifest")
-    with (folder / name).open("rb") as file:
-        file.seek(int(at))
-        return _decode(file.readline())
+def line_at(pages: Pages, place: str) -> Line:
+    """Raises ValueError for what is no place, `OSError` where nothing is there (any more)."""
+    return _decode(pages.at(place))
 
 
-def _once(folder: Path) -> Iterator[tuple[Path, int, Line]]:
+def _once(pages: Pages) -> Iterator[tuple[Placed, Line]]:
     seen: set[tuple[str, str]] = set()
-    for path, at, line in _read(folder):
+    for placed, line in _read(pages):
         match line:
             case Object() | Request():
                 identity = (line.plan, line.key)
             case Dropped():
                 identity = (line.plan, "")
             case _:
-                yield path, at, line
+                yield placed, line
                 continue
         if identity not in seen:
             seen.add(identity)
-            yield path, at, line
+            yield placed, line
 
 
-def noted_again(folder: Path) -> set[str]:
-    """The plans whose lines stand in the files of several days: the journal did not have them yet when the first of those
-    days ended. As far as the lines can be read."""
-    first: dict[str, Path] = {}
+def noted_again(pages: Pages) -> set[str]:
+    """The plans whose lines stand on several pages: the journal did not have them yet when the first of those ended. As
+    far as the lines can be read."""
+    first: dict[str, str] = {}
     again: set[str] = set()
     try:
-        for path, _, line in _read(folder):
-            if isinstance(line, Object | Dropped) and first.setdefault(line.plan, path) != path:
+        for placed, line in _read(pages):
+            if isinstance(line, Object | Dropped) and first.setdefault(line.plan, placed.page) != placed.page:
                 again.add(line.plan)
     except ValueError:
         pass
     return again
 
 
-def _read(folder: Path) -> Iterator[tuple[Path, int, Line]]:
-    """With the byte of the file at which each line begins."""
-    for path in sorted(folder.glob("*.ndjson")):
-        following = 0
-        for number, text in enumerate(path.read_bytes().split(b"\n"), 1):
-            at, following = following, following + len(text) + 1
-            if not text:
+def _read(pages: Pages) -> Iterator[tuple[Placed, Line]]:
+    for placed in pages.read():
+        try:
+            line = _decode(placed.text)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if not placed.text.endswith(b"}"):  # half a line: its plan was written again
                 continue
-            try:
-                line = _decode(text)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                if not text.endswith(b"}"):  # half a line: its plan was written again
-                    continue
-                raise ValueError(f"{path}, line {number}: {error}") from error
-            yield path, at, line
-
-
-def _ends_whole(path: Path) -> bool:
-    with path.open("rb") as file:
-        if file.seek(0, os.SEEK_END) == 0:
-            return True
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+            raise ValueError(f"{placed.where}: {error}") from error
+        yield placed, line

@@ -24,11 +24,13 @@ from firehose.evolving import Evolving
 from firehose.glue import Glue
 from firehose.inflow import Inflow
 from firehose.meters import Meter
+from firehose.pages import Pages
 from firehose.quotas import Quotas
-from firehose.staging import staging_shelf
 from firehose.stream import DeliveryStream, Lane
+from firehose.threads import beside
 from streams.control.depot import Depot
 from streams.control.journal import Journal
+from streams.control.notebook import Notebooks
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import ResourceNotFound, UnsupportedOperation
 from streams.core.scope import Scope
@@ -68,7 +70,7 @@ class Firehose:
     """Delivery streams over the given journal. `client_for` answers the streams of a scope.
 
     Where processes share the log, this one delivers the streams of the parts that it takes; `depot` is then where others
-    find what is staged.
+    find what is staged, `notebooks` where all find manifests.
 
     `functions` are those that processors call; who gives them closes them.
     Without any they are the settings' own.
@@ -89,13 +91,13 @@ class Firehose:
         functions: Functions | None = None,
         work: Work = ALONE,
         depot: Depot | None = None,
+        notebooks: Notebooks | None = None,
     ) -> None:
         self._settings = settings or Settings()
         self._clock = clock or SystemClock()
         self._book = Book(journal, self._clock, work)
         self._book.renewed = self._renewed
         self._book.followed = self._followed
-        self._depot = depot
         self._parts: frozenset[int] = frozenset()
         self._renewing: set[asyncio.Task[None]] = set()
         self._own = functions is None
@@ -119,7 +121,7 @@ class Firehose:
             self._trouble,
         )
         self._assembly = Assembly(
-            *(self._context, stores, self._functions, depot, randomness or random.Random(), self._widen)
+            *(self._context, stores, self._functions, depot, notebooks, randomness or random.Random(), self._widen)
         )
         self.glue = Glue(self._book, self._adopted)
         self._evolving = Evolving(self._book, lambda part: not self._book.shared or part in self._parts)
@@ -231,13 +233,15 @@ class Firehose:
     async def delivered(self, scope: Scope, name: str) -> Index:
         """What a delivery stream has delivered, for readers of its source. Raises `ResourceNotFound`, `InvalidArgument`."""
         stream = self._context.stream(scope, name)
-        return await asyncio.to_thread(index_of, stream, self._assembly.manifests(stream.number))
+        return await beside(index_of, stream, self._pages(stream))
 
     async def contents(self, scope: Scope, name: str, place: str) -> Contents:
         """One object of it. Raises `ResourceNotFound`."""
         stream = self._context.stream(scope, name)
-        folder = self._assembly.manifests(stream.number)
-        return await asyncio.to_thread(contents_of, stream, folder, place, self._assembly.url_of)
+        return await beside(contents_of, stream, self._pages(stream), place, self._assembly.url_of)
+
+    def _pages(self, stream: DeliveryStream) -> dict[str, Pages]:
+        return {lane: self._assembly.pages(stream.number, lane) for lane in stream.lanes}
 
     def meters(self) -> Iterator[tuple[DeliveryStream, str, Meter]]:
         """Of each lane that runs: its delivery stream, its name, and what it has done since the start."""
@@ -285,10 +289,7 @@ class Firehose:
         for lane in stream.lanes:
             self._meters.pop((stream.number, lane), None)
         self._quotas.forget(stream.number)
-        await self._assembly.remove(stream.number)
-        if self._depot is not None:
-            for lane in stream.lanes:
-                await self._depot.drop(staging_shelf(stream.number, lane))
+        await self._assembly.remove(stream.number, stream.lanes)
 
     async def _restart(self, stream: DeliveryStream, change: Callable[[], Awaitable[Any]]) -> Any:
         """What is under way is cut short: what was planned is finished as it was planned, all else is read again."""
@@ -299,7 +300,8 @@ class Firehose:
                 return await change()
             finally:
                 if copying is not None and stream.lanes[BACKUP] is not copying:
-                    self._set_aside(stream)
+                    # The copy ended when the type of the destination changed: another one begins now.
+                    await self._assembly.set_aside(stream.number, BACKUP, stream.version)
                 if stream.deleting_ms is None and self._mine(stream):
                     self._start(stream)
 
@@ -311,12 +313,6 @@ class Firehose:
         for stream in self._book.catalog:
             if stream.number in numbers and self._mine(stream):
                 await self._restart(stream, self._book.quiet)
-
-    def _set_aside(self, stream: DeliveryStream) -> None:
-        """The manifests of a copy that ended when the type of the destination changed: another one begins now."""
-        folder = self._assembly.manifests(stream.number)
-        if (folder / BACKUP).exists():
-            (folder / BACKUP).rename(folder / f"{BACKUP}-until-{stream.version}")
 
     async def _halt(self, stream: DeliveryStream) -> None:
         running = [self._drivers.pop(key) for key in list(self._drivers) if key[0] == stream.number]

@@ -19,7 +19,6 @@ from firehose.events import MSK, Lost, Passed, Rebased
 from firehose.ledger import Coverage
 from firehose.manifests import Manifests
 from firehose.stream import Lane
-from firehose.threads import to_its_end
 from streams.core.clock import Clock
 from streams.core.errors import HeadraceError
 from streams.core.records import Batch, Records
@@ -102,7 +101,7 @@ class Source:
             log.warning("%s: stream %s is a new one; it is read from its start", self._lane.title, source.stream)
             positions = await client.find(source.stream, TRIM_HORIZON)
             renewed = msgspec.structs.replace(source, id=description.id)
-            await to_its_end(self._manifests.rebased, positions)
+            await self._manifests.rebased(positions)
             await self._book.commit(Rebased(self._lane.number, renewed, positions, self._lane.id))
         self._lineage = Lineage(self._lane.positions())
         await self._take(description)
@@ -172,7 +171,7 @@ class Source:
                 if empty.any():
                     passed.append(Coverage.of_mask(batch.shard, begin, empty))
         if passed:
-            await to_its_end(self._manifests.passed, passed)
+            await self._manifests.passed(passed)
             await self._book.commit(Passed(self._lane.number, tuple(passed), self._lane.id))
         return taken
 
@@ -191,7 +190,7 @@ class Source:
         await self._take(await client.describe_stream(self._lane.source.stream))
 
     async def _take(self, description: StreamDescription) -> None:
-        await to_its_end(self._manifests.listed, description.id, description.shards)
+        await self._manifests.listed(description.id, description.shards)
         self._shards = {shard.id: shard for shard in description.shards}
         self._lineage.describe(description.shards)
 
@@ -202,5 +201,5 @@ class Source:
         )
         # A range that the ledger has no room for takes along what was read before it and is not settled yet.
         since = asked if first - self._lane.ledger(shard).low < self._span_max else 0
-        await to_its_end(self._manifests.lost, shard, first, since)
+        await self._manifests.lost(shard, first, since)
         await self._book.commit(Lost(self._lane.number, shard, first, self._lane.id, since))

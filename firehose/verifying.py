@@ -11,7 +11,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -32,6 +31,7 @@ from firehose.manifests import (
     noted_again,
     read_manifests,
 )
+from firehose.pages import Pages
 from firehose.stream import Lane
 
 Kind = Literal["overlap", "gap", "missing", "damaged", "manifest"]
@@ -76,48 +76,48 @@ class Report:
             self.findings.append(Finding(kind, where, what))
 
 
-def verify_lane(lane: Lane, folder: Path, open_store: Callable[[str], Store], *, contents: bool = True) -> Report:
-    """`folder` holds the lane's manifests. Without `contents` only the sizes of objects are compared. Raises what a store
-    raises that cannot be asked."""
+def verify_lane(lane: Lane, pages: Pages, open_store: Callable[[str], Store], *, contents: bool = True) -> Report:
+    """`pages` hold the lane's manifests. Without `contents` only the sizes of objects are compared. Raises what a store
+    raises that cannot be asked, and what `Pages.read` raises."""
     report = Report(lane.name, lane.id)
-    settled = _replay(lane, folder, report)
+    settled = _replay(lane, pages, report)
     if settled is None:
         if lane.id == MAIN and lane.positions() != lane.stream.created.positions:
-            report.add("manifest", str(folder), "there are no manifests, and records have been delivered")
+            report.add("manifest", pages.title, "there are no manifests, and records have been delivered")
         return report
     report.settled = {shard: ledger.low for shard, ledger in settled.items()}
-    held = _held(lane, folder)
+    held = _held(lane, pages)
     for shard in sorted({*settled, *held}):
         _compare(shard, settled.get(shard, Ledger(0)), held.get(shard, Ledger(0)), report)
-    for line in _lines(folder):
+    for line in _lines(pages):
         if isinstance(line, Object) and not isinstance(line, Request):
             _look(line, open_store(line.bucket), report, contents=contents)
     return report
 
 
-def _replay(lane: Lane, folder: Path, report: Report) -> dict[str, Ledger] | None:
+def _replay(lane: Lane, pages: Pages, report: Report) -> dict[str, Ledger] | None:
     """What the manifests say is settled; None without any."""
     settled: dict[str, Ledger] | None = None
     splits = 0
     owners: Counter[str] = Counter()
-    # What the journal did not have yet when a day's base was written. Its lines stand before the base all the same.
-    open_ = {*noted_again(folder), *lane.plans}
+    # What the journal did not have yet when a page was begun. Its lines stand before the base all the same.
+    open_ = {*noted_again(pages), *lane.plans}
     ahead: list[Coverage] = []
     passed: dict[str, Coverage] = {}
-    """What no object has, the last of each shard: the journal may not have had it yet when a day's base was written."""
-    lines = read_manifests(folder)
+    """What no object has, the last of each shard: the journal may not have had it yet when a page was begun."""
+    lines = read_manifests(pages)
     while True:
         try:
-            path, line = next(lines)
+            page, line = next(lines)
         except StopIteration:
             if settled is not None and lane.stream.splits > splits:
                 _forget_parts(settled)
             return settled
         except ValueError as error:
-            report.add("manifest", str(folder), str(error))
+            report.add("manifest", pages.title, str(error))
             return settled
         if settled is None and not isinstance(line, Base):
-            report.add("manifest", str(path), "it does not begin with what had been settled by then")
+            report.add("manifest", page, "it does not begin with what had been settled by then")
             settled = {}
         of_parts = getattr(line, "splits", splits)
         if of_parts > splits:
@@ -133,7 +133,7 @@ def _replay(lane: Lane, folder: Path, report: Report) -> dict[str, Ledger] | Non
                     base.setdefault(shard, Ledger(0)).settle(coverage)
                 if settled is not None:
                     for shard in sorted({*base, *settled}):
-                        _compare(shard, settled.get(shard, Ledger(0)), base.get(shard, Ledger(0)), report, str(path))
+                        _compare(shard, settled.get(shard, Ledger(0)), base.get(shard, Ledger(0)), report, page)
                 settled = base
             case Lost():
                 assert settled is not None
@@ -173,12 +173,12 @@ def _replay(lane: Lane, folder: Path, report: Report) -> dict[str, Ledger] | Non
                         report.add("overlap", where, "two plans made an object of this name")
 
 
-def _held(lane: Lane, folder: Path) -> dict[str, Ledger]:
+def _held(lane: Lane, pages: Pages) -> dict[str, Ledger]:
     """What the journal says is settled, and what it is about to: a process that ended between the manifest's lines of a
     plan and the journal's word for it left the plan open."""
     held = {shard: ledger.copy() for shard, ledger in lane.ledgers.items()}
     passed: dict[str, Coverage] = {}
-    for line in _lines(folder):
+    for line in _lines(pages):
         if isinstance(line, Object | Dropped) and line.plan in lane.plans:
             for cover in line.coverage:
                 coverage = cover.coverage(parts=line.splits == lane.stream.splits)
@@ -232,10 +232,10 @@ def _compare(shard: str, told: Ledger, held: Ledger, report: Report, where: str 
         report.add("gap", shard, f"parts of records are settled otherwise by {where}")
 
 
-def _lines(folder: Path) -> Iterator[Line]:
+def _lines(pages: Pages) -> Iterator[Line]:
     """As far as they can be read: what cannot was reported before."""
     try:
-        for _, line in read_manifests(folder):
+        for _, line in read_manifests(pages):
             yield line
     except ValueError:
         return

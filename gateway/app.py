@@ -27,6 +27,7 @@ from streams.control.depot import open_depot
 from streams.control.divided import DividedJournal
 from streams.control.followed import FollowedJournal
 from streams.control.journal import Journal
+from streams.control.notebook import open_notebooks
 from streams.core.clock import Clock, SystemClock
 from streams.core.settings import Settings
 from streams.core.work import ALONE, FUNCTIONS, Work
@@ -86,6 +87,7 @@ class App:
                 functions=functions,
                 work=work,
                 depot=depot,
+                notebooks=open_notebooks(log),
             )
             opening.push_async_callback(firehose.close)
             await firehose.open()

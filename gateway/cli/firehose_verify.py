@@ -1,7 +1,11 @@
-"""``headrace firehose verify``: proves of a data directory that every record that was delivered is in exactly one object."""
+"""``headrace firehose verify``: proves of a log that every record that was delivered is in exactly one object."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -9,19 +13,25 @@ import msgspec
 
 from firehose.book import catalog_of
 from firehose.catalog import Catalog
-from firehose.manifests import folder_of
+from firehose.pages import FolderPages, LogPages, Pages, folder_of, notebook_name
+from firehose.stream import Lane
 from firehose.verifying import Report, verify_lane
 from gateway.cli import output
 from gateway.cli.failure import Failure
 from gateway.cli.firehose_stores import stores
+from streams import copying
+from streams.control.divided import Counting, DividedJournal
 from streams.control.journal import Replay
+from streams.control.notebook import Notebook
 from streams.core import settings
+from streams.core.clock import SystemClock
 from streams.core.errors import HeadraceError
 from streams.core.records import Records
 from streams.core.settings import Settings
 from streams.log.opening import tier_objects
 from streams.log.sealing import keyring
 from streams.log.verifying import Verification
+from streams.opening import open_log
 
 JOURNAL = "control/firehose"
 
@@ -45,48 +55,82 @@ def verify(names: tuple[str, ...], data: str | None, file: Path | None, sizes: b
     """Follow the manifests of all delivery streams, or of NAMES, from log to objects, and say what is wrong: records in two
     places or in none, objects that are gone or changed.
 
-    No server may have the data directory open; nothing is changed. Exit code 1 where something is wrong."""
+    No server may have the data directory open, or a share in the work of the log where the setting `log` names one that
+    processes share; nothing is changed. Exit code 1 where something is wrong."""
     try:
         chosen = settings.load(file, options={"data": data})
-        catalog = _catalog(chosen)
+        wrong = asyncio.run(_verify(chosen, names, sizes=sizes, as_json=as_json))
     except HeadraceError as error:
         raise Failure(error.message) from error
-    missing = sorted(set(names) - {stream.name for stream in catalog})
-    if missing:
-        raise Failure(f"the data directory has no delivery stream {missing[0]}")
-    wrong = 0
-    for stream in sorted(catalog, key=lambda stream: stream.name):
-        for lane in stream.lanes.values() if not names or stream.name in names else ():
-            folder = folder_of(chosen.data_path, lane.number) / lane.id
-            try:
-                report = verify_lane(lane, folder, stores(chosen), contents=not sizes)
-            except (OSError, HeadraceError) as error:
-                raise Failure(f"{stream.name}: its store cannot be read: {error}") from error
-            wrong += report.wrong
-            _show(report, as_json=as_json)
     if wrong:
         raise Failure(f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong")
 
 
-def _catalog(chosen: Settings) -> Catalog:
-    """Raises `LogError` where there is no log, or a server has it open."""
+async def _verify(chosen: Settings, names: Sequence[str], *, sizes: bool, as_json: bool) -> int:
+    """How much is wrong. Raises `HeadraceError`, `Failure`."""
+    async with _shared(chosen) if chosen.log else _folder(chosen) as (catalog, pages_of):
+        missing = sorted(set(names) - {stream.name for stream in catalog})
+        if missing:
+            raise Failure(f"{'the log' if chosen.log else 'the data directory'} has no delivery stream {missing[0]}")
+        wrong = 0
+        for stream in sorted(catalog, key=lambda stream: stream.name):
+            for lane in stream.lanes.values() if not names or stream.name in names else ():
+                look = partial(verify_lane, lane, pages_of(lane), stores(chosen), contents=not sizes)
+                try:
+                    report = await asyncio.to_thread(look)
+                except (OSError, HeadraceError) as error:
+                    raise Failure(f"{stream.name} cannot be followed: {error}") from error
+                wrong += report.wrong
+                _show(report, as_json=as_json)
+        return wrong
+
+
+Found = tuple[Catalog, Callable[[Lane], Pages]]
+"""The delivery streams, and where their manifests are."""
+
+
+@contextlib.asynccontextmanager
+async def _folder(chosen: Settings) -> AsyncIterator[Found]:
+    """Of a data directory. Raises `LogError` where there is no log, or a server has it open."""
     found = Verification(
         chosen.data_path / "log", keyring(chosen.encryption_key, chosen.encryption_keys_old), tier_objects(chosen)
     )
-    replay = Replay(None, [])
+    replay, counting = Replay(None, []), Counting()
+    following = 0
 
     def follow(records: Records) -> None:
-        nonlocal replay
-        replay = replay.followed_by(records)
+        nonlocal replay, following
+        replay = replay.followed_by(counting.take(following, records))
+        following += len(records)
 
     try:
         if JOURNAL in found.shards():
+            following = found.first(JOURNAL)
             report = found.verify(JOURNAL, follow)
             if not report.whole:
                 raise Failure(f"the journal of deliveries is damaged: {report.findings[0].what}")
-        return catalog_of(replay)
+        yield catalog_of(replay), lambda lane: FolderPages(folder_of(chosen.data_path, lane.number) / lane.id)
     finally:
         found.close()
+
+
+@contextlib.asynccontextmanager
+async def _shared(chosen: Settings) -> AsyncIterator[Found]:
+    """Of a log that processes share. Raises `LogError` where they do so now."""
+    source = await copying.open_source(chosen, chosen.log)
+    try:
+        there = JOURNAL in await source.shards()
+    finally:
+        await source.close()
+    if not there:
+        raise Failure("the log has no delivery streams")
+    log = await open_log(chosen, chosen.data_path / "log", SystemClock())
+    try:
+        loop = asyncio.get_running_loop()
+        catalog = catalog_of(await DividedJournal(log, JOURNAL).open())
+        yield catalog, lambda lane: LogPages(Notebook(log, notebook_name(lane.number, lane.id)), loop)
+    finally:
+        await log.close()
 
 
 def _show(report: Report, *, as_json: bool) -> None:

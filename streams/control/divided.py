@@ -29,10 +29,46 @@ _CLAIM = "claim"
 _PART = "part"
 
 
+class Counting:
+    """A machine: the records of such a journal in order, and of them those that count."""
+
+    def __init__(self) -> None:
+        self.claims: dict[int, int] = {}
+        """The epoch of each part's latest claim."""
+
+    def take(self, first: int, records: Records) -> Records:
+        """Those that count of what lies from `first` on, their keys only their kinds."""
+        kinds: list[str] = []
+        data: list[bytes] = []
+        for offset, (key, value) in enumerate(
+            zip(records.partition_key.to_pylist(), records.data.to_pylist(), strict=True), first
+        ):
+            kind = self._kind(key, value, offset)
+            if kind is not None:
+                kinds.append(kind)
+                data.append(value)
+        return Records.of(kinds, data)
+
+    def _kind(self, key: str, value: bytes, offset: int) -> str | None:
+        """What a record is, if it counts."""
+        kind, *rest = key.split(" ")
+        if kind == _CLAIM:
+            self.claims.update(dict.fromkeys(map(int, value.split(b",")), offset))
+            return None
+        if kind == _PART:
+            part, epoch = map(int, rest)
+            return journal.EVENT if self.claims.get(part) == epoch else None
+        if kind not in (journal.EVENT, journal.SNAPSHOT) or (rest and int(rest[0]) != offset):
+            return None
+        if kind == journal.SNAPSHOT and len(rest) > 1:
+            self.claims = _read_claims(rest[1])
+        return kind
+
+
 class DividedJournal(Journal):
     def __init__(self, log: Log, name: str) -> None:
         super().__init__(log, name)
-        self._claims: dict[int, int] = {}
+        self._read = Counting()
 
     async def claim(self, parts: Collection[int], apply: Callable[[Replay], None]) -> int:
         """The epoch under which this process writes to the parts from now on. All that others have written to them is
@@ -48,7 +84,7 @@ class DividedJournal(Journal):
         keys = [f"{_PART} {part} {epoch}"] * len(events)
         first = await self._log.append(self._name, Records.of(keys, events))
         await self.catch_up(apply, first + len(events))
-        if self._claims.get(part) != epoch:
+        if self._read.claims.get(part) != epoch:
             raise JournalMoved(f"another process has taken part {part} of the journal {self._name}")
 
     async def snapshot(self, state: bytes) -> None:
@@ -64,36 +100,11 @@ class DividedJournal(Journal):
         await self._log.trim(self._name, offset)
 
     def _counting(self, batch: Batch) -> Records:
-        kinds: list[str] = []
-        data: list[bytes] = []
-        records = batch.records
-        for offset, (key, value) in enumerate(
-            zip(records.partition_key.to_pylist(), records.data.to_pylist(), strict=True), batch.first
-        ):
-            kind = self._kind(key, value, offset)
-            if kind is not None:
-                kinds.append(kind)
-                data.append(value)
-        return Records.of(kinds, data)
-
-    def _kind(self, key: str, value: bytes, offset: int) -> str | None:
-        """What a record is, if it counts."""
-        kind, *rest = key.split(" ")
-        if kind == _CLAIM:
-            self._claims.update(dict.fromkeys(map(int, value.split(b",")), offset))
-            return None
-        if kind == _PART:
-            part, epoch = map(int, rest)
-            return journal.EVENT if self._claims.get(part) == epoch else None
-        if kind not in (journal.EVENT, journal.SNAPSHOT) or (rest and int(rest[0]) != offset):
-            return None
-        if kind == journal.SNAPSHOT and len(rest) > 1:
-            self._claims = _read_claims(rest[1])
-        return kind
+        return self._read.take(batch.first, batch.records)
 
     def _written_claims(self) -> str:
         parts: dict[int, list[str]] = defaultdict(list)
-        for part, epoch in sorted(self._claims.items()):
+        for part, epoch in sorted(self._read.claims.items()):
             parts[epoch].append(str(part))
         return "".join(f"{epoch}:{','.join(names)};" for epoch, names in parts.items())
 

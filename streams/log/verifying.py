@@ -94,6 +94,10 @@ class Verification:
     def shards(self) -> list[str]:
         return sorted(self._directory.folders())
 
+    def first(self, shard: str) -> int:
+        """The first offset that is retained."""
+        return self._directory.read_first(self._directory.folders()[shard])
+
     def verify(self, shard: str, each: Each = lambda _: None) -> ShardReport:
         """Reads all of the shard; `each` is given what is retained of it, in order. Raises `LogUnreachable`."""
         folder = self._directory.folders()[shard]

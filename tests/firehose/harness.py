@@ -13,11 +13,12 @@ import msgspec
 from connectors.files import Store, open_store
 from connectors.functions.registry import Functions
 from firehose import Firehose
-from firehose.manifests import folder_of
-from firehose.stream import DeliveryStream
+from firehose.pages import FolderPages, LogPages, Pages, folder_of, notebook_name
+from firehose.stream import DeliveryStream, Lane
 from firehose.verifying import Report, verify_lane
 from streams.control.depot import open_depot
 from streams.control.divided import DividedJournal
+from streams.control.notebook import Notebook, open_notebooks
 from streams.core.clock import ManualClock
 from streams.core.records import Records
 from streams.core.scope import Scope
@@ -61,6 +62,7 @@ class House:
         self._parts = parts
 
     async def open(self) -> House:
+        self._loop = asyncio.get_running_loop()
         self.service = Service(self.log, clock=self.clock, settings=self.settings)
         await self.service.open()
         self.client = LocalClient(self.service, SCOPE)
@@ -74,6 +76,7 @@ class House:
             stores=self._stores,
             functions=self.warm,
             depot=open_depot(self.log, ""),
+            notebooks=open_notebooks(self.log),
         )
         await self.firehose.open()
         if self.log.shared:
@@ -146,9 +149,14 @@ class House:
         )
 
     def verified(self) -> list[Report]:
-        """Of each lane, by its manifests."""
+        """Of each lane, by its manifests. Where processes share the log, in a thread."""
         lanes = [lane for stream in self.streams() for lane in stream.lanes.values()]
-        return [verify_lane(lane, folder_of(self.folder, lane.number) / lane.id, self.store) for lane in lanes]
+        return [verify_lane(lane, self.pages(lane), self.store) for lane in lanes]
+
+    def pages(self, lane: Lane) -> Pages:
+        if self.log.shared:
+            return LogPages(Notebook(self.log, notebook_name(lane.number, lane.id)), self._loop)
+        return FolderPages(folder_of(self.folder, lane.number) / lane.id)
 
     def store(self, bucket: str) -> Store:
         """As the settings say, as a user looks into it: whatever goes wrong on the delivery's own way."""

@@ -191,7 +191,7 @@ async def crash_over_and_over(
     (stream,) = house.streams()
     tips = (await house.client.fetch("air", stream.main.positions())).tips
     await house.until(lambda: stream.main.positions() == tips and not stream.main.plans, step_s=20)
-    assert not house.findings()
+    assert not await asyncio.to_thread(house.findings)
     await house.close()
     return sent
 

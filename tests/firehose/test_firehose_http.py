@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from connectors.files import Store, open_store
-from firehose.manifests import folder_of
+from firehose.pages import folder_of
 from gateway import certificates
 from gateway.testing import TestServer
 from streams.core.errors import InvalidArgument, RequestError

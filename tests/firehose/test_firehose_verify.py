@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import random
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,15 @@ import pytest
 
 from firehose.events import Delivered, Plan, Planned
 from firehose.ledger import Coverage
-from firehose.manifests import Manifests, folder_of
-from tests.firehose.harness import NEWLINES, House, function, processing, step
+from firehose.manifests import Manifests
+from firehose.pages import FolderPages, folder_of
+from streams.core.clock import ManualClock
+from streams.core.errors import ResourceNotFound
+from tests.firehose.harness import NEWLINES, SCOPE, House, function, processing, step
 from tests.firehose.test_firehose_backup import backed_up
 from tests.firehose.test_firehose_conversion import partitioned, query
 from tests.firehose.test_firehose_updates import update
+from tests.operations.test_operations_shared import SharedLog
 
 SORT = {"sort_out": "tests.firehose.functions:sort_out"}
 
@@ -141,7 +147,7 @@ async def test_a_plan_that_was_noted_and_not_committed(tmp_path: Path) -> None:
         lane = house.streams()[0].main
         plan = Plan("half", (), (Coverage("shardId-000000000000", 2, 3),))
         await house.firehose._book.commit(Planned(1, plan))
-        Manifests(folder_of(tmp_path, 1) / "main", lane, house.clock, None).delivered(plan, ())
+        await Manifests(FolderPages(folder_of(tmp_path, 1) / "main"), lane, house.clock, None).delivered(plan, ())
         assert not house.findings()
         await house.firehose._book.commit(Delivered(1, "half"))
         assert not house.findings()
@@ -185,19 +191,21 @@ async def test_a_day_that_ends_between_the_manifest_and_the_journal(tmp_path: Pa
         await house.create(**processing(NEWLINES))
         await delivered(house)
         lane = house.streams()[0].main
-        manifests = Manifests(folder_of(tmp_path, 1) / "main", lane, house.clock, None)
+        manifests = Manifests(FolderPages(folder_of(tmp_path, 1) / "main"), lane, house.clock, None)
         plan = Plan("late", (), (Coverage("shardId-000000000000", 2, 3),))
         await house.firehose._book.commit(Planned(1, plan))
-        manifests.delivered(plan, ())
+        await manifests.delivered(plan, ())
         house.clock.advance(86_400)
-        manifests.lost("shardId-000000000000", 1)
+        await manifests.lost("shardId-000000000000", 1)
         assert not house.findings(), "the new day's base does not have the plan, nor has the journal"
-        manifests.delivered(plan, ())
+        await manifests.delivered(plan, ())
         assert not house.findings()
         await house.firehose._book.commit(Delivered(1, "late"))
         assert not house.findings()
         house.clock.advance(86_400)
-        Manifests(folder_of(tmp_path, 1) / "main", lane, house.clock, None).lost("shardId-000000000000", 1)
+        await Manifests(FolderPages(folder_of(tmp_path, 1) / "main"), lane, house.clock, None).lost(
+            "shardId-000000000000", 1
+        )
         assert not house.findings(), "nor does a later day mind"
         (report,) = house.verified()
         assert (report.records, report.dropped, report.settled) == (2, 1, {"shardId-000000000000": 3})
@@ -208,27 +216,32 @@ async def test_a_loss_that_was_noted_and_not_committed(tmp_path: Path) -> None:
         await house.create(**processing(NEWLINES))
         await delivered(house)
         lane = house.streams()[0].main
-        Manifests(folder_of(tmp_path, 1) / "main", lane, house.clock, None).lost("shardId-000000000000", 7)
+        await Manifests(FolderPages(folder_of(tmp_path, 1) / "main"), lane, house.clock, None).lost(
+            "shardId-000000000000", 7
+        )
         assert not house.findings()
         house.clock.advance(86_400)
-        Manifests(folder_of(tmp_path, 1) / "main", lane, house.clock, None).lost("shardId-000000000000", 7)
+        await Manifests(FolderPages(folder_of(tmp_path, 1) / "main"), lane, house.clock, None).lost(
+            "shardId-000000000000", 7
+        )
         assert not house.findings()
         assert house.verified()[0].lost == 5
 
 
 async def test_a_stop_waits_for_the_manifest_that_is_being_written(tmp_path: Path, monkeypatch: Any) -> None:
     """The thread that writes it goes on when its delivery is cut short, and whoever starts next writes the same file."""
-    began, go_on, writing = threading.Event(), threading.Event(), Manifests.delivered
+    began, go_on, writing = threading.Event(), threading.Event(), FolderPages._append
 
-    def slow(self: Manifests, plan: Plan, missing: Any) -> None:
-        began.set()
-        assert go_on.wait(30)
-        writing(self, plan, missing)
+    def slow(self: FolderPages, lines: Sequence[bytes], *rest: Any) -> None:
+        if any(b'"object"' in line for line in lines):
+            began.set()
+            assert go_on.wait(30)
+        writing(self, lines, *rest)
 
     house = House(tmp_path)
     async with house:
         await house.create(**processing(NEWLINES))
-        monkeypatch.setattr(Manifests, "delivered", slow)
+        monkeypatch.setattr(FolderPages, "_append", slow)
         await house.put("firehose/flights", [b"1", b"2"])
         await house.until(began.is_set, step_s=10)
         stopping = asyncio.create_task(house.firehose.close(drain_s=0))
@@ -239,3 +252,53 @@ async def test_a_stop_waits_for_the_manifest_that_is_being_written(tmp_path: Pat
     async with house:
         await house.until(lambda: house.settled() == 2)
         assert not house.findings()
+
+
+async def test_a_lane_that_moves_between_processes_has_one_manifest(tmp_path: Path) -> None:
+    """The second takes over while the first does not know it, and goes on writing."""
+    log = SharedLog(clock := ManualClock(), random.Random(0))
+    buckets = {"lake": str(tmp_path / "lake")}
+    first, second = (House(tmp_path / name, log=log, clock=clock, buckets=buckets) for name in ("one", "two"))
+    async with first:
+        await first.create(**processing(NEWLINES))
+        await delivered(first, 2)
+        lane = first.streams()[0].main
+        zombie = Manifests(first.pages(lane), lane, clock, None)
+        await zombie.lost("shardId-000000000000", 0)
+    async with second:
+        await second.put("firehose/flights", [b"3"])
+        await second.until(lambda: second.settled() == 5, step_s=10)
+        await zombie.lost("shardId-000000000000", 7)
+        assert not await asyncio.to_thread(second.findings)
+        (report,) = await asyncio.to_thread(second.verified)
+        assert (report.objects, report.records, report.lost) == (3, 5, 0)
+        index = await second.firehose.delivered(SCOPE, "flights")
+        assert [(run.first, run.next) for run in index.runs["shardId-000000000000"]] == [(0, 5)]
+        assert index.holes == {}
+        for entry in index.objects:
+            contents = await second.firehose.contents(SCOPE, "flights", entry.place)
+            assert contents.records == sum(contents.counts) > 0
+        with pytest.raises(ResourceNotFound, match="no line begins there"):
+            await second.firehose.contents(SCOPE, "flights", "main/0")
+        pages = second.pages(second.streams()[0].main)
+        await second.call("DeleteDeliveryStream", DeliveryStreamName="flights")
+        await second.until(lambda: not second.streams())
+        assert await asyncio.to_thread(lambda: list(pages.read())) == []
+
+
+async def test_days_and_updates_are_whole_where_processes_share_the_log(tmp_path: Path) -> None:
+    log = SharedLog(clock := ManualClock(), random.Random(0))
+    async with House(tmp_path, log=log, clock=clock) as house:
+        await house.create(**processing(NEWLINES))
+        for turn in range(3):
+            await house.put("firehose/flights", [b"%d" % turn])
+            await house.until(lambda want=turn + 1: house.settled() == want, step_s=10)
+            house.clock.advance(86_400)
+            await update(house, str(turn + 1), FileExtension=f".v{turn}")
+        assert not await asyncio.to_thread(house.findings)
+        assert (await asyncio.to_thread(house.verified))[0].objects == 3
+        house.clock.advance(400 * 86_400)
+        await house.put("firehose/flights", [b"late"])
+        await house.until(lambda: house.settled() == 4, step_s=10)
+        (report,) = await asyncio.to_thread(house.verified)
+        assert (report.objects, report.wrong) == (1, 0), "what is older than 400 days is forgotten, and its day's base"

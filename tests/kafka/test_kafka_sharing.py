@@ -14,8 +14,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+from click.testing import CliRunner
 
+from connectors.delivered.remote import RemoteDeliveries
 from gateway.app import App
+from gateway.cli import main
 from streams import TRIM_HORIZON, GroupConsumer, HttpClient
 from streams.core.errors import LogError, ServiceUnavailable
 from streams.core.records import Records
@@ -172,7 +175,7 @@ async def test_consumer_groups_queues_and_functions_through_any_process(opener: 
     await asyncio.to_thread(functions)
 
 
-async def test_work_goes_over_in_order_as_processes_come_and_go(opener: Opener, tmp_path: Path) -> None:
+async def test_work_goes_over_in_order_as_processes_come_and_go(opener: Opener, kafka_url: str, tmp_path: Path) -> None:
     """Every record is delivered once, whoever delivers."""
     first = await opener()
     await shared(first)
@@ -206,6 +209,29 @@ async def test_work_goes_over_in_order_as_processes_come_and_go(opener: Opener, 
     await until(lambda: all(sum(delivered(bucket, name).values()) >= sum(put.values()) for name in names))
     for name in names:
         assert delivered(bucket, name) == put
+    await followed(names, tmp_path, kafka_url, [first, third])
+
+
+async def followed(names: list[str], folder: Path, log: str, apps: list[App]) -> None:
+    """Manifests tell of all of it, whoever delivered; then no server runs any more."""
+    http = HttpClient(apps[0].url)
+    for name in names:
+        found = await RemoteDeliveries(http).index(name)
+        assert found.objects
+        assert not found.holes
+    await http.close()
+    arguments = ["firehose", "verify", "--data", str(folder / "data0"), "--json"]
+    environment = {"HEADRACE_LOG": log, "HEADRACE_BUCKETS": json.dumps({"b": str(folder / "bucket")})}
+    refused = await asyncio.to_thread(CliRunner().invoke, main, arguments, env=environment)
+    assert refused.exit_code == 1
+    assert "in use by 2 servers: stop them first" in refused.output
+    for app in apps:
+        await app.stop()
+    shown = await asyncio.to_thread(CliRunner().invoke, main, arguments, env=environment)
+    assert shown.exit_code == 0, shown.output
+    reports = [json.loads(line) for line in shown.output.splitlines()]
+    assert [(one["stream"], one["whole"]) for one in reports] == [(name, True) for name in names]
+    assert all(sum(one["settled"].values()) >= one["records"] > 0 for one in reports)
 
 
 async def groups_owner(http: HttpClient, stream: str, *apps: App) -> App:

@@ -221,7 +221,7 @@ async def test_a_worker_is_killed_under_load_and_another_takes_over(
     bucket = folder / "b"
     await until(lambda: all(delivered(bucket / name).total() > 200 for name in names), 90)
     # One that has something.
-    await asyncio.to_thread(max(workers, key=lambda one: len(list(one.data.glob("firehose/manifests/*")))).kill)
+    await asyncio.to_thread(max(workers, key=lambda one: len(list(one.data.glob("firehose/staging/*")))).kill)
     killed = time.monotonic()
     answered = asyncio.gather(*(tagged(gateways[0], name) for name in names))
     seen = {name: delivered(bucket / name).total() for name in names}
@@ -255,7 +255,7 @@ async def test_the_demo_agrees_while_a_worker_is_killed(
     running = asyncio.create_task(asyncio.to_thread(CliRunner().invoke, main, arguments))
     await until(lambda: running.done() or any((folder / BUCKET).rglob("*.parquet")), 300)
     assert not running.done(), running.result().output
-    owner = next(one for one in processes[2:] if any(one.data.glob("firehose/manifests/*/main/*")))
+    owner = next(one for one in processes[2:] if any(one.data.glob("firehose/staging/*/main")))
     await asyncio.to_thread(owner.kill)
     shown = await running
     assert shown.exit_code == 0, shown.output
