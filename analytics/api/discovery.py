@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-import fsspec
+import msgspec
 
 from analytics.api.configuration import name_of
 from analytics.api.context import Context
 from analytics.api.errors import UnableToDetectSchema
-from analytics.api.specification import described, reference_url, source_of, topic_in
+from analytics.api.objects import head
+from analytics.api.specification import described, source_of, topic_in
 from analytics.processing import Processor
 from connectors.functions.errors import FunctionError
 from streams.core.errors import InvalidArgument, LogUnreachable, ResourceNotFound, SettingsError
@@ -32,13 +32,17 @@ async def discover(context: Context, given: dict[str, Any], scope: Scope) -> Any
     file, arn = given.get("S3Configuration"), given.get("ResourceARN")
     if (file is None) == (arn is None):
         raise InvalidArgument("Exactly one of ResourceARN and S3Configuration is needed.")
+    processing = given.get("InputProcessingConfiguration")
+    if file is not None and processing is not None:
+        raise InvalidArgument(
+            "InputProcessingConfiguration is for the records of ResourceARN, not for S3Configuration."
+        )
     raw = await _file(context, file) if file is not None else []
     processed = raw
     if arn is not None:
         batches, stream, direct = await _sample(context, given, arn, scope)
         raw = [record for batch in batches for record in batch.records.data.to_pylist()]
         processed = raw
-        processing = given.get("InputProcessingConfiguration")
         if processing is not None and raw:
             function = processing["InputLambdaProcessor"]["ResourceARN"]
             processed = await _processed(context, function, arn, stream, direct, batches, scope)
@@ -59,18 +63,20 @@ async def discover(context: Context, given: dict[str, Any], scope: Scope) -> Any
 
 
 async def _file(context: Context, given: dict[str, Any]) -> list[bytes]:
-    url = reference_url(given, context.settings)
-
-    def head() -> bytes:
-        with fsspec.open(url, "rb") as file:
-            return file.read(SAMPLE_SIZE_MAX)
-
-    try:
-        data = await asyncio.to_thread(head)
-    except FileNotFoundError as error:
-        raise InvalidArgument(f"There is no object {given['FileKey']} in {given['BucketARN']}.") from error
+    data = await head(given, SAMPLE_SIZE_MAX, context.settings)
+    whole = len(data) < SAMPLE_SIZE_MAX
+    if whole and _is_document(data):
+        return [data]
     # The sample may end amid a line.
-    return data.splitlines()[: SAMPLE_RECORDS_MAX if len(data) < SAMPLE_SIZE_MAX else -1]
+    return data.splitlines()[: SAMPLE_RECORDS_MAX if whole else -1]
+
+
+def _is_document(data: bytes) -> bool:
+    """Whether it is one document of JSON over several lines, and not one a line."""
+    try:
+        return isinstance(msgspec.json.decode(data), dict | list)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 async def _sample(context: Context, given: dict[str, Any], arn: str, scope: Scope) -> tuple[list[Batch], str, bool]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-import fsspec
 import msgspec
 
 from analytics.api import changes, core, tags
@@ -21,7 +19,7 @@ from analytics.api.context import Context
 from analytics.api.discovery import discover
 from analytics.api.errors import InvalidRequest
 from analytics.api.events import Configuration
-from analytics.api.specification import reference_url
+from analytics.api.objects import head
 from analytics.api.v1 import LIST_LIMIT, input_descriptions
 from analytics.api.v2_descriptions import SQL, changed, detail, token
 from streams.core.errors import ConcurrentModification, InvalidArgument, ResourceNotFound, UnsupportedOperation
@@ -248,16 +246,8 @@ async def _code(context: Context, given: dict[str, Any], suffix: str) -> str | N
     if location is None:
         return None
     where = {member: location.get(f"{member}{suffix}", "") for member in ("BucketARN", "FileKey")}
-    url = reference_url(where, context.settings)
-
-    def read() -> bytes:
-        with fsspec.open(url, "rb") as file:
-            return bytes(file.read(CODE_SIZE_MAX + 1))
-
     try:
-        code = (await asyncio.to_thread(read)).decode()
-    except FileNotFoundError as error:
-        raise InvalidArgument(f"There is no object {where['FileKey']} in {where['BucketARN']}.") from error
+        code = (await head(where, CODE_SIZE_MAX + 1, context.settings)).decode()
     except UnicodeDecodeError as error:
         raise InvalidArgument(f"Object {where['FileKey']} in {where['BucketARN']} is not UTF-8 text.") from error
     if len(code) > CODE_SIZE_MAX:

@@ -24,7 +24,7 @@ from tests.applications.applications_support import (
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[TestServer]:
-    with TestServer() as server:
+    with TestServer(buckets={"elsewhere": "nowhere://x"}) as server:
         yield server
 
 
@@ -261,7 +261,28 @@ def test_schemas_are_discovered(server: TestServer, analytics: Any) -> None:
     where = {"BucketARN": "arn:aws:s3:::samples", "FileKey": "a.json", "RoleARN": ROLE}
     found = analytics.discover_input_schema(S3Configuration=where)
     assert found["ParsedInputRecords"] == [["1"], ["2"]]
-    assert refused(analytics.discover_input_schema)[0] == "InvalidArgumentException"
+    (folder / "pretty.json").write_bytes(b'[\n {"a": 1},\n {"a": 2}\n]\n')
+    found = analytics.discover_input_schema(S3Configuration={**where, "FileKey": "pretty.json"})
+    assert found["ParsedInputRecords"] == [["1"], ["2"]]
+    for arguments, said in [
+        ({}, "Exactly one of ResourceARN and S3Configuration is needed."),
+        ({"S3Configuration": {**where, "FileKey": "b.json"}}, "There is no object b.json in arn:aws:s3:::samples."),
+        ({"S3Configuration": {**where, "FileKey": "../samples"}}, "FileKey ../samples leads out of bucket samples."),
+        (
+            {"S3Configuration": {**where, "BucketARN": "arn:aws:s3:::elsewhere"}},
+            "Object a.json in arn:aws:s3:::elsewhere cannot be read: ValueError: Protocol not known: nowhere",
+        ),
+        (
+            {
+                "S3Configuration": where,
+                "InputProcessingConfiguration": {
+                    "InputLambdaProcessor": {"ResourceARN": function_arn("clean"), "RoleARN": ROLE}
+                },
+            },
+            "InputProcessingConfiguration is for the records of ResourceARN, not for S3Configuration.",
+        ),
+    ]:
+        assert refused(analytics.discover_input_schema, **arguments) == ("InvalidArgumentException", said)
 
 
 def test_the_second_api_has_the_same_applications(analytics: Any, second: Any) -> None:
