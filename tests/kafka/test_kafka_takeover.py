@@ -260,3 +260,23 @@ async def test_the_demo_agrees_while_a_worker_is_killed(
     shown = await running
     assert shown.exit_code == 0, shown.output
     assert "DIFFERS" not in shown.output
+
+
+async def test_manifests_prove_what_was_delivered_before_and_after_the_kills(
+    started: list[ServerProcess], url: str, folder: Path
+) -> None:
+    """By whichever processes. The last test here: none of them runs any more."""
+    for server in started:
+        if server.running:
+            await asyncio.to_thread(server.kill)
+    environment = {"HEADRACE_LOG": url, "HEADRACE_BUCKETS": json.dumps({n: str(folder / n) for n in ("b", BUCKET)})}
+    arguments = ["firehose", "verify", "--data", str(folder / "verify"), "--json"]
+    shown = await asyncio.to_thread(CliRunner().invoke, main, arguments, env=environment)
+    async with asyncio.timeout(60):
+        while "in use by" in shown.output:  # the group has not missed those that were killed yet
+            await asyncio.sleep(0.3)
+            shown = await asyncio.to_thread(CliRunner().invoke, main, arguments, env=environment)
+    assert shown.exit_code == 0, shown.output
+    reports = [json.loads(line) for line in shown.output.splitlines()]
+    assert reports
+    assert all(report["whole"] and report["objects"] for report in reports)
