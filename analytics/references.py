@@ -48,10 +48,7 @@ def load(reference: Reference) -> pa.Table:
             f"reference table {reference.name}: format of {reference.url} is not csv, parquet or json"
         )
     try:
-        filesystem, path = fsspec.core.url_to_fs(reference.url)
-        if filesystem.size(path) > SIZE_MAX:
-            raise ValidationError(f"reference table {reference.name}: {reference.url} has more than {SIZE_MAX:,} bytes")
-        data = filesystem.cat_file(path)
+        data = _contents(reference)
     except FileNotFoundError:
         raise ValidationError(f"reference table {reference.name}: there is no file {reference.url}") from None
     except (MemoryError, ValidationError):
@@ -73,6 +70,22 @@ def load(reference: Reference) -> pa.Table:
         ) from error
 
 
+def _contents(reference: Reference) -> bytes:
+    """The bytes of the file, of which no more are read than there may be: a store may not say how many there are, or be
+    wrong, and what is no file (a pipe, a device) may never end."""
+    filesystem, path = fsspec.core.url_to_fs(reference.url)
+    known = filesystem.info(path)
+    if known["type"] != "file":
+        raise ValueError(f"it is no file but of the kind {known['type']}")
+    data = b""
+    if (known.get("size") or 0) <= SIZE_MAX:
+        with filesystem.open(path, "rb") as file:
+            data = file.read(SIZE_MAX + 1)
+    if len(data) > SIZE_MAX or (known.get("size") or 0) > SIZE_MAX:
+        raise ValidationError(f"reference table {reference.name}: {reference.url} has more than {SIZE_MAX:,} bytes")
+    return data
+
+
 def _read(kind: str, data: bytes, reference: Reference) -> pa.Table:
     if kind == "csv":
         options = None
@@ -81,7 +94,12 @@ def _read(kind: str, data: bytes, reference: Reference) -> pa.Table:
             options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True)
         return pyarrow.csv.read_csv(io.BytesIO(data), convert_options=options)
     if kind == "parquet":
-        return pyarrow.parquet.read_table(io.BytesIO(data))
+        file = pyarrow.parquet.ParquetFile(io.BytesIO(data))
+        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+        size = sum(group.total_byte_size for group in groups)
+        if size > SIZE_MAX:
+            raise ValueError(f"it becomes {size:,} bytes, and a table has at most {SIZE_MAX:,}")
+        return file.read()
     lines = pa.array([line for line in data.split(b"\n") if line.strip()], pa.binary())
     decoded = decode_json(lines, reference.columns if reference.columns is not None else infer_columns(lines))
     if decoded.faults:

@@ -129,3 +129,20 @@ def aggregates_of(tree: exp.Expr) -> list[exp.Expr]:
         for found in tree.find_all(exp.AggFunc)
         if not isinstance(found.parent, exp.Window | exp.IgnoreNulls | exp.RespectNulls)
     ]
+
+
+_HARMLESS = (
+    exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.Neg, exp.Not, exp.And, exp.Or, exp.Is,
+    exp.In, exp.Between, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE,
+)  # fmt: skip
+"""What no row fails for."""
+
+
+def filtered(first: exp.Expr | None, then: exp.Expr) -> exp.Expr:
+    """The condition of a query over a query with the condition `first`: of rows that did not get through, nothing is asked
+    that they could fail for. AND would leave the order to DuckDB."""
+    if first is None:
+        return then
+    if all(isinstance(node, _HARMLESS) for node in then.walk()):
+        return exp.And(this=first, expression=then)
+    return exp.Case(ifs=[exp.If(this=first, true=then)], default=exp.false())

@@ -19,7 +19,7 @@ from analytics.intervals import milliseconds
 from analytics.lookups import Lookups
 from analytics.program import ERROR_STREAM, folded
 from analytics.relation import Field, Relation, Scope
-from analytics.resolved import Join, Query, aggregates_of, resolve
+from analytics.resolved import Join, Query, aggregates_of, filtered, resolve
 
 JOIN_ROWS_MAX = 100_000
 """Rows of a window in a join: what is looked through in memory with each micro-batch."""
@@ -119,7 +119,7 @@ class Sources:
         self.scope.add(_alias(source) or "", "", shown, source)
         where = inner.where
         if inner.before is not None:
-            where = inner.before if where is None else exp.And(this=inner.before, expression=where)
+            where = inner.before if where is None else filtered(inner.before, where)
         return inner.stream, where, _reach(source)
 
     def join(self, join: exp.Join) -> Join:

@@ -26,13 +26,22 @@ def substring(self: Writes, node: exp.Expr) -> str:
     # Past the end SUBSTRING(s FROM n) is empty and SUBSTRING(s, n) is NULL.
     if node.meta.get("comma"):
         found = f"CASE WHEN {first} > length({value}) THEN NULL ELSE {found} END"
-    return _strict(found, (start, first), (length, "" if length is None else count))
+    return _strict(found, node.this, (start, first), (length, "" if length is None else count))
 
 
-def _strict(sql: str, *numbers: tuple[exp.Expr | None, str]) -> str:
-    """`sql`, or NULL where one of the numbers in it is: greatest() and least() pass over a NULL."""
+_STRICT = (exp.Column, exp.Identifier, exp.Literal, exp.Paren, exp.Neg, exp.Add, exp.Sub, exp.StrPosition, exp.Length)
+"""What is NULL only where a column in it is."""
+
+
+def _strict(sql: str, value: exp.Expr, *numbers: tuple[exp.Expr | None, str]) -> str:
+    """`sql`, or NULL where one of the numbers in it is: greatest() and least() pass over a NULL. Numbers that are computed
+    of the text itself are NULL only where it is, and need no look."""
+    columns = {value} if isinstance(value, exp.Column) else set()
     missing = [
-        f"{number} IS NULL" for node, number in numbers if node is not None and not isinstance(node, exp.Literal)
+        f"{number} IS NULL"
+        for node, number in numbers
+        if node is not None
+        and not (all(isinstance(each, _STRICT) for each in node.walk()) and set(node.find_all(exp.Column)) <= columns)
     ]
     return f"CASE WHEN {' OR '.join(missing)} THEN NULL ELSE {sql} END" if missing else sql
 
@@ -49,7 +58,7 @@ def overlay(self: Writes, node: exp.Expr) -> str:
         f"(left({value}, greatest({start} - 1, 0)) || {placed} || "
         f"substring({value}, greatest(greatest({start}, 1) + {count} + least({start} - 1, 0), 1)))"
     )
-    made = _strict(made, (begin, start), (size, count))
+    made = _strict(made, node.this, (begin, start), (size, count))
     if size is None or isinstance(size, exp.Literal):
         return made
     return guarded(made, f"{count} < 0", "OVERLAY replaces 0 characters or more", "VARCHAR")

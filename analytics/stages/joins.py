@@ -16,7 +16,7 @@ from analytics.operators.row_joining import RowJoining, RowSide
 from analytics.operators.work import Operator
 from analytics.plan import Pump, RowQuery
 from analytics.relation import Relation
-from analytics.resolved import Join, Query
+from analytics.resolved import Join, Query, filtered
 from analytics.stages.asof import asof_reference, asof_streams
 from analytics.stages.base import TIME, Stages, columns_in, columns_of, kept, placed, renamed, shown, used
 from analytics.stages.references import refer, settle
@@ -48,7 +48,7 @@ def join(stages: Stages, query: Query) -> None:
         until = _stream_join(stages, query, each, included, until, inner)
         included = ["t0"]
     if query.before is not None:
-        query.where = query.before if query.where is None else exp.And(this=query.before, expression=query.where)
+        query.where = query.before if query.where is None else filtered(query.before, query.where)
         query.before = None
     query.joined = []
 
