@@ -44,8 +44,17 @@ def import_(target: Target, path: Path, parameters: tuple[str, ...], dry_run: bo
     _make_streams(target, understood)
     for name, members in understood.delivery_streams.items():
         _make_delivery_stream(target, name, members)
+    failed = 0
     for definition in understood.applications:
-        _make(target, definition, start)
+        try:
+            _make(target, definition, start)
+        except Failure as error:  # what is wrong with one does not hold up the rest
+            output.talk(f"application {definition.name} is not as defined: {error.message}")
+            failed += 1
+    if failed:
+        raise Failure(
+            f"{failed} of {len(understood.applications)} applications could not be made as {path} defines them"
+        )
 
 
 def _understand(path: Path, scope: Scope, parameters: dict[str, str]) -> Understood:

@@ -95,7 +95,9 @@ class Session:
 
     async def _run(self, text: str, program: Program) -> None:
         if self.file is not None:
-            raise click.UsageError("--out is for batch queries; a program's streams go to files by --to NAME=FILE")
+            raise click.UsageError(
+                "--out and .output are for batch queries; a program's streams go to files by --to NAME=FILE"
+            )
         shown = sql_program.shown(program, self.show)
         tables = [name for name in shown if name in program.streams and program.streams[name].retain is not None]
         streams = [name for name in shown if name not in tables]

@@ -51,6 +51,21 @@ def test_a_template_runs_as_it_is(headrace_server: TestServer) -> None:
     assert (again.exit_code, "Application already exists" in again.stderr) == (1, True)
 
 
+def test_an_application_that_cannot_be_made_does_not_hold_up_the_rest(
+    headrace_server: TestServer, tmp_path: Path
+) -> None:
+    wrong = {"ApplicationName": "wrong", "ApplicationCode": "CREATE", "Inputs": []}
+    right = {"ApplicationName": "right", "Inputs": []}
+    kind = "AWS::KinesisAnalytics::Application"
+    resources = {"A": {"Type": kind, "Properties": wrong}, "B": {"Type": kind, "Properties": right}}
+    (tmp_path / "two.json").write_text(json.dumps({"Resources": resources}))
+    done = headrace(headrace_server, "import", str(tmp_path / "two.json"))
+    assert done.exit_code == 1
+    assert "application wrong is not as defined: Invalid application code: line 1, column " in done.stderr
+    assert "application right is made" in done.stderr
+    assert "1 of 2 applications could not be made as " in done.stderr
+
+
 def test_hcl_runs_as_it_is(headrace_server: TestServer) -> None:
     server = headrace_server
     done = headrace(server, "import", str(FOLDER / "stock.tf"), "--parameter", "threshold=20")
