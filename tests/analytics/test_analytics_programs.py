@@ -1,4 +1,6 @@
-"""Programs as data, each run straight, rebatched, killed at every commit and resumed, and as one batch query."""
+"""Programs as data, each run straight, rebatched, out of order, killed at every commit and resumed, and as one batch query.
+
+Where a program is not run in a way, its ``options.toml`` says why: ``no_disorder``, ``no_batch``."""
 
 from __future__ import annotations
 
@@ -96,10 +98,16 @@ async def test_a_program_killed_at_every_commit_gives_every_row_once(
 
 
 @CASES
+def test_a_program_says_in_which_way_it_is_not_run(case: Case) -> None:
+    assert ("no_batch" in case.options) != (case.folder / "batch.sql").exists()
+    assert ("no_disorder" in case.options) != case.timed
+
+
+@CASES
 async def test_the_batch_query_gives_the_same_rows(case: Case) -> None:
     path = case.folder / "batch.sql"
     if not path.exists():
-        pytest.skip("no batch query says the same")
+        pytest.skip(case.options["no_batch"])
     stream = case.options["batch_stream"]
     async with world() as client:
         await client.load(case.input)
