@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from analytics import Application, Input, Output
+from analytics import Application, Input, Output, SqlError
 from analytics.engine import Changes
 from analytics.frontier import InputTime, TimeRule
 from analytics.state import CONVERTED, VERSION, Entry, Progress, State
@@ -118,6 +118,18 @@ async def test_a_state_of_the_version_before_goes_on_exactly_once(tmp_path: Path
         state = State(str(tmp_path / "state.duckdb"), COUNTING + f"\n-- SOURCE_SQL_STREAM_001 {COLUMNS}", 1)
         assert state.connection.execute("SELECT version FROM about").fetchall() == [(VERSION,)]
         state.close()
+
+
+@pytest.mark.parametrize("version", [CONVERTED - 1, VERSION + 1])
+def test_a_state_that_cannot_be_read_is_refused_and_left_as_it_is(tmp_path: Path, version: int) -> None:
+    path = str(tmp_path / "state.duckdb")
+    State(path, "a program").close()
+    with duckdb.connect(path) as connection:
+        connection.execute("UPDATE about SET version = ?", [version])
+    with pytest.raises(SqlError, match=f"has version {version}; this program reads version {VERSION}"):
+        State(path, "a program")
+    with duckdb.connect(path) as connection:
+        assert connection.execute("SELECT version FROM about").fetchall() == [(version,)]
 
 
 def test_what_was_rolled_back_is_not_remembered(tmp_path: Path) -> None:
