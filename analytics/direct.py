@@ -22,7 +22,7 @@ from sqlglot.errors import SqlglotError
 
 from analytics.plan import RowQuery
 from analytics.spans import Left, Numbers
-from analytics.vectors import Condition, Rows, column_of, compared, number, text, whole
+from analytics.vectors import Condition, Rows, column_of, compared, missing, number, text, whole
 
 _CUT = re.compile(r"CASE WHEN strlen\(t0\.(\w+)\) <= (\d+) THEN t0\.\1 ELSE left\(t0\.\1, \2\) END")
 _WHOLE = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
@@ -201,6 +201,9 @@ def _condition(tree: exp.Expr) -> Condition:
         inner = _condition(tree.this)
         return lambda rows: pc.invert(inner(rows))
     if isinstance(tree, exp.Is) and isinstance(tree.expression, exp.Null):
+        if not isinstance(tree.this.unnest(), exp.Column):
+            place = number(tree.this, _condition)
+            return lambda rows: missing(place(rows), len(rows))
         of = _column(tree.this.unnest())
         return lambda rows: pc.is_null(of(rows))
     if isinstance(tree, exp.In) and tree.expressions and tree.args.get("query") is None:

@@ -19,7 +19,8 @@ from connectors.formats import json_scan
 
 CONSTANT_MAX = 1 << 31
 """Of whole numbers that are added to a place: nothing overflows."""
-_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999
+_FIRST_MS, _LAST_MS = -9_223_372_036_854, 9_223_372_036_854
+"""What DuckDB can take parts of: nanoseconds that an int64 holds."""
 _ARMS_MAX = 250
 _MS = {"hour": (3_600_000, 24), "minute": (60_000, 60)}
 
@@ -280,7 +281,7 @@ def _part(tree: exp.Expr, _: Any) -> Number:
 
 
 def _times(tree: exp.Expr) -> Number:
-    """Milliseconds of the years 1 to 9999."""
+    """Milliseconds of the years 1677 to 2262."""
     name = column_of(tree.unnest())
 
     def times(rows: Rows) -> Numbers:
@@ -302,6 +303,11 @@ def compared(found: Numbers, kernel: str, constant: int) -> pa.Array:
         raise Left
     values = getattr(np, kernel)(found.values, constant)
     return pa.array(values, mask=None if found.given is None else ~found.given)
+
+
+def missing(found: Numbers, count: int) -> pa.Array:
+    """Which of the numbers are NULL."""
+    return pa.array(np.zeros(count, np.bool_) if found.given is None else ~found.given)
 
 
 _TEXTS: dict[type[exp.Expr], Callable[[exp.Expr, Any], Text]] = {
