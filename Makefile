@@ -36,8 +36,8 @@ types: $(VENV)/.test  ## mypy --strict
 clients: $(VENV)/.test  ## other people's clients, which the tests run: AWS CLI, Node, Java, Go, KCL
 	$(BIN)/python -m tools.clients
 
-unit: $(VENV)/.test clients  ## pytest on both cores
-	$(BIN)/pytest -n 2 --dist worksteal -m 'not soak'
+unit: $(VENV)/.test clients  ## pytest; a third worker fills two cores while others wait
+	$(BIN)/pytest -n 3 --dist worksteal -m 'not soak'
 
 soak: $(VENV)/.test  ## the long runs
 	$(BIN)/pytest -m soak --timeout 3600

@@ -9,16 +9,16 @@ from typing import Self
 
 import pyarrow as pa
 
-from analytics import faults, past
+from analytics import faults
 from analytics.compiler import compile_program
 from analytics.delivery import Delivery, named
 from analytics.dialect import TOO_DEEP
 from analytics.engine import Engine, Step
-from analytics.errors import SqlError, closest
+from analytics.errors import SqlError
 from analytics.explaining import Explained, explain
-from analytics.feeds import TICK_MS, Feed, Feeds, Now
-from analytics.frontier import InputTime
-from analytics.inputs import Decoder, Input, Reader
+from analytics.feeds import TICK_MS, Feeds, Now
+from analytics.inputs import Input
+from analytics.intake import Intake
 from analytics.keeping import Keeping
 from analytics.limits import Limits
 from analytics.outputs import Output
@@ -30,8 +30,7 @@ from analytics.showing import REFERENCES, ROWS_KEPT, Showing, Shown, read, shown
 from analytics.state import Entry, State
 from connectors.formats.schema import Column
 from streams.core.clock import Clock, SystemClock
-from streams.core.errors import ValidationError
-from streams.sdk.client import Client, Readable
+from streams.sdk.client import Client
 
 BATCH_ROWS_MAX = 250_000
 """Records of one micro-batch: what it costs beside its rows, some milliseconds a pump, is then a fiftieth of a microsecond a
@@ -85,11 +84,11 @@ class Application:
         self._program: Program = parse(program)
         self._text = program
         self._client = client
-        self._inputs = list(inputs)
         self._references = list(references)
         self._delivery = Delivery(outputs)
         self._path = path
         self._clock = clock or SystemClock()
+        self._intake = Intake(inputs, client, self._clock, known_source=generation is not None)
         self._keeping = Keeping(self._delivery, self._clock, keep)
         self._progress = progress
         self._observe = observe
@@ -103,7 +102,6 @@ class Application:
         self._state: State | None = None
         self._polling: asyncio.Task[None] | None = None
         self._feeds = Feeds(self._clock, batch_rows)
-        self._topics: dict[str, Readable] = {}
 
     async def open(self) -> Plan:
         """Finds the columns, compiles, and opens the state; nothing runs yet. Raises `SqlError` for a program that does
@@ -119,21 +117,17 @@ class Application:
         return self._plan
 
     async def _open(self) -> None:
-        for each in self._inputs:
-            if each.history is not None:
-                await each.history.open()
-        columns = {each.name: await self._columns(each) for each in self._inputs}
+        columns = await self._intake.columns()
         tables = {each.name: await asyncio.to_thread(load, each) for each in self._references}
         shapes = {name: [Column(field.name, field.type) for field in table.schema] for name, table in tables.items()}
-        found = {each.name for each in self._inputs if each.columns is None}
+        found = {each.name for each in self._intake.inputs if each.columns is None}
         self._plan = await asyncio.to_thread(compile_program, self._program, columns, shapes, found)
         self._streams = {**self._plan.streams, ERROR_STREAM: faults.STREAM}
         self._delivery.check(self._streams)
         self._state = await asyncio.to_thread(self._open_state, tables)
         self._delivery.open(self._state, self._client, self._clock)
-        for each in self._inputs:
-            if each.name in self._plan.inputs:
-                await self._open_input(each, columns[each.name])
+        async for feed in self._intake.feeds(self._plan, self._state, columns):
+            self._feeds.every.append(feed)
 
     async def run(self, *, until_end: bool = False) -> None:
         """Runs until `stop`. With `until_end`, reads what the inputs hold now, closes every window, and returns."""
@@ -162,14 +156,9 @@ class Application:
         if self._state is not None:
             self._state.close()
             self._state = None
-        for each in self._inputs:
-            if each.history is not None:
-                each.history.close()
         self._feeds.close()
         await self._delivery.close()
-        topics, self._topics = self._topics, {}
-        for client in topics.values():
-            await client.close()
+        await self._intake.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -216,34 +205,10 @@ class Application:
         assert self._state is not None, "the application is not open"
         return self._state
 
-    def _client_of(self, input: Input) -> Readable:
-        """A topic is read by a client of its own, for each of its inputs."""
-        if input.topic is None:
-            return self._client
-        if input.name not in self._topics:
-            self._topics[input.name] = input.topic.client(self._clock)
-        return self._topics[input.name]
-
-    async def _columns(self, input: Input) -> Sequence[Column]:
-        columns = input.columns
-        if columns is None:
-            columns = await past.discover(self._client_of(input), input.stream, input.history)
-        if input.columns is None and not columns:
-            raise ValidationError(f"stream {input.stream} holds no JSON records to find its columns in: declare them")
-        if input.rule.column is not None:
-            found = next((column for column in columns if column.name == input.rule.column), None)
-            if found is None:
-                near = closest(input.rule.column, [column.name for column in columns])
-                hint = f"; did you mean {near}?" if near else ""
-                raise ValidationError(f"rowtime: stream {input.stream} has no column {input.rule.column}{hint}")
-            if not pa.types.is_timestamp(found.type):
-                raise ValidationError(f"rowtime: column {found.name} is not a TIMESTAMP but {found.type}")
-        return columns
-
     def _open_state(self, tables: dict[str, pa.Table]) -> State:
         text = self._text
         if self._generation is not None:
-            text += "".join(f"\n-- {each.name} {list(each.columns or ())}" for each in self._inputs)
+            text += "".join(f"\n-- {each.name} {list(each.columns or ())}" for each in self._intake.inputs)
         state = State(self._path, text, self._generation, self._memory_max)
         Engine.create(self._plan, state.connection)
         state.connection.execute(f"ATTACH ':memory:' AS {REFERENCES}")
@@ -259,22 +224,6 @@ class Application:
         self._engine = Engine(self._plan, state.connection, self._limits)
         self._engine.recover()
         return state
-
-    async def _open_input(self, input: Input, columns: Sequence[Column]) -> None:
-        relation = self._plan.inputs[input.name]
-        time = InputTime(input.rule)
-        self._opened.load_time(input.name, time)
-        if self._generation is None:
-            known = self._opened.positions(input.name)
-        else:
-            description = await self._client_of(input).describe_stream(input.stream)
-            self._opened.note_source(input.name, description.id)
-            known = self._opened.all_positions()
-        reader = Reader(past.reaching(self._client_of(input), input.history, known), input, known)
-        decoder = Decoder(input, relation, columns, time, reader.shards)
-        past.look_for(decoder)
-        await reader.open()
-        self._feeds.every.append(Feed(input.name, relation.physical, reader, decoder, time, input.processor))
 
     async def _run_live(self) -> None:
         stopped = asyncio.create_task(self._stop.wait())

@@ -81,14 +81,15 @@ def _contents(reference: Reference) -> bytes:
     known = filesystem.info(path)
     if known["type"] != "file":
         raise ValueError(f"it is no file but of the kind {known['type']}")
-    memory, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    if memory != resource.RLIM_INFINITY and (known.get("size") or 0) * MEMORY_FACTOR > memory:
-        raise MemoryError  # now, in words: Arrow would end the process without any
+    size = known.get("size") or 0
     data = b""
-    if (known.get("size") or 0) <= SIZE_MAX:
+    if size <= SIZE_MAX:
+        memory, _ = resource.getrlimit(resource.RLIMIT_DATA)
+        if memory != resource.RLIM_INFINITY and size * MEMORY_FACTOR > memory:
+            raise MemoryError  # now, in words: Arrow would end the process without any
         with filesystem.open(path, "rb") as file:
             data = file.read(SIZE_MAX + 1)
-    if len(data) > SIZE_MAX or (known.get("size") or 0) > SIZE_MAX:
+    if max(size, len(data)) > SIZE_MAX:
         raise ValidationError(f"reference table {reference.name}: {reference.url} has more than {SIZE_MAX:,} bytes")
     return data
 
