@@ -224,7 +224,9 @@ def holds(data: st.DataObject, first: Any, second: Any, cuts: Any) -> None:
         check(program, cuts)
 
 
-@settings(max_examples=30, **RANDOM)
+@settings(
+    max_examples=30, derandomize=True, **(RANDOM | {"phases": [Phase.explicit, Phase.generate]})
+)  # new ones: soak
 @given(st.data(), ROWS, ROWS, CUTS)
 def test_random_programs(data: st.DataObject, first: Any, second: Any, cuts: Any) -> None:
     holds(data, first, second, cuts)
