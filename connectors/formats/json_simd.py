@@ -149,3 +149,14 @@ def bits(_: Any, real: Any) -> Any:
         return builder.bitcast(args[0], ir.IntType(64))
 
     return types.int64(types.float64), generate
+
+
+@inlined
+def copy_bytes(at: int, size: int, stop: int, to: int) -> None:
+    """`size` bytes from `at`, behind whose `stop` nothing may be read; up to 31 behind the target are written too."""
+    if at + size + STEP <= stop:
+        for step in range(0, size, STEP):
+            move(to + step, at + step)
+    else:
+        for number in range(size):
+            put(to + number, byte(at + number))

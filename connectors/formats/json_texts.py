@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from connectors.formats.json_simd import STEP, byte, compiled, move, put
+from connectors.formats.json_simd import compiled, copy_bytes
 
 
 @compiled
@@ -27,9 +27,4 @@ def copy(base: int, stop: int, values: np.ndarray, given: np.ndarray, offsets: n
     for row in range(len(values)):
         if given[row]:
             at, size, to = base + (values[row] >> 32), values[row] & 0xFFFFFFFF, target + np.int64(offsets[row])
-            if at + size + STEP <= stop:
-                for step in range(0, size, STEP):
-                    move(to + step, at + step)
-            else:
-                for number in range(size):
-                    put(to + number, byte(at + number))
+            copy_bytes(at, size, stop, to)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from connectors.formats.json_simd import STEP, alike, byte, compiled, inlined, lowest, move, put
+from connectors.formats.json_simd import STEP, alike, byte, compiled, copy_bytes, inlined, lowest, move, put
 
 INSTANT_SIZE = 24
 """Bytes from one written time to the next."""
@@ -101,17 +101,6 @@ def ends(places: np.ndarray, offsets: np.ndarray) -> int:
     return total
 
 
-@inlined
-def _copy(at: int, size: int, stop: int, to: int) -> None:
-    """Bytes up to 31 behind them are written too."""
-    if at + size + STEP <= stop:
-        for step in range(0, size, STEP):
-            move(to + step, at + step)
-    else:
-        for number in range(size):
-            put(to + number, byte(at + number))
-
-
 @compiled
 def gather(
     bases: np.ndarray, stops: np.ndarray, which: np.ndarray, places: np.ndarray, offsets: np.ndarray, target: int
@@ -120,7 +109,7 @@ def gather(
     for row in range(len(places)):
         memory = which[row]
         at, size = bases[memory] + (places[row] >> 32), places[row] & 0xFFFFFFFF
-        _copy(at, size, stops[memory], target + np.int64(offsets[row]))
+        copy_bytes(at, size, stops[memory], target + np.int64(offsets[row]))
 
 
 @compiled
@@ -156,8 +145,8 @@ def join(
     to: Any = np.int64(0)
     for row in range(len(places)):
         size, more = places[row] & 0xFFFFFFFF, others[row] & 0xFFFFFFFF
-        _copy(base + (places[row] >> 32), size, stop, target + to)
-        _copy(other_base + (others[row] >> 32), more, other_stop, target + to + size)
+        copy_bytes(base + (places[row] >> 32), size, stop, target + to)
+        copy_bytes(other_base + (others[row] >> 32), more, other_stop, target + to + size)
         made[row] = (to << 32) | (size + more)
         to += size + more
 
