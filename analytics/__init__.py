@@ -6,8 +6,9 @@ what they need.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import streams.core.lazy as homes
 
 if TYPE_CHECKING:
     from analytics.application import Application, Progress
@@ -35,24 +36,13 @@ __all__ = [
 
 _HOMES = {
     "analytics.application": ("Application", "Progress"),
-    "analytics.standing": ("continuous", "is_continuous"),
     "analytics.errors": ("SqlError",),
     "analytics.history": ("query",),
     "analytics.inputs": ("Input",),
     "analytics.outputs": ("Output",),
     "analytics.program": ("Program", "parse"),
     "analytics.references": ("Reference",),
+    "analytics.standing": ("continuous", "is_continuous"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = homes.lazy(__name__, _HOME)

@@ -15,8 +15,9 @@ Names are imported when they are first used, so that a program pays only for wha
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import streams.core.lazy as homes
 
 if TYPE_CHECKING:
     from streams.connection import connect, open  # noqa: A004 - streams.open, as in gzip.open
@@ -87,15 +88,4 @@ _HOMES = {
     "streams.sdk.tables": ("read_table",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = homes.lazy(__name__, _HOME)
