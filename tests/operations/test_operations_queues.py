@@ -488,6 +488,7 @@ async def test_so_many_records_are_out_at_a_time_and_answers_have_their_size(
 
 async def test_a_full_disk_loses_nothing_and_repeats_what_could_not_be_answered(stream: Any) -> None:
     queue = await create(stream)
+    assert await receive(stream, queue) == [], "it is open: where processes share the log, opening writes too"
     await stream.put("a", "b")
     stream.log.full.add("queues/")
     with pytest.raises(HeadraceError, match="no space left"):
