@@ -19,6 +19,7 @@ from analytics.explaining import Explained, explain
 from analytics.feeds import TICK_MS, Feeds, Now
 from analytics.inputs import Input
 from analytics.intake import Intake
+from analytics.journal import Entry
 from analytics.keeping import Keeping
 from analytics.limits import Limits
 from analytics.outputs import Output
@@ -27,7 +28,7 @@ from analytics.processing import Processed
 from analytics.program import ERROR_STREAM, Program, parse
 from analytics.references import Reference, load
 from analytics.showing import REFERENCES, ROWS_KEPT, Showing, Shown, read, shown
-from analytics.state import Entry, State
+from analytics.state import State
 from connectors.formats.schema import Column
 from streams.core.clock import Clock, SystemClock
 from streams.sdk.client import Client

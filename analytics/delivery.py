@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from analytics.errors import SqlError, closest
+from analytics.journal import Entry
 from analytics.outputs import Output, Target, target
 from analytics.plan import StreamPlan
 from analytics.program import ERROR_STREAM
-from analytics.state import Entry, State
+from analytics.state import State
 from streams.core.clock import Clock
 from streams.sdk.client import Client
 

@@ -16,6 +16,7 @@ from analytics import direct, faults, functions
 from analytics.errors import SqlError
 from analytics.functions import NOW, STARTED, set_clock
 from analytics.limits import Limits
+from analytics.offered import Offered
 from analytics.operators.work import END, Change, Operator, Work
 from analytics.pending import Pending, ended
 from analytics.plan import Plan, Pump, RowQuery, Window
@@ -44,15 +45,13 @@ class Changes:
     def any(self) -> bool:
         return bool(self.added or self.closed or self.operators or self.kept)
 
-    def apply(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def apply(self, offered: Offered) -> None:
         for table, (window, at_ms) in self.closed.items():
-            connection.execute(f"DELETE FROM {table}{ended(window, at_ms)}")
+            offered.connection.execute(f"DELETE FROM {table}{ended(window, at_ms)}")
         for table, rows in self.added.items():
-            connection.register("added", rows)
-            connection.execute(f"INSERT INTO {table} SELECT * FROM added")
-            connection.unregister("added")
+            offered.execute(f"INSERT INTO {table} SELECT * FROM added", rows)
         for change in (*self.operators, *self.kept):
-            change.apply(connection)
+            change.apply(offered)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from analytics.delivery import Delivery
-from analytics.state import Entry, State
+from analytics.journal import Entry
+from analytics.state import State
 from streams.core.clock import Clock
 
 KEEP_MS = 1_000

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from analytics.state import Entry
+from analytics.journal import Entry
 from connectors.formats.csv import encode_csv
 from connectors.formats.json import encode_json
 from connectors.kafka_clusters import TopicAt

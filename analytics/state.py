@@ -1,35 +1,31 @@
 """The database of an application: one DuckDB file, one transaction a micro-batch.
 
     about       one row: version of this layout, digest of the program, the application's own id
-    progress    one row, a `Progress` in MessagePack: how far inputs and outputs have come
-    outbox      id → output, where its bytes begin in the output, bytes: committed, not yet known to be delivered
+    journal     how far inputs and outputs have come, and what is committed and not yet known to be delivered
     sources     input → the id of its stream, for applications of the API
     w0, w1 …    partial aggregates of open windows (`analytics.plan.Window`)
 
 A transaction takes the records read, what they did to the windows, and what is to be delivered, all or nothing. Delivery
-comes after it and may be repeated; whoever receives it knows the id. Statements are what a small one costs: progress is one
-value, so that there are three whatever the number of shards. A database of another version or of another program is
-refused; one of `CONVERTED` becomes one of `VERSION`.
+comes after it and may be repeated; whoever receives it knows the id. A database of another version or of another program is
+refused; what earlier releases wrote is converted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 import duckdb
-import msgspec
 
+from analytics import journal
 from analytics.engine import Changes
 from analytics.errors import SqlError
 from analytics.frontier import InputTime, ShardTime
 from analytics.functions import set_session
-
-VERSION = 3
-CONVERTED = 2
-"""It had a table for positions, one for frontiers, and one for outputs."""
+from analytics.journal import Entry, Journal, Place, Progress
+from analytics.offered import Offered
+from analytics.older import CONVERTED, VERSION, convert
 
 CHECKPOINT_SIZE = 64 << 20
 """Bytes of changes before they are moved from DuckDB's log into its tables: a start after a crash reads that many again, in
@@ -37,40 +33,9 @@ half a second. Each time everything around what has changed is written anew, whe
 CHECKPOINT_SIZE_IN_MEMORY = 256 << 20
 """The same where there is no log: it only takes back the room of deleted rows."""
 
-_LAYOUT = """
-CREATE TABLE about (version INTEGER, program VARCHAR, id VARCHAR);
-CREATE TABLE progress (bytes BLOB);
-CREATE TABLE outbox (id BIGINT, output INTEGER, begins BIGINT, bytes BLOB);
-"""
+_ABOUT = "CREATE TABLE about (version INTEGER, program VARCHAR, id VARCHAR)"
 
-_TABLES = frozenset({"about", "progress", "outbox", "sources"})
-
-
-class Place(msgspec.Struct, array_like=True):
-    """A shard of an input: the next offset to read, the greatest ROWTIME, and the clock at its last row."""
-
-    next: int
-    high_ms: int | None
-    seen_ms: int
-
-
-class Progress(msgspec.Struct, array_like=True):
-    """`places` by input and shard, `frontiers` (milliseconds) by input; of each output the bytes so far, and the id of its
-    last delivery."""
-
-    places: dict[str, dict[str, Place]] = {}
-    frontiers: dict[str, int] = {}
-    outputs: dict[int, tuple[int, int]] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A delivery: its number in the application, the output, and how many bytes that output had before it."""
-
-    id: int
-    output: int
-    at: int
-    data: bytes
+_TABLES = frozenset({"about", journal.TABLE, "sources"})
 
 
 class State:
@@ -88,6 +53,8 @@ class State:
             reason = str(error).split("\n", 1)[0].removeprefix("IO Error: ")
             raise SqlError(f"the state in {path} cannot be opened: {reason}") from error
         set_session(self.connection)
+        self.offered = Offered(self.connection)
+        self._journal = Journal(self.connection)
         self.durable = path is not None
         size = CHECKPOINT_SIZE if self.durable else CHECKPOINT_SIZE_IN_MEMORY
         self.connection.execute(f"SET checkpoint_threshold = '{size}B'")
@@ -98,14 +65,14 @@ class State:
             digest = f"{generation}/{digest}"
         if not self.connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'about'").fetchall():
             self.connection.execute("BEGIN")
-            self.connection.execute(_LAYOUT)
-            self.connection.execute("INSERT INTO progress VALUES (?)", [msgspec.msgpack.encode(Progress())])
+            self.connection.execute(_ABOUT)
+            self.connection.execute(journal.LAYOUT)
             self.connection.execute("INSERT INTO about VALUES (?, ?, ?)", [VERSION, digest, uuid.uuid4().hex])
             self.connection.execute("COMMIT")
         found = self.connection.execute("SELECT version, program, id FROM about").fetchall()
         ((version, kept, self.id),) = found
-        if version == CONVERTED:
-            version = convert(self.connection)
+        if version in CONVERTED:
+            version = convert(self.connection, version)
         if version != VERSION:
             self.connection.close()
             raise SqlError(f"the state in {path} has version {version}; this program reads version {VERSION}")
@@ -114,11 +81,7 @@ class State:
         elif kept != digest:
             self.connection.close()
             raise SqlError(f"the state in {path} belongs to another program: give this one a state of its own")
-        self._progress = self._load()
-
-    def _load(self) -> Progress:
-        ((data,),) = self.connection.execute("SELECT bytes FROM progress").fetchall()
-        return msgspec.msgpack.decode(data, type=Progress)
+        self._journal.load()
 
     def _begin_anew(self, digest: str, *, keep_positions: bool) -> None:
         run = self.connection.execute
@@ -127,8 +90,9 @@ class State:
             if table not in _TABLES:
                 run(f'DROP TABLE "{table}"')
         if not keep_positions:
-            self._progress = Progress(outputs=self._load().outputs)
-            self._write()
+            self._journal.load()
+            self._progress.places, self._progress.frontiers = {}, {}
+            self._journal.write()
             run("DROP TABLE IF EXISTS sources")
         run("UPDATE about SET program = ?", [digest])
         run("COMMIT")
@@ -152,7 +116,7 @@ class State:
         if found:
             self._progress.places = {}
         run("BEGIN")
-        self._write()
+        self._journal.write()
         run("INSERT OR REPLACE INTO sources VALUES (?, ?)", [input, stream_id])
         run("COMMIT")
 
@@ -165,12 +129,17 @@ class State:
         time.at_ms = self._progress.frontiers.get(input)
         time.shards = {shard: ShardTime(place.high_ms, place.seen_ms) for shard, place in places.items()}
 
+    @property
+    def _progress(self) -> Progress:
+        return self._journal.progress
+
     def sizes(self) -> dict[int, int]:
         """Output → bytes so far."""
         return {output: size for output, (size, _) in self._progress.outputs.items()}
 
     def outbox(self) -> list[Entry]:
-        return [Entry(*row) for row in self.connection.execute("SELECT * FROM outbox ORDER BY id").fetchall()]
+        """What is committed and not yet known to be delivered."""
+        return self._journal.outbox()
 
     def last_id(self) -> int:
         return max((last for _, last in self._progress.outputs.values()), default=0)
@@ -188,22 +157,18 @@ class State:
         run = self.connection.execute
         run("BEGIN")
         try:
-            changes.apply(self.connection)
+            changes.apply(self.offered)
             if self.durable:
-                self._note(times, list(entries), delivered)
+                self._note(times)
+                self._journal.write(list(entries), delivered)
             run("COMMIT")
         except BaseException:
             run("ROLLBACK")
-            self._progress = self._load()
+            self._journal.load()
             raise
 
-    def _note(
-        self,
-        times: Mapping[str, tuple[Mapping[str, int], InputTime]],
-        entries: Sequence[Entry],
-        delivered: Iterable[int],
-    ) -> None:
-        """Where everything has come to, which in memory nobody would ever ask for."""
+    def _note(self, times: Mapping[str, tuple[Mapping[str, int], InputTime]]) -> None:
+        """How far the inputs have come, which in memory nobody would ever ask for."""
         now = self._progress
         for name, (positions, time) in times.items():
             places = now.places.setdefault(name, {})
@@ -212,22 +177,12 @@ class State:
                 places[shard] = Place(at, known.high_ms, known.seen_ms)
             if time.at_ms is not None:
                 now.frontiers[name] = time.at_ms
-        for entry in entries:
-            now.outputs[entry.output] = (entry.at + len(entry.data), entry.id)
-        self._write()
-        self.forget(delivered)
-        if entries:
-            values = [value for entry in entries for value in (entry.id, entry.output, entry.at, entry.data)]
-            self.connection.execute(f"INSERT INTO outbox VALUES {', '.join(['(?, ?, ?, ?)'] * len(entries))}", values)
-
-    def _write(self) -> None:
-        self.connection.execute("UPDATE progress SET bytes = ?", [msgspec.msgpack.encode(self._progress)])
 
     def forget(self, delivered: Iterable[int]) -> None:
         """These deliveries are known to have been made."""
-        ids = list(delivered)
-        if ids:
-            self.connection.execute("DELETE FROM outbox WHERE list_contains(?, id)", [ids])
+        self.connection.execute("BEGIN")
+        self._journal.write(delivered=delivered)
+        self.connection.execute("COMMIT")
 
     def settle(self) -> None:
         """All that is committed is in the one file, which may be copied until the next commit."""
@@ -235,22 +190,3 @@ class State:
 
     def close(self) -> None:
         self.connection.close()
-
-
-def convert(connection: duckdb.DuckDBPyConnection) -> int:
-    """Makes a database of `CONVERTED` one of `VERSION`, in one transaction; the version."""
-    run = connection.execute
-    progress = Progress()
-    for name, shard, *place in run("SELECT input, shard, next, high_ms, seen_ms FROM positions").fetchall():
-        progress.places.setdefault(name, {})[shard] = Place(*place)
-    progress.frontiers = dict(run("SELECT input, at_ms FROM frontiers").fetchall())
-    outputs = run("SELECT output, size, last FROM outputs").fetchall()
-    progress.outputs = {output: (size, last) for output, size, last in outputs}
-    run("BEGIN")
-    run("CREATE TABLE progress (bytes BLOB)")
-    run("INSERT INTO progress VALUES (?)", [msgspec.msgpack.encode(progress)])
-    for table in ("positions", "frontiers", "outputs"):
-        run(f"DROP TABLE {table}")
-    run("UPDATE about SET version = ?", [VERSION])
-    run("COMMIT")
-    return VERSION

@@ -9,6 +9,8 @@ from typing import Protocol
 import duckdb
 import pyarrow as pa
 
+from analytics.offered import Offered
+
 END = 2**62
 """The frontier of an input that has ended."""
 
@@ -23,12 +25,11 @@ class Change:
     sql: str
     rows: pa.Table | None = None
 
-    def apply(self, connection: duckdb.DuckDBPyConnection) -> None:
-        if self.rows is not None:
-            connection.register("added", self.rows)
-        connection.execute(self.sql)
-        if self.rows is not None:
-            connection.unregister("added")
+    def apply(self, offered: Offered) -> None:
+        if self.rows is None:
+            offered.connection.execute(self.sql)
+        else:
+            offered.execute(self.sql, self.rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def _run(
         made = engine.step(tables, frontiers, 0)
         assert made.faulty == []
         state.connection.execute("BEGIN")
-        made.changes.apply(state.connection)
+        made.changes.apply(state.offered)
         state.connection.execute("COMMIT")
         engine.applied(made.changes)
         if "OUT" in plan.streams:

@@ -119,7 +119,7 @@ def run(
         if lost:
             return
         state.connection.execute("BEGIN")
-        made.changes.apply(state.connection)
+        made.changes.apply(state.offered)
         state.connection.execute("COMMIT")
         engine.applied(made.changes)
         for name, each in plan.streams.items():

@@ -289,7 +289,7 @@ def test_partial_rows_are_merged_where_they_become_fewer(different: int, left: i
     with mock.patch("analytics.pending.COMPACT_ROWS_MIN", 10):
         for first in range(0, 30, 6):
             made = engine.step({"s0": table(rows[first : first + 6])}, {"s0": first * 1_000}, 0)
-            made.changes.apply(state.connection)
+            made.changes.apply(state.offered)
             engine.applied(made.changes)
         (window,) = (pump.window for pump in plan.pumps if pump.window is not None)
         ((kept,),) = state.connection.execute(f"SELECT count(*) FROM {window.table}").fetchall()

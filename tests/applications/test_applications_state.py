@@ -13,7 +13,9 @@ import pytest
 from analytics import Application, Input, Output, SqlError
 from analytics.engine import Changes
 from analytics.frontier import InputTime, TimeRule
-from analytics.state import CONVERTED, VERSION, Entry, Progress, State
+from analytics.journal import TABLE, Entry, Journal
+from analytics.older import CONVERTED, VERSION
+from analytics.state import State
 from connectors.formats.schema import Column
 from tests.analytics.analytics_support import Crash, World, world
 
@@ -85,32 +87,42 @@ async def test_another_generation_begins_anew_and_delivers_the_rest(tmp_path: Pa
         assert [row["n"] for row in await client.rows("counts")] == [3]
 
 
-def made_older(path: Path) -> None:
-    """The database as the version before had it: tables for positions, frontiers and outputs."""
+def made_older(path: Path, version: int) -> None:
+    """The database as earlier releases had it: tables for deliveries and for progress, or for its parts."""
     with duckdb.connect(str(path / "state.duckdb")) as connection:
         run = connection.execute
-        ((data,),) = run("SELECT bytes FROM progress").fetchall()
-        progress = msgspec.msgpack.decode(data, type=Progress)
-        run(
-            "CREATE TABLE positions (input VARCHAR, shard VARCHAR, next BIGINT, high_ms BIGINT, seen_ms BIGINT, "
-            "PRIMARY KEY (input, shard)); CREATE TABLE frontiers (input VARCHAR PRIMARY KEY, at_ms BIGINT); "
-            "CREATE TABLE outputs (output INTEGER PRIMARY KEY, size BIGINT, last BIGINT)"
-        )
-        for name, places in progress.places.items():
-            for shard, place in places.items():
-                run("INSERT INTO positions VALUES (?, ?, ?, ?, ?)", [name, shard, *msgspec.to_builtins(place)])
-        for name, at_ms in progress.frontiers.items():
-            run("INSERT INTO frontiers VALUES (?, ?)", [name, at_ms])
-        for output, (size, last) in progress.outputs.items():
-            run("INSERT INTO outputs VALUES (?, ?, ?)", [output, size, last])
-        run("DROP TABLE progress")
-        run("UPDATE about SET version = ?", [CONVERTED])
+        journal = Journal(connection)
+        journal.load()
+        progress = journal.progress
+        run("CREATE TABLE outbox (id BIGINT, output INTEGER, begins BIGINT, bytes BLOB)")
+        for entry in journal.outbox():
+            run("INSERT INTO outbox VALUES (?, ?, ?, ?)", [entry.id, entry.output, entry.at, entry.data])
+        if version == 3:
+            parts = [progress.places, progress.frontiers, progress.outputs]
+            run("CREATE TABLE progress (bytes BLOB)")
+            run("INSERT INTO progress VALUES (?)", [msgspec.msgpack.encode(parts)])
+        else:
+            run(
+                "CREATE TABLE positions (input VARCHAR, shard VARCHAR, next BIGINT, high_ms BIGINT, seen_ms BIGINT, "
+                "PRIMARY KEY (input, shard)); CREATE TABLE frontiers (input VARCHAR PRIMARY KEY, at_ms BIGINT); "
+                "CREATE TABLE outputs (output INTEGER PRIMARY KEY, size BIGINT, last BIGINT)"
+            )
+            for name, places in progress.places.items():
+                for shard, place in places.items():
+                    run("INSERT INTO positions VALUES (?, ?, ?, ?, ?)", [name, shard, *msgspec.to_builtins(place)])
+            for name, at_ms in progress.frontiers.items():
+                run("INSERT INTO frontiers VALUES (?, ?)", [name, at_ms])
+            for output, (size, last) in progress.outputs.items():
+                run("INSERT INTO outputs VALUES (?, ?, ?)", [output, size, last])
+        run(f"DROP TABLE {TABLE}")
+        run("UPDATE about SET version = ?", [version])
 
 
-async def test_a_state_of_the_version_before_goes_on_exactly_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", CONVERTED)
+async def test_a_state_of_the_version_before_goes_on_exactly_once(tmp_path: Path, version: int) -> None:
     async with world() as client:
         await begun(client, tmp_path)
-        made_older(tmp_path)
+        made_older(tmp_path, version)
         await client.give("in", [b'{"id": 10}'])
         await run(client, tmp_path, COUNTING, 1)
         assert [row["id"] for row in await client.rows("all")] == [1, 2, 3, 10]
@@ -120,7 +132,7 @@ async def test_a_state_of_the_version_before_goes_on_exactly_once(tmp_path: Path
         state.close()
 
 
-@pytest.mark.parametrize("version", [CONVERTED - 1, VERSION + 1])
+@pytest.mark.parametrize("version", [min(CONVERTED) - 1, VERSION + 1])
 def test_a_state_that_cannot_be_read_is_refused_and_left_as_it_is(tmp_path: Path, version: int) -> None:
     path = str(tmp_path / "state.duckdb")
     State(path, "a program").close()
