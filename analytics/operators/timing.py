@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from analytics.operators.buffer import Buffer
+from analytics.operators.reached import SHAPE, Reached
 from analytics.operators.work import END, Shape, Work, before
 
 LATE = "the row's ROWTIME lies behind that of a row before it"
@@ -17,25 +18,22 @@ LATE = "the row's ROWTIME lies behind that of a row before it"
 @dataclass(slots=True)
 class Retimed:
     """Column `time` becomes the row's time. Time goes on with the rows: one that lies behind an earlier one is refused, as is
-    one without a time. `high` keeps how far time has come, in milliseconds."""
+    one without a time. `high` is how far time has come."""
 
     buffer: Buffer
     time: str
-    high: str
-    _at: int | None = None
-    _known: bool = False
+    high: Reached
 
     @property
     def tables(self) -> Mapping[str, Shape]:
-        return {self.buffer.table: self.buffer.shape, self.high: (("ms", "BIGINT"),)}
+        return {self.buffer.table: self.buffer.shape, self.high.table: SHAPE}
 
     def step(self, work: Work) -> pa.Table | None:
-        if not self._known:
-            self._at, self._known = work.value(f"SELECT max(ms) FROM {self.high}"), True
+        self.high.know(work)
         rows = self.buffer.release(work)
         if rows is None:
             return None
-        start = "NULL" if self._at is None else str(self._at)
+        start = "NULL" if self.high.ms is None else str(self.high.ms)
         ms = f"epoch_ms(CAST({self.time} AS TIMESTAMP))"
         judged = work.table(
             f"""SELECT *, ms IS NULL OR ms < coalesce(greatest({start}, max(ms) OVER (
@@ -46,15 +44,11 @@ class Retimed:
         names = ", ".join(name for name, _ in self.buffer.columns)
         late = work.table(f"SELECT rt, {names} FROM judged WHERE late", judged=judged)
         work.refuse(late, "LateRow", LATE)
-        high = work.value_of("SELECT max(ms) FROM judged WHERE NOT late", judged=judged)
-        if high is not None:
-            self._at = high
-            work.delete(self.high, "TRUE")
-            work.insert(self.high, pa.table({"ms": pa.array([high])}))
+        self.high.come(work, work.value_of("SELECT max(ms) FROM judged WHERE NOT late", judged=judged))
         return work.table(f"SELECT {self.time} AS rt, {names} FROM judged WHERE NOT late", judged=judged)
 
     def frontier(self, work: Work) -> int | None:
-        return END if work.at[0] is not None and work.at[0] >= END else self._at
+        return END if work.at[0] is not None and work.at[0] >= END else self.high.ms
 
     def waiting_ms(self, connection: duckdb.DuckDBPyConnection) -> int | None:
         return self.buffer.waiting_ms(connection)

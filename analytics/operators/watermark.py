@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from analytics.frontier import FUTURE_MS
 from analytics.operators.buffer import Buffer
+from analytics.operators.reached import SHAPE, Reached
 from analytics.operators.work import END, Shape, Work
 
 WATERMARKED = "wt"
@@ -24,25 +25,23 @@ JUDGED: Shape = (("late", "BOOLEAN"), ("reached", "TIMESTAMP_MS"))
 
 @dataclass(slots=True)
 class Watermarked:
-    """`high` keeps the greatest time so far, in milliseconds. A row more than `FUTURE_MS` ahead of the ROWTIME that it came
+    """`high` is the greatest time so far. A row more than `FUTURE_MS` ahead of the ROWTIME that it came
     with is refused, since it would make all others late; so is one without a time."""
 
     buffer: Buffer
-    high: str
+    high: Reached
     late_ms: int
-    _at: int | None = None
-    _known: bool = False
 
     @property
     def tables(self) -> Mapping[str, Shape]:
-        return {self.buffer.table: self.buffer.shape, self.high: (("ms", "BIGINT"),)}
+        return {self.buffer.table: self.buffer.shape, self.high.table: SHAPE}
 
     def step(self, work: Work) -> pa.Table | None:
-        self._know(work)
+        self.high.know(work)
         rows = self.buffer.release(work, strict=True)
         if rows is None:
             return None
-        start = "NULL" if self._at is None else str(self._at)
+        start = "NULL" if self.high.ms is None else str(self.high.ms)
         accepted = f"ms IS NOT NULL AND ms <= epoch_ms(CAST(rt AS TIMESTAMP)) + {FUTURE_MS}"
         judged = work.table(
             f"""SELECT *, greatest({start}, max(CASE WHEN good THEN ms END) OVER (
@@ -57,26 +56,18 @@ class Watermarked:
             ("ms IS NOT NULL AND NOT good", "FutureRow", "the row's time is too far ahead of when it came"),
         ):
             work.refuse(work.table(f"SELECT rt, {names} FROM judged WHERE {condition}", judged=judged), name, message)
-        high = work.value_of("SELECT max(ms) FROM judged WHERE good", judged=judged)
-        if high is not None and (self._at is None or high > self._at):
-            self._at = high
-            work.delete(self.high, "TRUE")
-            work.insert(self.high, pa.table({"ms": pa.array([high])}))
+        self.high.come(work, work.value_of("SELECT max(ms) FROM judged WHERE good", judged=judged))
         return work.table(
             f"""SELECT rt, {names}, {WATERMARKED}, coalesce(ms < past, FALSE) AS late, make_timestamp_ms(past) AS reached
             FROM judged WHERE good""",
             judged=judged,
         )
 
-    def _know(self, work: Work) -> None:
-        if not self._known:
-            self._at, self._known = work.value(f"SELECT max(ms) FROM {self.high}"), True
-
     def frontier(self, work: Work) -> int | None:
-        self._know(work)
+        self.high.know(work)
         if work.at[0] is not None and work.at[0] >= END:
             return END
-        return None if self._at is None else self._at - self.late_ms
+        return None if self.high.ms is None else self.high.ms - self.late_ms
 
     def waiting_ms(self, connection: duckdb.DuckDBPyConnection) -> int | None:
         first = self.buffer.waiting_ms(connection)

@@ -11,6 +11,7 @@ from analytics.errors import SqlError
 from analytics.expressions import Expressions
 from analytics.monotonic import direction, time_window
 from analytics.operators.distinct import Distinct
+from analytics.operators.reached import Reached
 from analytics.operators.runs import Runs
 from analytics.operators.timing import Ordered, Retimed
 from analytics.operators.work import Operator
@@ -50,7 +51,7 @@ def arrange(stages: Stages, final: Final) -> Final:
         if dict(columns)[time] != TIME:
             raise SqlError("ROWTIME is a TIMESTAMP", place_of(query.rowtime), expected="a TIMESTAMP AS ROWTIME")
         target = stages.stream(shown(relation))
-        stages.operate(Retimed(stages.buffer(columns), time, stages.table()), target, relation)
+        stages.operate(Retimed(stages.buffer(columns), time, Reached(stages.table())), target, relation)
         relation = target
     if query.order:
         target = stages.stream(shown(relation))

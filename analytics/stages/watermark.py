@@ -4,6 +4,7 @@ part them, those in time into the stream, the others into the stream of its late
 from __future__ import annotations
 
 from analytics.errors import Place, SqlError
+from analytics.operators.reached import Reached
 from analytics.operators.watermark import JUDGED, WATERMARKED, Watermarked
 from analytics.plan import Pump, RowQuery
 from analytics.relation import Relation
@@ -18,7 +19,7 @@ def lowered(stages: Stages, stream: Relation, late: Relation, bound: Bound) -> R
     judged = stages.stream(columns, [(WATERMARKED, TIME), *JUDGED])
     buffer = stages.buffer([*((each.physical, each.duck) for each in given.fields), (WATERMARKED, TIME)])
     stages.pump = stream.name
-    stages.operate(Watermarked(buffer, stages.table(), bound.late_ms), judged, given)
+    stages.operate(Watermarked(buffer, Reached(stages.table()), bound.late_ms), judged, given)
     values = tuple((each.physical, f"t0.{each.physical}") for each in stream.fields)
     on_time = RowQuery((("rt", f"t0.{WATERMARKED}"), *values), "", "NOT t0.late")
     behind = (*values, (f"c{len(values)}", f"t0.{WATERMARKED}"))
