@@ -13,6 +13,7 @@ from analytics.expressions import Expressions, Types
 from analytics.monotonic import is_rowtime, time_window
 from analytics.partials import Partials, Planned, planned, storable
 from analytics.plan import RowQuery, Window
+from analytics.relation import ROWTIME
 from analytics.resolved import Query
 
 TIME = "TIMESTAMP_MS"
@@ -75,7 +76,9 @@ def endless(query: Query) -> SqlError:
     """What is wrong with groups that have no window."""
     at = place_of(query.tree.args.get("group")) or place_of(query.tree)
     what = "a group of a stream never ends unless a key is a window of its ROWTIME"
-    return SqlError(what, at, expected=f"{EXPECTED}, or INSERT INTO a table")
+    of_source = any(node.meta.get("name") == ROWTIME for key in query.keys for node in key.find_all(exp.Column))
+    near = "ROWTIME, that of the joined rows" if of_source else None
+    return SqlError(what, at, expected=f"{EXPECTED}, or INSERT INTO a table", suggestion=near)
 
 
 def opened(query: Query, others: Sequence[exp.Expr], types: Types) -> Open:

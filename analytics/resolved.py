@@ -83,16 +83,21 @@ class Query:
         def maybe(tree: exp.Expr | None) -> exp.Expr | None:
             return None if tree is None else change(tree)
 
-        self.items = [(name, change(tree)) for name, tree in self.items]
-        self.keys = [change(tree) for tree in self.keys]
-        self.order = [(change(tree), descending) for tree, descending in self.order]
+        self.change_results(change)
         for join in self.joined:
             join.on = maybe(join.on)
         for inner in self._inners():
             inner.items = [(kind, change(tree)) for kind, tree in inner.items]
             inner.where = maybe(inner.where)
-        self.before, self.where, self.rowtime = maybe(self.before), maybe(self.where), maybe(self.rowtime)
-        self.having = maybe(self.having)
+        self.before, self.where = maybe(self.before), maybe(self.where)
+
+    def change_results(self, change: Callable[[exp.Expr], exp.Expr]) -> None:
+        """The same for the trees of what the joined rows become, and not of which rows they are."""
+        self.items = [(name, change(tree)) for name, tree in self.items]
+        self.keys = [change(tree) for tree in self.keys]
+        self.order = [(change(tree), descending) for tree, descending in self.order]
+        self.rowtime = None if self.rowtime is None else change(self.rowtime)
+        self.having = None if self.having is None else change(self.having)
 
     def _inners(self) -> list[Inner]:
         return [join.inner for join in self.joined if join.inner is not None]

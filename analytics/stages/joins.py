@@ -15,7 +15,7 @@ from analytics.operators.joining import Joining, Side
 from analytics.operators.row_joining import RowJoining, RowSide
 from analytics.operators.work import Operator
 from analytics.plan import Pump, RowQuery
-from analytics.relation import Relation
+from analytics.relation import Relation, physical
 from analytics.resolved import Join, Query, filtered
 from analytics.stages.asof import asof_reference, asof_streams
 from analytics.stages.base import TIME, Stages, columns_in, columns_of, kept, placed, renamed, shown, used
@@ -24,6 +24,7 @@ from analytics.stages.references import refer, settle
 
 def join(stages: Stages, query: Query) -> None:
     """Puts one stream in the place of all sources."""
+    settled = _time_of_sources(query)
     inner = all(not each.side for each in query.joined)
     until: str | None = None
     included = ["t0"]
@@ -51,6 +52,56 @@ def join(stages: Stages, query: Query) -> None:
         query.where = query.before if query.where is None else filtered(query.before, query.where)
         query.before = None
     query.joined = []
+    if settled:
+        query.change_results(_qualified)
+
+
+_OF_SOURCE = "of_source"
+"""Marks ROWTIME of a source that stands for that of the joined rows."""
+
+
+def _time_of_sources(query: Query) -> bool:
+    """The ROWTIME of a source is that of the joined row where no other source's can be later: there, windows of the one are
+    windows of the other. Until all is joined it is marked, and no source's; whether there was one to mark."""
+    last = _never_earlier(query)
+    found = False
+
+    def change(node: exp.Expr) -> exp.Expr:
+        nonlocal found
+        if not isinstance(node, exp.Column) or node.name != "rt" or node.meta.get("bare"):
+            return node
+        if node.args["table"].name not in last:
+            return node
+        found = True
+        column = physical("t0", "rt")
+        column.meta.update({**node.meta, "bare": True, _OF_SOURCE: True})
+        return column
+
+    query.change_results(lambda tree: tree.copy().transform(change, copy=False))
+    return found
+
+
+def _qualified(tree: exp.Expr) -> exp.Expr:
+    """A copy in which what was marked is a column as others: of groups, ROWTIME alone would be their own time."""
+    tree = tree.copy()
+    for column in tree.find_all(exp.Column):
+        if column.meta.pop(_OF_SOURCE, False):
+            column.meta["bare"] = False
+    return tree
+
+
+def _never_earlier(query: Query) -> set[str]:
+    """Sources without a window, which meet rows of their own instant and before, and of which every joined row has one."""
+    timed = [each for each in query.joined if each.relation.timed]
+    if not timed or query.rows is not None or any(each.rows is not None for each in timed):
+        return set()
+    found = {"t0"} if query.reach_ms == 0 else set()
+    for each in timed:
+        if each.side in ("RIGHT", "FULL"):
+            found.clear()
+        if each.side in ("", "RIGHT") and each.reach_ms == 0 and not each.asof:
+            found.add(each.alias)
+    return found
 
 
 def _is_table(join: Join) -> bool:
