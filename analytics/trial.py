@@ -18,7 +18,7 @@ from typing import Any
 
 from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
-from analytics.program import Program, folded
+from analytics.program import ERROR_STREAM, Program, folded
 from connectors.formats.schema import Column
 from streams.core.errors import ValidationError
 
@@ -90,8 +90,8 @@ def inputs_of(
     found: dict[str, str] = {}
     for identifier in program.sources():
         name = folded(identifier)
-        if name in found or name.upper() in tables:
-            continue
+        if name in found or name.upper() in tables or name.lower() == ERROR_STREAM:
+            continue  # that the last cannot be read is for the compiler to say
         alike = [name] if name in known else [each for each in known if each.upper() == name]
         if len(alike) != 1:
             what = f"no row of the input is of a stream {name}"

@@ -16,6 +16,10 @@ CREATE PUMP p AS INSERT INTO counts
 SELECT STREAM ticker, COUNT(*), AVG(price) FROM SOURCE_SQL_STREAM_001 AS s
 GROUP BY ticker, STEP(s.ROWTIME BY INTERVAL '1' MINUTE);
 """
+READS_ERRORS = """
+CREATE STREAM errors (message VARCHAR(99));
+CREATE PUMP q AS INSERT INTO errors SELECT STREAM MESSAGE FROM "error_stream";
+"""
 INPUT = [
     ("SOURCE_SQL_STREAM_001", "2026-01-01T00:00:00.000Z", {"ticker": "A", "price": 1.0}),
     ("SOURCE_SQL_STREAM_001", "2026-01-01T00:00:30.000Z", {"ticker": "A", "price": 2.0}),
@@ -88,6 +92,7 @@ def test_a_schema_declares_what_is_not_found(tmp_path: Path) -> None:
         (PROGRAM.replace("ticker,", "tickr,"), INPUT, EXPECTED, 'has no column TICKR; did you mean "ticker"?'),
         (PROGRAM, INPUT, [("COUNT", EXPECTED[0][1], {})], "there is no in-application stream COUNT to expect rows of; did you mean COUNTS?"),
         (PROGRAM, [("SOURCE", INPUT[0][1], {"a": 1})], EXPECTED, "no row of the input is of a stream SOURCE_SQL_STREAM_001"),
+        (PROGRAM + READS_ERRORS, INPUT, EXPECTED, "error_stream cannot be read by the program"),
         (PROGRAM, [(INPUT[0][0], "yesterday", {"a": 1})], EXPECTED, "rowtime is a time like"),
         (PROGRAM, [(INPUT[0][0], None, {"a": 1})], EXPECTED, "has no rowtime"),
         (PROGRAM, [(INPUT[0][0], INPUT[0][1], 1)], EXPECTED, "line 1: a line is"),
