@@ -82,6 +82,9 @@ def plan(node: exp.Expr, argument: str | None, rows: Expressions) -> Aggregate:
         name = "bool_or" if isinstance(node, exp.LogicalOr) else "bool_and"
         return Aggregate((Partial(f"{name}({argument})", f"{name}({{0}})", "BOOLEAN"),), "{0}")
     if not isinstance(node, exp.Sum | exp.Avg) and type(node) not in _STATISTICS:
+        if isinstance(node, exp.Lag | exp.NthValue):
+            what = f"{_shown(node)} looks at rows of a sliding window"
+            raise SqlError(what, place_of(node), expected=f"{_shown(node)}(…) OVER (… PRECEDING)")
         raise SqlError(f"the aggregate {_shown(node)} is not supported", place_of(node))
     if family(duck) != "number":
         raise SqlError(f"{_shown(node)} of {family(duck)}", place_of(node), expected="a number")

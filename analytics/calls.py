@@ -18,6 +18,9 @@ from analytics.types import SqlType, declared, family
 COLUMN_SIZE = 1024
 """Characters of a column that a log parser gives, unless it is declared."""
 
+COLUMNS_MAX = 1_000
+"""Columns that a log parser makes of a line: far above what people write."""
+
 Writer = Callable[[Writes, exp.Expr, list[exp.Expr]], str]
 
 
@@ -28,6 +31,17 @@ def milliseconds(sql: str, duck: str) -> str:
     if family(duck) == "time":
         return f"epoch_ms(CAST(DATE '1970-01-01' + {sql} AS TIMESTAMP))"
     return f"epoch_ms(CAST({sql} AS TIMESTAMP))"
+
+
+def _instant(self: Writes, node: exp.Expr, given: exp.Expr, *, number: bool = False) -> str:
+    """The milliseconds of an argument that is a time; with `number`, it may be milliseconds already."""
+    sql, duck = self.typed(given)
+    if family(duck) == "text" or (family(duck) == "number" and not number):
+        what = f"{node.name.upper()} of a {family(duck)}"
+        raise SqlError(
+            what, place_of(given) or place_of(node), expected="a TIMESTAMP" + (" or milliseconds" if number else "")
+        )
+    return milliseconds(sql, duck)
 
 
 def time_of(milliseconds: str) -> str:
@@ -60,7 +74,11 @@ def _log10(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
 
 def _parsed(wrap: str) -> Writer:
     def write(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
-        _checked(given[0], dates.check, "the format")
+        _checked(given[0], dates.check_parse, "the format")
+        for each in given:
+            kind = family(self.typed(each)[1])
+            if kind not in ("text", "null"):
+                raise SqlError(f"{node.name.upper()} of a {kind}", place_of(each) or place_of(node), expected="a text")
         return wrap.format(time_of(f"kda_parse_time({self.write(given[0])}, {self.write(given[1])})"))
 
     return write
@@ -68,12 +86,11 @@ def _parsed(wrap: str) -> Writer:
 
 def _formatted(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     _checked(given[0], dates.check, "the format")
-    value, duck = self.typed(given[1])
-    return f"kda_format_time({self.write(given[0])}, {milliseconds(value, duck)})"
+    return f"kda_format_time({self.write(given[0])}, {_instant(self, node, given[1])})"
 
 
 def _difference(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
-    left, right = (milliseconds(*self.typed(each)) for each in given)
+    left, right = (_instant(self, node, each, number=True) for each in given)
     return f"({left} - {right})"
 
 
@@ -174,8 +191,22 @@ def _typed(value: str, name: str, kind: SqlType, form: str | None, required: boo
 
 def _variable_columns(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     delimiter = self.write(given[2])
+    for number, what, most in ((2, "the delimiter", COLUMN_SIZE), (3, "the escape", 1), (4, "the quote", 2)):
+        sign = given[number] if len(given) > number else None
+        if isinstance(sign, exp.Literal) and not (1 if number == 2 else 0) <= len(sign.name) <= most:
+            sizes = {1: "one character", 2: "one character, or two: one before and one behind"}
+            expected = sizes.get(most, "one character or more")
+            raise SqlError(
+                f"{what} of {node.name.upper()}",
+                place_of(sign) or place_of(node),
+                found=f"'{sign.name}'",
+                expected=expected,
+            )
     escape, quote = (self.write(given[i]) if len(given) > i else "''" for i in (3, 4))
     if isinstance(given[1], exp.Literal) and not given[1].is_string:
+        if not given[1].name.isdigit() or not 1 <= int(given[1].name) <= COLUMNS_MAX:
+            what = f"{node.name.upper()} into {given[1].name} columns"
+            raise SqlError(what, place_of(given[1]) or place_of(node), expected=f"1 to {COLUMNS_MAX:,}")
         values = _columns(int(given[1].name))
     else:
         values = [
@@ -201,7 +232,7 @@ CALLS: dict[str, tuple[int, int, Writer]] = {
     "LOG10": (1, 1, _log10),
     "MONOTONIC": (1, 1, lambda self, node, given: self.write(given[0])),
     "INITCAP": (1, 1, lambda self, node, given: f"kda_initcap({self.write(given[0])})"),
-    "UNIX_TIMESTAMP": (1, 1, lambda self, node, given: milliseconds(*self.typed(given[0]))),
+    "UNIX_TIMESTAMP": (1, 1, lambda self, node, given: _instant(self, node, given[0], number=True)),
     "TO_TIMESTAMP": (1, 1, lambda self, node, given: time_of(f"CAST({self.write(given[0])} AS BIGINT)")),
     "TSDIFF": (2, 2, _difference),
     "CHAR_TO_TIMESTAMP": (2, 2, _parsed("{0}")),

@@ -11,6 +11,20 @@ _FORMS = {
     "time": (r"\d{1,2}:\d{1,2}:\d{1,2}(\.\d+)?", "HH:mm:ss"),
 }
 
+_TIMES = ("timestamp", "date", "time")
+CASTS: dict[str, tuple[str, ...]] = {
+    "number": ("number", "text", "boolean"),
+    "text": ("number", "text", "boolean", "binary", *_TIMES),
+    "boolean": ("boolean", "text", "number"),
+    "date": ("date", "text", "timestamp"),
+    "time": ("time", "text", "timestamp"),
+    "timestamp": ("text", *_TIMES),
+    "interval": ("number", "text"),
+    "binary": ("binary", "text"),
+    "null": ("number", "text", "boolean", "binary", *_TIMES),
+}
+"""What each family of types can be cast to: the language's table, and truth as a number, and bytes as a text, beside it."""
+
 
 def cast(value: str, duck: str, to: SqlType) -> str:
     """A value of type `duck` as `to`."""

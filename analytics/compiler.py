@@ -137,7 +137,9 @@ class _Compiler:
         self.lowering.pumps = prune(self.lowering.pumps, self.inputs.values())
         read = {source for pump in self.lowering.pumps for source in pump.sources}
         used = {name: relation for name, relation in self.inputs.items() if relation.physical in read}
-        return Plan(self._ordered(), self.streams, used, self.references, self.lowering.hidden, tuple(program.scripts))
+        return Plan(
+            self._ordered(program), self.streams, used, self.references, self.lowering.hidden, tuple(program.scripts)
+        )
 
     def _stream(self, name: str, columns: tuple[Declared, ...], retain: Retain | None = None) -> None:
         fields = tuple(Field(c.name, f"c{i}", c.type.duck) for i, c in enumerate(columns))
@@ -165,7 +167,7 @@ class _Compiler:
                 continue  # every row has it anyway
             if shown in [column.name for column in columns]:
                 raise SqlError(f"column {shown} is selected twice", place_of(item), expected="an alias for one of them")
-            columns.append(Declared(shown, of_duck(first.expressions.typed(item)[1])))
+            columns.append(Declared(shown, of_duck(first.expressions.typed(item)[1], item)))
         self._stream(RESULT, tuple(columns))
         for side in sides:
             side.query.items = [item for item in side.items if item[0] != ROWTIME]
@@ -265,7 +267,7 @@ class _Compiler:
             f"CASE WHEN {value} IS NULL THEN CAST({failing(message, 't0.rt')} AS {column.type.duck}) ELSE {value} END"
         )
 
-    def _ordered(self) -> tuple[Pump, ...]:
+    def _ordered(self, program: Program) -> tuple[Pump, ...]:
         """Pumps after those that feed them."""
         pumps = self.lowering.pumps
         writers: dict[str, list[int]] = {}
@@ -279,5 +281,7 @@ class _Compiler:
             order = list(graphlib.TopologicalSorter(graph).static_order())
         except graphlib.CycleError as error:
             names = dict.fromkeys(pumps[number].name for number in error.args[1][1:])
-            raise SqlError(f"the pumps {', '.join(names)} feed each other in a circle") from error
+            first = program.pumps.get(next(iter(names)))
+            what = f"the pumps {', '.join(names)} feed each other in a circle"
+            raise SqlError(what, None if first is None else first.place) from error
         return tuple(pumps[number] for number in order)

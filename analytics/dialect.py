@@ -16,6 +16,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from analytics.errors import Place, SqlError, closest
 from analytics.grammar import Clauses, is_word, rearranged
+from analytics.literals import FORMS, is_literal
 from analytics.nodes import (
     AlterPump,
     CreateFunction,
@@ -26,19 +27,24 @@ from analytics.nodes import (
     Retaining,
     Watermark,
 )
+from analytics.unread import unread
 
 PROGRAM_SIZE_MAX = 102_400
 """Characters of a program: the limit of the API."""
 
-_FUNCTION_WORDS = (
-    ("NOT", "DETERMINISTIC"),
-    ("DETERMINISTIC",),
-    ("CONTAINS", "SQL"),
-    ("READS", "SQL", "DATA"),
-    ("MODIFIES", "SQL", "DATA"),
-    ("NO", "SQL"),
-    ("CALLED", "ON", "NULL", "INPUT"),
-)
+_FUNCTION_WORDS = {
+    ("LANGUAGE",): "LANGUAGE",
+    ("SPECIFIC",): "SPECIFIC",
+    ("NOT", "DETERMINISTIC"): "DETERMINISTIC",
+    ("DETERMINISTIC",): "DETERMINISTIC",
+    ("NO", "SQL"): "NO SQL",
+    ("CONTAINS", "SQL"): "CONTAINS SQL",
+    ("READS", "SQL", "DATA"): "READS SQL DATA",
+    ("MODIFIES", "SQL", "DATA"): "MODIFIES SQL DATA",
+    ("RETURNS", "NULL", "ON", "NULL", "INPUT"): "ON NULL INPUT",
+    ("CALLED", "ON", "NULL", "INPUT"): "ON NULL INPUT",
+}
+"""What may stand between the type of a function and its RETURN, and what of it may be said once."""
 
 WATERMARK = "WATERMARK FOR name AS name - INTERVAL 'n' unit"
 
@@ -67,6 +73,11 @@ class Kda(Dialect):
         KEYWORDS: ClassVar[dict[str, TokenType]] = {**tokens.Tokenizer.KEYWORDS, "FLOAT": TokenType.DOUBLE}
 
     class Parser(Clauses):
+        TYPE_LITERAL_PARSERS: ClassVar[dict[exp.DType, Any]] = {
+            kind: lambda self, this, to: self._kda_literal(this, to)
+            for kind in (exp.DType.DATE, exp.DType.TIME, exp.DType.TIMESTAMP)
+        }
+
         def parse(self, raw_tokens: list[Token], sql: str) -> list[exp.Expr | None]:
             return super().parse(rearranged(raw_tokens), sql)
 
@@ -148,20 +159,27 @@ class Kda(Dialect):
 
         def _kda_column(self) -> exp.Expr:
             name = self._kda_name("the name of a column")
-            kind = self._kda_type(name)
+            kind = self._kda_type(f"column {name.name}")
             constraints = []
             if self._match_text_seq("NOT", "NULL"):
                 constraints.append(exp.ColumnConstraint(kind=exp.NotNullColumnConstraint()))
             return exp.ColumnDef(this=name, kind=kind, constraints=constraints)
 
-        def _kda_type(self, name: exp.Identifier) -> exp.DataType:
+        def _kda_type(self, what: str) -> exp.DataType:
             at = self._curr
             kind = self._parse_types(check_func=False, allow_identifiers=False)
             if not isinstance(kind, exp.DataType):
                 self._curr = at
-                raise self._kda_unexpected(f"column {name.name} has no type that the language knows", "a type")
+                raise self._kda_unexpected(f"{what} has no type that the language knows", "a type")
             self._match_text_seq("PRECISION")
             return kind
+
+        def _kda_literal(self, this: exp.Expr, to: exp.DataType) -> exp.Expr:
+            kind = to.this.name
+            if isinstance(this, exp.Literal) and not is_literal(kind, this.name):
+                what = f"'{this.name}' is no {kind}"
+                raise SqlError(what, _place(self._prev), expected=f"{kind} '{FORMS[kind][1]}'")
+            return exp.Cast(this=this, to=to)
 
         def _kda_function(self, replace: bool) -> exp.Expr:
             name = self._kda_name("the name of a function")
@@ -171,35 +189,43 @@ class Kda(Dialect):
                 if parameters:
                     self._kda_expect(TokenType.COMMA, ", or )", "in the parameters of a function")
                 parameter = self._kda_name("the name of a parameter")
-                parameters.append(exp.ColumnDef(this=parameter, kind=self._kda_type(parameter)))
+                parameters.append(exp.ColumnDef(this=parameter, kind=self._kda_type(f"parameter {parameter.name}")))
             if not self._match_text_seq("RETURNS"):
                 raise self._kda_unexpected("a function says what it returns", "RETURNS type")
-            kind = self._kda_type(name)
-            strict, language = False, "SQL"
+            kind = self._kda_type(f"what function {name.name} returns")
+            function = CreateFunction(this=name, expressions=parameters, kind=kind, replace=replace)
+            language = self._kda_function_options(function)
+            if language != "SQL":
+                function.set("language", language)
+                return self._kda_script(function)
+            body = self._parse_assignment()
+            if body is None:
+                raise self._kda_unexpected("a function ends in RETURN and an expression", "an expression")
+            function.set("body", body)
+            return function
+
+        def _kda_function_options(self, function: CreateFunction) -> str:
+            """Up to RETURN, or to AS behind a language that is not SQL: the language. Each option stands there once."""
+            language, said = "SQL", set()
             while not self._match_text_seq("RETURN") and not (language != "SQL" and self._match(TokenType.ALIAS)):
-                if self._match_text_seq("RETURNS", "NULL", "ON", "NULL", "INPUT"):
-                    strict = True
-                elif self._match_text_seq("LANGUAGE"):
+                begin = self._curr
+                words = next((words for words in _FUNCTION_WORDS if self._match_text_seq(*words)), None)
+                if words is None:
+                    raise self._kda_unexpected("a function ends in RETURN and an expression", "RETURN")
+                option = _FUNCTION_WORDS[words]
+                if option in said:
+                    raise SqlError(f"{option} is said twice of a function", _place(begin), expected="one of the two")
+                said.add(option)
+                if option == "LANGUAGE":
                     if not self._match_texts(_LANGUAGES):
                         what = "a function is written in SQL, or in Python, over rows or Arrow arrays"
                         raise self._kda_unexpected(what, " or ".join(_LANGUAGES), _LANGUAGES)
                     language = self._prev.text.upper()
-                elif self._match_text_seq("SPECIFIC"):
-                    self._kda_name("a specific name")
-                elif not any(self._match_text_seq(*words) for words in _FUNCTION_WORDS):
-                    raise self._kda_unexpected("a function ends in RETURN and an expression", "RETURN")
-            if language != "SQL":
-                return self._kda_script(
-                    CreateFunction(
-                        this=name, expressions=parameters, kind=kind, strict=strict, replace=replace, language=language
-                    )
-                )
-            body = self._parse_assignment()
-            if body is None:
-                raise self._kda_unexpected("a function ends in RETURN and an expression", "an expression")
-            return CreateFunction(
-                this=name, expressions=parameters, kind=kind, body=body, strict=strict, replace=replace
-            )
+                elif option == "SPECIFIC":
+                    function.set("specific", self._kda_name("a specific name"))
+                elif words[0] == "RETURNS":
+                    function.set("strict", True)
+            return language
 
         def _kda_script(self, function: CreateFunction) -> exp.Expr:
             if not self._match_set((TokenType.STRING, TokenType.RAW_STRING)):
@@ -235,11 +261,17 @@ class Kda(Dialect):
             )
 
         def _kda_query(self, what: str) -> exp.Expr:
+            if self._curr and self._curr.token_type == TokenType.VALUES:
+                raise self._kda_unexpected(
+                    "VALUES alone are no stream: they have no time", "SELECT STREAM … FROM a stream"
+                )
             if not self._curr or self._curr.token_type not in _QUERY:
                 raise self._kda_unexpected(f"{what} needs a query", "SELECT")
-            query = self._parse_select(nested=False, table=False)
+            query = self._parse_select(nested=True, table=False)
             if query is None:
                 raise self._kda_unexpected(f"{what} needs a query", "SELECT")
+            if isinstance(query, exp.Subquery):
+                return self._parse_query_modifiers(self._parse_set_operations(query)) or query
             return query
 
         def _kda_alter(self) -> exp.Expr:
@@ -256,7 +288,10 @@ class Kda(Dialect):
             if not self._match_texts(_CREATABLE):
                 raise self._kda_unexpected("DROP what", " or ".join(_CREATABLE), _CREATABLE)
             kind = self._prev.text.upper()
-            return Drop(this=self._kda_name(f"the name of a {kind.lower()}"), kind=kind)
+            name = self._kda_name(f"the name of a {kind.lower()}")
+            if self._curr and self._curr.token_type != TokenType.SEMICOLON:
+                raise self._kda_unexpected(f"DROP {kind} takes a name and nothing else", ";")
+            return Drop(this=name, kind=kind)
 
         def _kda_columns_ahead(self) -> bool:
             return bool(self._next) and self._next.token_type not in _QUERY
@@ -270,6 +305,9 @@ class Kda(Dialect):
             while depth:
                 if not self._curr:
                     raise self._kda_unexpected("in the options of a stream", ")")
+                if depth == 1 and self._curr.text.upper() == "RENAME":
+                    what = "RENAME keeps what a stream has under another name, and a program begins without rows"
+                    raise self._kda_unexpected(what, "CREATE STREAM under the new name", ("RENAME",))
                 depth += {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}.get(self._curr.token_type, 0)
                 self._advance()
 
@@ -339,6 +377,11 @@ def place_of(node: exp.Expr | None) -> Place | None:
 
 
 def _check(statement: exp.Expr) -> None:
+    for part in unread(statement):
+        node: exp.Expr | None = part.node
+        while node is not None and place_of(node) is None:
+            node = node.parent
+        raise SqlError(f"{part.what} is not supported", place_of(node), expected=part.instead)
     for node in statement.walk():
         assert not isinstance(node, exp.Command), "a statement fell through the grammar"
         if isinstance(node, exp.Column | exp.Alias):

@@ -19,13 +19,13 @@ from sqlglot import exp
 
 from analytics import decimals, texts
 from analytics.calls import CALLS, milliseconds, variable
-from analytics.casting import cast, exactly
+from analytics.casting import CASTS, cast, exactly
 from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
 from analytics.functions import STARTED
 from analytics.guards import failing, guarded, text
-from analytics.intervals import UNITS, interval
-from analytics.nodes import Elapsed, OnlyRow, ScriptCall, Step, SubstringSimilar
+from analytics.intervals import UNITS, fields_of, interval, qualifier
+from analytics.nodes import Elapsed, Given, OnlyRow, Overloaded, ScriptCall, Step, SubstringSimilar
 from analytics.types import declared, family, is_integer
 
 
@@ -68,12 +68,25 @@ class Expressions:
         sql = self.write(node)
         return sql, self.type(sql, node)
 
+    def condition(self, node: exp.Expr, where: str) -> str:
+        """A tree that is true or false. Raises `SqlError` for one of another type, which DuckDB would take."""
+        if isinstance(node.unnest(), exp.Predicate | exp.Connector | exp.Not | exp.Boolean):
+            return self.write(node)
+        sql, duck = self.typed(node)
+        if family(duck) not in ("boolean", "null"):
+            what = f"a {family(duck)} stands behind {where}"
+            raise SqlError(what, place_of(node), expected="a condition, as in x = 1")
+        return sql
+
 
 def _refused(node: exp.Expr) -> SqlError:
     if isinstance(node, exp.AggFunc):
         return SqlError(f"{_name(node)} is not supported here", place_of(node))
     if isinstance(node, exp.Func):
         return SqlError(f"the function {_name(node)} is not supported", place_of(node))
+    if isinstance(node, exp.Filter):
+        expected = "CASE WHEN condition THEN value END in the aggregate"
+        return SqlError("FILTER is not supported", place_of(node), expected=expected)
     if isinstance(node, exp.Query | exp.Subquery):
         return SqlError("a query inside an expression is not supported", place_of(node))
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(node).__name__).upper()
@@ -84,8 +97,19 @@ def _name(node: exp.Expr) -> str:
     return node.name.upper() if isinstance(node, exp.Anonymous) else str(node.sql_name())  # type: ignore[attr-defined]  # Func's
 
 
+_NO_FUNCTION = re.compile(r"No function matches the given name and argument types '(.+?)\((.*)\)'")
+_NO_BEST = re.compile(r'Could not choose a best candidate function for the function call "(.+?)\((.*)\)"')
+_NAMES = {"length": "CHAR_LENGTH", "~~": "LIKE", "strpos": "POSITION"}
+_TYPES = {"TIMESTAMP_MS": "TIMESTAMP", "STRING_LITERAL": "VARCHAR", "INTEGER_LITERAL": "INTEGER", "BLOB": "VARBINARY"}
+
+
 def _sentence(error: duckdb.Error) -> str:
     first = str(error).split("\n", 1)[0].strip()
+    found = _NO_FUNCTION.search(first) or _NO_BEST.search(first)
+    if found is not None:
+        name = _NAMES.get(found[1]) or found[1].removeprefix("kda_").upper()
+        taken = [_TYPES.get(each.strip(), each.strip()) for each in re.split(r",(?![^(]*\))", found[2])]
+        return f"{name} does not take {' and '.join(taken)}: expected a CAST"
     return re.sub(r"^(Binder|Catalog|Conversion|Parser|Invalid Input) Error: ", "", first).rstrip(".")
 
 
@@ -151,21 +175,46 @@ def _modulo(self: Expressions, node: exp.Expr) -> str:
 
 
 def _cast(self: Expressions, node: exp.Expr) -> str:
+    given = node.args["to"].this
+    if isinstance(given, exp.Interval):
+        return _to_interval(self, node, given.args.get("unit"))
     to = declared(node.args["to"], node)
-    if isinstance(node.this, exp.Literal) and node.args.get("_type") is not None:
-        return exactly(self.write(node.this), to)
     value, duck = self.typed(node.this)
-    if duck == "INTERVAL" and family(to.duck) == "number":
+    if family(to.duck) not in CASTS.get(family(duck), ()):
+        shown, kind = str(to), family(duck)
+        instead = {("timestamp", "number"): "UNIX_TIMESTAMP(…)", ("number", "timestamp"): "TO_TIMESTAMP(…)"}
+        what = f"a value of the type {kind} cannot be CAST to {shown}"
+        raise SqlError(what, place_of(node.this) or place_of(node), expected=instead.get((kind, family(to.duck))))
+    if duck == "INTERVAL":
+        if family(to.duck) == "text":
+            return cast(_shown(node.this, value), "INTERVAL", to)
         counted = _counted(node.this, value)
         return f"CAST({f'trunc({counted})' if is_integer(to.duck) else counted} AS {to.duck})"
+    if (family(duck), family(to.duck)) == ("time", "timestamp"):
+        return exactly(f"CAST({variable(STARTED)} AS DATE) + {value}", to)
     return cast(value, duck, to)
+
+
+def _to_interval(self: Expressions, node: exp.Expr, unit: exp.Expr | None) -> str:
+    if unit is None:
+        raise SqlError("an interval has a unit", place_of(node), expected="as in INTERVAL DAY TO SECOND")
+    kind = qualifier(unit, node)
+    value, duck = self.typed(node.this)
+    if family(duck) == "interval":
+        return value
+    if family(duck) not in ("text", "null"):
+        what = f"a value of the type {family(duck)} cannot be CAST to INTERVAL {kind}"
+        raise SqlError(what, place_of(node.this) or place_of(node), expected=f"n * INTERVAL '1' {kind.split()[-1]}")
+    number = f"kda_interval(CAST({value} AS VARCHAR), {text(kind)})"
+    if kind.endswith(("MONTH", "YEAR")):
+        return f"to_months(CAST({number} AS INTEGER))"
+    return f"to_milliseconds({number})"
 
 
 def _counted(node: exp.Expr, value: str) -> str:
     """An interval as a number of the unit in which it is written."""
-    node = node.unnest()
-    unit = node.args.get("unit")
-    name = "" if not isinstance(unit, exp.Var) else unit.name.upper()
+    fields = fields_of(node)
+    name = "" if fields is None or fields[0] != fields[1] else fields[0]
     if name in ("MONTH", "YEAR"):
         return f"date_part('epoch', {value}) // {2_592_000 * (12 if name == 'YEAR' else 1)}"
     if name not in _UNIT_MS:
@@ -173,16 +222,32 @@ def _counted(node: exp.Expr, value: str) -> str:
     return f"epoch_ms({value}) / {_UNIT_MS[name]}.0"
 
 
+def _shown(node: exp.Expr, value: str) -> str:
+    """An interval as text, of the fields that it is written with."""
+    fields = fields_of(node)
+    if fields is None:
+        raise SqlError("an interval becomes a text of its fields", place_of(node), expected="(a - b) DAY TO SECOND")
+    months = f"CAST(date_part('year', {value}) * 12 + date_part('month', {value}) AS BIGINT)"
+    number = months if fields[1] in ("YEAR", "MONTH") else f"epoch_ms({value})"
+    return f"kda_interval_text({number}, {text(' TO '.join(fields))})"
+
+
 def _step(self: Expressions, node: exp.Expr) -> str:
     value = self.write(node.this)
     if isinstance(node.expression, exp.Interval):
         amount, unit = interval(node.expression)
-        if int(amount) == 0:
-            raise SqlError("a step of nothing", place_of(node), expected="an interval of 1 or more")
+        if int(amount) <= 0:
+            what = "a step of nothing" if int(amount) == 0 else "a step that goes back"
+            raise SqlError(what, place_of(node), expected="an interval of 1 or more")
+        kind = family(self.type(value, node))
+        if kind not in ("timestamp", "date", "null"):
+            raise SqlError(f"STEP of a {kind} BY an INTERVAL", place_of(node), expected="a TIMESTAMP")
         return f"CAST(time_bucket(INTERVAL '{amount} {unit}', {value}, TIMESTAMP '1970-01-01') AS TIMESTAMP_MS)"
     size = self.write(node.expression)
     if not is_integer(self.type(value, node)):
         raise SqlError("STEP of this type needs an interval", place_of(node), expected="BY INTERVAL 'n' unit")
+    if not is_integer(self.type(size, node.expression)):
+        raise SqlError("STEP of a whole number goes by whole numbers", place_of(node), expected="STEP(n BY 10)")
     return f"({value} - (({value} % {size}) + {size}) % {size})"
 
 
@@ -212,6 +277,8 @@ def _rounded(name: str) -> Callable[[Expressions, exp.Expr], str]:
 
 def _case(self: Expressions, node: exp.Expr) -> str:
     subject = "" if node.this is None else self.write(node.this) + " "
+    for arm in node.args["ifs"] if node.this is None else ():
+        self.condition(arm.this, "WHEN")
     arms = " ".join(f"WHEN {self.write(arm.this)} THEN {self.write(arm.args['true'])}" for arm in node.args["ifs"])
     default = node.args.get("default")
     return f"CASE {subject}{arms}{'' if default is None else ' ELSE ' + self.write(default)} END"
@@ -229,12 +296,36 @@ def _interval(self: Expressions, node: exp.Expr) -> str:
 
 
 def _extract(self: Expressions, node: exp.Expr) -> str:
-    unit, value = node.this.name.upper(), self.write(node.expression)
-    if unit == "SECOND":
-        return f"CAST(date_part('epoch', {value}) - floor(date_part('epoch', {value}) / 60) * 60 AS DECIMAL(5,3))"
+    unit = node.this.name.upper()
+    value, duck = self.typed(node.expression)
+    kind = family(duck)
     if unit not in UNITS:
         raise SqlError(f"{unit} is no unit of time", place_of(node), expected=" or ".join(UNITS))
+    if kind not in ("timestamp", "date", "time", "interval") or (kind == "time" and unit not in _PARTS):
+        raise SqlError(f"EXTRACT({unit} FROM …) of a {kind}", place_of(node), expected="a time that has this part")
+    if kind == "interval" and unit in _PARTS:
+        size, below = _PARTS[unit]
+        part = f"(epoch_ms({value}) // {size})" if below is None else f"((epoch_ms({value}) // {size}) % {below})"
+        return part if unit != "SECOND" else f"CAST({part} / 1000.0 AS DECIMAL(5,3))"
+    if unit == "SECOND":
+        return f"CAST(date_part('epoch', {value}) - floor(date_part('epoch', {value}) / 60) * 60 AS DECIMAL(5,3))"
     return f"CAST(date_part('{unit.lower()}', {value}) AS BIGINT)"
+
+
+_PARTS: dict[str, tuple[int, int | None]] = {
+    "SECOND": (1, 60_000),
+    "MINUTE": (60_000, 60),
+    "HOUR": (3_600_000, 24),
+    "DAY": (86_400_000, None),
+}
+"""The parts of an interval: milliseconds of one, and of how many the next one is made. A SECOND has its milliseconds."""
+
+
+def _between(self: Expressions, node: exp.Expr) -> str:
+    value, low, high = (self.write(node.args[part]) for part in ("this", "low", "high"))
+    if not node.args.get("symmetric"):
+        return f"({value} BETWEEN {low} AND {high})"
+    return f"({value} BETWEEN {low} AND {high} OR {value} BETWEEN {high} AND {low})"
 
 
 def _elapsed(self: Expressions, node: exp.Expr) -> str:
@@ -242,14 +333,47 @@ def _elapsed(self: Expressions, node: exp.Expr) -> str:
     (left, left_type), (right, right_type) = self.typed(difference.this), self.typed(difference.expression)
     for duck, tree in ((left_type, difference.this), (right_type, difference.expression)):
         if family(duck) not in ("timestamp", "date", "time"):
-            raise SqlError(f"{node.args['unit'].name} behind a difference of times", place_of(tree) or place_of(node))
+            unit = node.args["unit"].name
+            what = f"{unit} stands behind a difference of times, and this is a {family(duck)}"
+            raise SqlError(what, place_of(tree) or place_of(node))
     if node.args["unit"].name in ("MONTH", "YEAR"):
         return f"to_months(date_sub('month', CAST({right} AS TIMESTAMP), CAST({left} AS TIMESTAMP)))"
     return f"to_milliseconds({milliseconds(left, left_type)} - {milliseconds(right, right_type)})"
 
 
+def _bytes(self: Expressions, node: exp.Expr) -> str:
+    digits = str(node.this)
+    if not re.fullmatch(r"([0-9A-Fa-f]{2})*", digits):
+        raise SqlError(f"X'{digits}' is no bytes", place_of(node), expected="two hexadecimal digits for each")
+    return f"unhex({text(digits)})"
+
+
 def _field(self: Expressions, node: exp.Expr) -> str:
-    return f"struct_extract({self.write(node.this)}, {text(node.expression.name)})"
+    row, duck = self.typed(node.this)
+    name = node.expression.name
+    names = re.findall(r'[(,] ?"?([^",(]+?)"? [A-Z]', duck) if duck.startswith("STRUCT") else []
+    if name not in names:
+        what = f"the row has no column {name}" if names else f"{name} is read of a {family(duck)}, which has no columns"
+        raise SqlError(what, place_of(node), expected=", ".join(names) or None, suggestion=closest(name, names))
+    return f"struct_extract({row}, {text(name)})"
+
+
+def _given(self: Expressions, node: exp.Expr) -> str:
+    to = declared(node.args["to"], node)
+    value, duck = self.typed(node.this)
+    if family(duck) not in (family(to.duck), "null"):
+        what = f"a {family(duck)} stands where the function has {to}"
+        raise SqlError(what, place_of(node.this), expected="a CAST")
+    return cast(value, duck, to)
+
+
+def _overloaded(self: Expressions, node: exp.Expr) -> str:
+    kinds = [family(self.typed(each)[1]) for each in node.args["given"]]
+    for tree, takes in zip(node.expressions, node.args["takes"], strict=True):
+        if all(kind in (taken, "null") for kind, taken in zip(kinds, takes, strict=True)):
+            return self.write(tree)
+    known = " or ".join(f"({', '.join(takes)})" for takes in node.args["takes"])
+    raise SqlError(f"there is no function {node.args['name']} ({', '.join(kinds)})", place_of(node), expected=known)
 
 
 def _script(self: Expressions, node: exp.Expr) -> str:
@@ -264,6 +388,9 @@ def _only_row(self: Expressions, node: exp.Expr) -> str:
 
 def _call(self: Expressions, node: exp.Expr) -> str:
     name = node.name.upper()
+    if name == "EXP_AVG":
+        what = "EXP_AVG looks at rows of a sliding window"
+        raise SqlError(what, place_of(node), expected="EXP_AVG(x, INTERVAL 'n' unit) OVER (… PRECEDING)")
     if name not in CALLS:
         near = closest(name, [*CALLS, *KNOWN])
         raise SqlError(f"the function {name} is not supported", place_of(node), suggestion=near)
@@ -317,9 +444,7 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.Like: _binary("LIKE"),
     exp.Escape: texts.escape,
     exp.SimilarTo: texts.similar,
-    exp.Between: lambda self, node: (
-        f"({self.write(node.this)} BETWEEN {self.write(node.args['low'])} AND {self.write(node.args['high'])})"
-    ),
+    exp.Between: _between,
     exp.In: _in,
     exp.Case: _case,
     exp.Cast: _cast,
@@ -341,15 +466,19 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.Ceil: _rounded("ceil"),
     exp.Extract: _extract,
     exp.UnicodeString: texts.unicode,
-    exp.HexString: lambda self, node: f"unhex({text(str(node.this))})",
+    exp.HexString: _bytes,
     exp.Overlay: texts.overlay,
     exp.Dot: _field,
     exp.Anonymous: _call,
     exp.CurrentTimestamp: lambda self, node: variable(STARTED),
     exp.CurrentDate: lambda self, node: f"CAST({variable(STARTED)} AS DATE)",
     exp.CurrentTime: lambda self, node: f"CAST({variable(STARTED)} AS TIME)",
+    exp.Localtimestamp: lambda self, node: variable(STARTED),
+    exp.Localtime: lambda self, node: f"CAST({variable(STARTED)} AS TIME)",
     SubstringSimilar: texts.substring_similar,
     Elapsed: _elapsed,
+    Given: _given,
+    Overloaded: _overloaded,
     OnlyRow: _only_row,
     ScriptCall: _script,
     Step: _step,

@@ -9,6 +9,7 @@ from sqlglot import exp, parser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from analytics import group_windows
+from analytics.errors import Place, SqlError
 from analytics.nodes import Cursor, Elapsed, Step, SubstringSimilar
 
 INTERVAL_UNITS = ("SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "YEAR")
@@ -37,7 +38,8 @@ class Clauses(parser.Parser):
         "STEP": lambda self: self._kda_step(),
         "CURSOR": lambda self: Cursor(this=self._parse_select()),
         "SUBSTRING": lambda self: self._kda_substring(),
-        "ANY": lambda self: exp.LogicalOr(this=self._parse_assignment()),
+        "ANY": lambda self: self._kda_any(),
+        "CEILING": parser.Parser.FUNCTION_PARSERS["CEIL"],
         "EVERY": lambda self: exp.LogicalAnd(this=self._parse_assignment()),
         **group_windows.parsers(),
         "STD_DEV": lambda self: exp.Stddev(this=self._parse_assignment()),
@@ -51,6 +53,27 @@ class Clauses(parser.Parser):
             self._advance()
             return exp.Hint(expressions=[exp.var("STREAM")])
         return None
+
+    def _kda_any(self) -> exp.Expr:
+        if self._curr and self._curr.token_type == TokenType.SELECT:
+            raise self._kda_unexpected("ANY is an aggregate, and compares with no query", "value IN (SELECT …)")
+        return exp.LogicalOr(this=self._parse_assignment())
+
+    def _parse_order(self, this: exp.Expr | None = None, skip_order_token: bool = False) -> exp.Expr | None:
+        order = super()._parse_order(this, skip_order_token)
+        if is_word(self._curr, "WITHIN"):
+            what = "ORDER BY … WITHIN is not supported: rows that come late are put in order where they come in"
+            raise self._kda_unexpected(what, "the lateness of the input, or a WATERMARK of the stream")
+        return order
+
+    def _parse_ordered(self, parse_method: Any = None) -> exp.Ordered | None:
+        ordered = super()._parse_ordered(parse_method)
+        words = [token.text.upper() for token in self._tokens[max(0, self._index - 2) : self._index]]
+        if words == ["NULLS", "FIRST"]:
+            raise SqlError(
+                "NULLS FIRST is not supported: NULL is behind all values", _place(self._prev), expected="NULLS LAST"
+            )
+        return ordered
 
     def _kda_step(self) -> exp.Expr:
         this = self._parse_bitwise()
@@ -79,10 +102,27 @@ class Clauses(parser.Parser):
     def _parse_paren(self) -> exp.Expr | None:
         this = super()._parse_paren()
         if isinstance(this, exp.Paren) and isinstance(this.this, exp.Sub) and self._kda_unit_ahead():
-            unit = exp.var(self._curr.text.upper())
-            self._advance()
-            return Elapsed(this=this, unit=unit)
+            return Elapsed(this=this, unit=self._kda_qualifier())
         return this
+
+    def _kda_qualifier(self) -> exp.Expr:
+        """``SECOND(3)``, or ``DAY TO SECOND``; TO and a unit that is not finer belong to a FLOOR around it."""
+        unit = self._kda_unit()
+        index = self._index
+        if self._match_text_seq("TO") and self._kda_unit_ahead():
+            last = self._kda_unit()
+            if INTERVAL_UNITS.index(last.name) < INTERVAL_UNITS.index(unit.name):
+                return exp.IntervalSpan(this=unit, expression=last)
+        self._retreat(index)
+        return unit
+
+    def _kda_unit(self) -> exp.Var:
+        unit = exp.var(self._curr.text.upper())
+        self._advance()
+        index = self._index
+        if not (self._match(TokenType.L_PAREN) and self._match(TokenType.NUMBER) and self._match(TokenType.R_PAREN)):
+            self._retreat(index)
+        return unit
 
     def _kda_unit_ahead(self) -> bool:
         return bool(self._curr) and self._curr.token_type == TokenType.VAR and self._curr.text.upper() in INTERVAL_UNITS
@@ -142,9 +182,12 @@ def is_word(token: Token | None, word: str) -> bool:
     return bool(token) and token is not None and token.token_type == TokenType.VAR and token.text.upper() == word
 
 
+_VARYING = {"CHAR": TokenType.VARCHAR, "CHARACTER": TokenType.VARCHAR, "BINARY": TokenType.VARBINARY}
+
+
 def rearranged(given: list[Token]) -> list[Token]:
-    """Tokens in the order of the grammar: ``SELECT DISTINCT STREAM`` becomes ``SELECT STREAM DISTINCT``, and ``WINDOWED BY
-    STAGGER`` stands where GROUP BY does."""
+    """Tokens in the order of the grammar: ``SELECT DISTINCT STREAM`` becomes ``SELECT STREAM DISTINCT``, ``WINDOWED BY
+    STAGGER`` stands where GROUP BY does, and ``CHAR VARYING`` is one word. Raises `SqlError` for other windows."""
     result = group_windows.named(given)
     for index in range(2, len(result)):
         first, second, third = result[index - 2 : index + 1]
@@ -159,12 +202,25 @@ def rearranged(given: list[Token]) -> list[Token]:
     while index < len(result):
         token = result[index]
         following = [each.text.upper() for each in result[index + 1 : index + 3]]
-        if is_word(token, "WINDOWED") and following == ["BY", "STAGGER"]:
-            found.append(
-                Token(TokenType.GROUP_BY, "WINDOWED BY", token.line, token.col, token.start, result[index + 1].end, [])
-            )
+        if is_word(token, "WINDOWED") and following[:1] == ["BY"]:
+            if following[1:] != ["STAGGER"]:
+                at = result[min(index + 2, len(result) - 1)]
+                raise SqlError("WINDOWED BY what", _place(at), found=at.text, expected="STAGGER, or GROUP BY")
+            found.append(_merged(TokenType.GROUP_BY, "WINDOWED BY", token, result[index + 1]))
+            index += 2
+            continue
+        if following[:1] == ["VARYING"] and token.text.upper() in _VARYING:
+            found.append(_merged(_VARYING[token.text.upper()], f"{token.text} VARYING", token, result[index + 1]))
             index += 2
             continue
         found.append(token)
         index += 1
     return found
+
+
+def _merged(kind: TokenType, text: str, first: Token, last: Token) -> Token:
+    return Token(kind, text, first.line, first.col, first.start, last.end, [])
+
+
+def _place(token: Token) -> Place:
+    return Place(token.line, max(1, token.col - (token.end - token.start)))

@@ -107,12 +107,12 @@ def group(query: Query, window: Key, others: Sequence[exp.Expr], types: Types) -
     source = f"FROM (SELECT *, {window.stamp} AS rt FROM ({merged})) AS t0"
     finals = Expressions(types, source, [*known, *found.known])
     return Grouped(
-        RowQuery(columns, query.joins, None if query.where is None else found.rows.write(query.where)),
+        RowQuery(columns, query.joins, None if query.where is None else found.rows.condition(query.where, "WHERE")),
         partials,
         window.stamp,
         window.over,
         finals,
-        None if query.having is None else finals.write(query.having),
+        None if query.having is None else finals.condition(query.having, "HAVING"),
     )
 
 

@@ -30,7 +30,7 @@ from analytics.inlining import inlined
 from analytics.limits import Limits
 from analytics.live import Applications, LiveTables
 from analytics.loading import EXTRA, Faulty, Table, create, load
-from analytics.nodes import CreateFunction, ScriptCall, Step
+from analytics.nodes import CreateFunction, Given, Overloaded, ScriptCall, Step
 from analytics.program import functions_of
 from analytics.scripts import Script, register
 from connectors.delivered.archive import Archive
@@ -79,6 +79,7 @@ class Historical(DuckDB):
             **DuckDBGenerator.TRANSFORMS,
             Step: lambda self, node: self._step(node),
             ScriptCall: lambda self, node: self._script(node),
+            Given: lambda self, node: self.cast_sql(node),
             exp.Floor: lambda self, node: self._rounded(node, "FLOOR"),
             exp.Ceil: lambda self, node: self._rounded(node, "CEIL"),
         }
@@ -160,6 +161,10 @@ async def _query(
 ) -> pa.Table:
     functions, scripts, sql = _functions(sql)
     tree = inlined(_shown(_parsed(sql), functions), functions)
+    overloaded = tree.find(Overloaded)
+    if overloaded is not None:
+        what = f"a batch query tells functions {overloaded.args['name']} apart by the number of their parameters only"
+        raise SqlError(what, place_of(overloaded), expected="another name for one of them")
     asked = {found.name: found for found in tree.find_all(exp.Parameter, exp.Placeholder)}
     for name in sorted(asked.keys() - parameters.keys()):
         what = f"there is no value for ${name}" if name.isidentifier() else "a parameter has a name, as in $carrier"

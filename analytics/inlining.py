@@ -8,7 +8,8 @@ from sqlglot import exp
 
 from analytics.dialect import place_of
 from analytics.errors import SqlError
-from analytics.nodes import CreateFunction, ScriptCall
+from analytics.nodes import CreateFunction, Given, Overloaded, ScriptCall
+from analytics.types import declared, family
 
 CALLS_MAX = 1_000
 """Calls in one statement while they are written out."""
@@ -42,13 +43,32 @@ def _called(node: exp.Expr, functions: Mapping[str, Sequence[CreateFunction]]) -
         return node
     overloads = functions[_name(node)]
     given = node.expressions
-    function = next((each for each in overloads if len(each.expressions) == len(given)), None)
-    if function is None:
-        counts = " or ".join(str(len(each.expressions)) for each in overloads)
+    fitting = [each for each in overloads if len(each.expressions) == len(given)]
+    if not fitting:
+        counts = " or ".join(dict.fromkeys(str(len(each.expressions)) for each in overloads))
         raise SqlError(f"function {_name(node)} is called with {len(given)} arguments", place_of(node), expected=counts)
+    if len(fitting) == 1:
+        return _written(node, fitting[0])
+    call = Overloaded(
+        name=_name(node),
+        expressions=[_written(node, each) for each in fitting],
+        takes=[takes(each) for each in fitting],
+        given=[each.copy() for each in given],
+    )
+    call.meta.update(node.meta)
+    return call
+
+
+def takes(function: CreateFunction) -> tuple[str, ...]:
+    """The families of its parameters' types, by which functions of one name are told apart."""
+    return tuple(family(declared(each.args["kind"], each.this).duck) for each in function.expressions)
+
+
+def _written(node: exp.Anonymous, function: CreateFunction) -> exp.Expr:
+    """What stands in the place of a call."""
     values = {
-        _folded(parameter.this): exp.Cast(this=argument.copy(), to=parameter.args["kind"].copy())
-        for parameter, argument in zip(function.expressions, given, strict=True)
+        _folded(parameter.this): Given(this=argument.copy(), to=parameter.args["kind"].copy())
+        for parameter, argument in zip(function.expressions, node.expressions, strict=True)
     }
 
     if function.args.get("physical"):
@@ -62,7 +82,7 @@ def _called(node: exp.Expr, functions: Mapping[str, Sequence[CreateFunction]]) -
         return part
 
     body = exp.Paren(this=function.args["body"].copy()).transform(filled, copy=False)
-    result: exp.Expr = exp.Cast(this=body, to=function.args["kind"].copy())
+    result: exp.Expr = Given(this=body, to=function.args["kind"].copy())
     if function.args.get("strict") and values:
         missing: exp.Expr | None = None
         for value in values.values():

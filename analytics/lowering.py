@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import duckdb
 from sqlglot import exp
@@ -18,12 +18,13 @@ from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions, Types
 from analytics.grouping import tumbling
+from analytics.monotonic import direction
 from analytics.operators.buffer import Buffer
 from analytics.operators.retention import Retain
 from analytics.operators.work import Operator
 from analytics.plan import Pump, RowQuery
 from analytics.reading import read
-from analytics.relation import Field, Relation, Scope
+from analytics.relation import ROWTIME, Field, Relation, Scope
 from analytics.resolved import Query
 from analytics.sources import Relations
 from analytics.stages.arranging import arrange
@@ -104,7 +105,7 @@ class Lowering:
         rows = (("rt", "t0.rt"), *columns)
         query, groups = final.query, final.group
         if groups is None:
-            where = None if query.where is None else final.expressions.write(query.where)
+            where = None if query.where is None else final.expressions.condition(query.where, "WHERE")
             self.pumps.append(Pump(self.pump, query.stream.physical, target, RowQuery(rows, query.joins, where)))
             return
         window = tumbling(f"w{self.number()}", groups, RowQuery(rows, "", groups.having))
@@ -137,6 +138,9 @@ class Lowering:
                 )
         kinds = [self._common([columns[i][1] for columns in written], first.query.tree) for i in range(len(names))]
         relation = self.stream(list(zip(names, kinds, strict=True)))
+        if _keeps_order(sides_of(tree)):
+            fields = zip(relation.fields, first.items, strict=True)
+            relation.fields = tuple(replace(each, direction=direction(item) or None) for each, (_, item) in fields)
         for side, columns in zip(sides, written, strict=True):
             values = [(f"c{i}", f"CAST({sql} AS {kinds[i]})") for i, (sql, _) in enumerate(columns)]
             self.fill(side, relation.physical, values)
@@ -183,6 +187,16 @@ class Lowering:
 
     def table_function(self, call: exp.Expr, alias: str | None) -> Relation:
         return tables.lowered(self, call)
+
+
+def _keeps_order(sides: Sequence[exp.Expr]) -> bool:
+    """Whether rows come out as they came in: what went on with them goes on."""
+    (first, *others) = sides
+    source = first.args.get("from_")
+    if others or source is None or source.this.args.get("joins"):
+        return False
+    promoted = any(isinstance(item, exp.Alias) and item.alias.upper() == ROWTIME for item in first.expressions)
+    return not promoted and not any(first.args.get(part) for part in ("joins", "group", "having", "order"))
 
 
 def sides_of(tree: exp.Expr) -> list[exp.Expr]:

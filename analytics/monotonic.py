@@ -90,7 +90,8 @@ def direction(tree: exp.Expr) -> int | None:
     if _promised(tree):
         return 1
     if isinstance(tree, exp.Column):
-        return 1 if tree.name == "rt" else None
+        known: int | None = tree.meta.get("direction")
+        return 1 if tree.name == "rt" else known
     if isinstance(tree, exp.Anonymous):
         return 1 if tree.name.upper() == "CURRENT_ROW_TIMESTAMP" else None
     if isinstance(tree, exp.Literal | exp.Interval | exp.Boolean | exp.Null):

@@ -59,7 +59,7 @@ class Drop(exp.Expression):
 
 class CreateFunction(exp.Expression):
     """``CREATE FUNCTION this (expressions) RETURNS kind … RETURN body``; `strict`: RETURNS NULL ON NULL INPUT. In another
-    `language` than SQL, ``AS source``; `physical` is then its name in DuckDB."""
+    `language` than SQL, ``AS source``; `physical` is then its name in DuckDB. `specific` is its SPECIFIC name."""
 
     arg_types: ClassVar[dict[str, bool]] = {
         "this": True,
@@ -71,6 +71,7 @@ class CreateFunction(exp.Expression):
         "source": False,
         "physical": False,
         "replace": False,
+        "specific": False,
     }
 
 
@@ -108,6 +109,18 @@ class Cursor(exp.Expression):
 
 class ScriptCall(exp.Anonymous):
     """A call of a function in Python, whose name in DuckDB is `this`."""
+
+
+class Given(exp.Cast):
+    """What a program's function is given, as its parameter has it, or gives: only between types of one family."""
+
+
+class Overloaded(exp.Expression, exp.Func):
+    """A call of `name`, of which there are several: each with the families of the types that it `takes`, and written out in
+    `expressions`. `given` are the arguments."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"name": True, "expressions": True, "takes": True, "given": True}
+    _sql_names: ClassVar[list[str]] = ["OVERLOADED"]
 
 
 class OnlyRow(exp.Expression):

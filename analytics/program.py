@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from analytics.dialect import parse_statements, place_of
 from analytics.errors import Place, SqlError, closest
-from analytics.inlining import inlined
+from analytics.inlining import inlined, takes
 from analytics.intervals import milliseconds
 from analytics.naming import without_names
 from analytics.nodes import AlterPump, CreateFunction, CreatePump, CreateStream, CreateView, Drop, Retaining
@@ -239,10 +239,14 @@ def _add_view(program: Program, statement: CreateView) -> None:
 def _add_function(program: Program, statement: CreateFunction) -> None:
     name = folded(statement.this)
     others = program.functions.setdefault(name, [])
-    same = [other for other in others if len(other.expressions) == len(statement.expressions)]
+    same = [other for other in others if takes(other) == takes(statement)]
     if same and not statement.args.get("replace"):
         place = place_of(statement.this)
         raise SqlError(f"function {name} is declared twice", place, expected="CREATE OR REPLACE FUNCTION")
+    specific = statement.args.get("specific")
+    known = [each.args.get("specific") for every in program.functions.values() for each in every if each not in same]
+    if specific is not None and folded(specific) in [folded(each) for each in known if each is not None]:
+        raise SqlError(f"two functions have the SPECIFIC name {folded(specific)}", place_of(specific))
     program.functions[name] = [*(other for other in others if other not in same), statement]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sqlglot import exp
 
@@ -64,9 +64,6 @@ def read(tree: exp.Expr, relations: Relations, builder: Builder) -> Query:
     items = list(_items(select, sources.scope))
     rowtime = _promoted(select, sources.scope, bool(joined))
     clause = select.args.get("group")
-    for kind in ("grouping_sets", "cube", "rollup", "all", "totals"):
-        if clause is not None and clause.args.get(kind):
-            raise SqlError(f"GROUP BY {kind.replace('_', ' ').upper()} is not supported", place_of(clause))
     keys: list[exp.Expr] = []
     for tree in [] if clause is None else clause.expressions:
         key = _key(tree, items, sources.scope)
@@ -180,20 +177,33 @@ def _name_window(source: exp.Expr, select: exp.Select) -> None:
 
 def _named_windows(tree: exp.Expr, select: exp.Select) -> exp.Expr:
     """A copy in which ``OVER name`` is the window that the clause WINDOW gives that name."""
-    known = {folded(window.this): window for window in select.args.get("windows") or []}
+    known: dict[str, exp.Expr] = {}
+    for window in select.args.get("windows") or []:
+        if folded(window.this) in known:
+            raise SqlError(f"there are two windows {folded(window.this)}", place_of(window.this))
+        known[folded(window.this)] = _based(window.copy(), known)
 
     def named(node: exp.Expr) -> exp.Expr:
-        alias = node.args.get("alias") if isinstance(node, exp.Window) else None
-        if alias is None:
-            return node
-        window = known.get(folded(alias))
-        if window is None:
-            near = closest(folded(alias), known)
-            raise SqlError(f"there is no window {folded(alias)}", place_of(alias), suggestion=near)
-        for key in ("partition_by", "order", "spec"):
-            value = window.args.get(key)
-            node.set(key, [each.copy() for each in value] if isinstance(value, list) else value and value.copy())
-        node.set("alias", None)
-        return node
+        return _based(node, known) if isinstance(node, exp.Window) else node
 
     return tree.copy().transform(named, copy=False) if tree.find(exp.Window) else tree
+
+
+def _based(window: exp.Expr, known: Mapping[str, exp.Expr]) -> exp.Expr:
+    """A window with all that the one has on which it is based: ``OVER w``, ``OVER (w ROWS …)`` or ``v AS (w ROWS …)``."""
+    alias = window.args.get("alias")
+    if alias is None:
+        return window
+    base = known.get(folded(alias))
+    if base is None:
+        raise SqlError(f"there is no window {folded(alias)}", place_of(alias), suggestion=closest(folded(alias), known))
+    for key in ("partition_by", "order", "spec"):
+        value = base.args.get(key)
+        if not value:
+            continue
+        if window.args.get(key):
+            what = f"the window says again what {folded(alias)} says already"
+            raise SqlError(what, place_of(alias), expected="a window that adds to it")
+        window.set(key, [each.copy() for each in value] if isinstance(value, list) else value.copy())
+    window.set("alias", None)
+    return window

@@ -32,12 +32,14 @@ CLOCKS = ("CURRENT_ROW_TIMESTAMP", "LOCALTIMESTAMP", "LOCALTIME")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column: `physical` in DuckDB, of type `duck`; in a subquery, `tree` is what it stands for."""
+    """A column: `physical` in DuckDB, of type `duck`; in a subquery, `tree` is what it stands for. `direction` is 1 for one that
+    never goes back from row to row, -1 for one that never goes on."""
 
     name: str
     physical: str
     duck: str
     tree: exp.Expr | None = None
+    direction: int | None = None
 
 
 @dataclass(slots=True)
@@ -180,7 +182,9 @@ class Scope:
         if found.tree is not None:
             return found.tree.copy()
         relation.used.add(found.physical)
-        return physical(alias, found.physical)
+        column = physical(alias, found.physical)
+        column.meta["direction"] = found.direction
+        return column
 
     def _unknown(self, column: exp.Column, name: str, among: list[Relation]) -> SqlError:
         known = [each.name for relation in among for each in relation.fields]

@@ -18,8 +18,9 @@ from analytics.errors import SqlError, closest
 from analytics.intervals import milliseconds
 from analytics.lookups import Lookups
 from analytics.program import ERROR_STREAM, folded
-from analytics.relation import Field, Relation, Scope
+from analytics.relation import ROWTIME, Field, Relation, Scope
 from analytics.resolved import Join, Query, aggregates_of, filtered, resolve
+from analytics.unread import unread
 
 JOIN_ROWS_MAX = 100_000
 """Rows of a window in a join: what is looked through in memory with each micro-batch."""
@@ -152,6 +153,9 @@ class Sources:
             raise SqlError(
                 f"ASOF {side or kind} JOIN is not supported", place_of(join), expected="ASOF JOIN or ASOF LEFT JOIN"
             )
+        if not relation.timed and _over(join.this) is not None:
+            what = f"{relation.name} is a reference table, whose rows have no time: no window (OVER) stands behind it"
+            raise SqlError(what, place_of(join.this))
         reach, rows = _reach(join.this)
         return Join(alias, relation, side, condition, reach, join, asof=method == "ASOF", rows=rows)
 
@@ -246,19 +250,31 @@ def _column_names(source: exp.Expr, count: int) -> list[str | None]:
     return [folded(column if isinstance(column, exp.Identifier) else column.this) for column in columns]
 
 
+def _over(source: exp.Expr) -> exp.Expr | None:
+    alias = source.args.get("alias")
+    window: exp.Expr | None = None if alias is None else alias.meta.get("over")
+    return window
+
+
 def _reach(source: exp.Expr) -> tuple[int, int | None]:
     """How far the window behind a source reaches back: ``OVER (RANGE INTERVAL … PRECEDING)`` in milliseconds, and
     ``OVER (ROWS n PRECEDING)`` in rows."""
-    alias = source.args.get("alias")
-    window = None if alias is None else alias.meta.get("over")
+    window = _over(source)
     if window is None:
         return 0, None
     spec = window.args.get("spec")
     if window.args.get("partition_by"):
         raise SqlError("a window of a join has no PARTITION BY", place_of(window))
+    order = window.args.get("order")
+    for each in [] if order is None else order.expressions:
+        name = each.this.this if isinstance(each.this, exp.Column) else each.this
+        if not isinstance(name, exp.Identifier) or folded(name) != ROWTIME or each.args.get("desc"):
+            raise SqlError("a window of a join is in the order of ROWTIME", place_of(each) or place_of(source))
+    for part in unread(window):
+        raise SqlError(f"{part.what} is not supported", place_of(window) or place_of(source), expected=part.instead)
     if spec is None:
         what = "this window of a join is not supported"
-        raise SqlError(what, place_of(window), expected="OVER (RANGE INTERVAL … PRECEDING)")
+        raise SqlError(what, place_of(window) or place_of(source), expected="OVER (RANGE INTERVAL … PRECEDING)")
     if spec.args.get("start_side") == "FOLLOWING" or spec.args.get("end_side") == "FOLLOWING":
         raise SqlError(
             "a window that reaches ahead (FOLLOWING) is not supported", place_of(window), expected="PRECEDING"
@@ -274,7 +290,8 @@ def _reach(source: exp.Expr) -> tuple[int, int | None]:
         return 0, int(start.name)
     if kind != "RANGE" or not isinstance(start, exp.Interval):
         expected = "RANGE INTERVAL … PRECEDING or ROWS n PRECEDING"
-        raise SqlError("this window of a join is not supported", place_of(window), expected=expected)
+        what = "this window of a join is not supported"
+        raise SqlError(what, place_of(window) or place_of(source), expected=expected)
     return milliseconds(start), None
 
 

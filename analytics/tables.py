@@ -48,7 +48,10 @@ class Call:
         return float(node.name)
 
     def whole(self, position: int, what: str, least: int, most: int, default: int | None = None) -> int:
-        return int(self.number(position, what, least, most, default))
+        found = self.number(position, what, least, most, default)
+        if found != int(found):
+            raise SqlError(f"{self.name}: the {what} is {found}", place_of(self.node), expected="a whole number")
+        return int(found)
 
     def text(self, position: int, what: str) -> str:
         node = self.given[position] if position < len(self.given) else None
@@ -108,7 +111,7 @@ def _forest(call: Call) -> Relation:
         [each.name for each in columns],
         trees=call.whole(0, "number of trees", 1, 1_000, 100),
         sample=sample,
-        decay=call.whole(2, "decay", sample, 2**31 - 1, 100_000),
+        decay=call.whole(2, "decay", sample + 1, 2**31 - 1, 100_000),
         shingle=call.whole(3, "size of a shingle", 1, 30, 1),
         explained=explained,
         directed=explained and len(call.given) > 4 and bool(call.given[4].this),
@@ -168,30 +171,35 @@ def _group_rank(call: Call) -> Relation:
             raise SqlError(f"{call.name}: the {what} is {order}", place_of(call.node), expected="asc or desc")
         orders.append(order)
     call.whole(4, "longest time without a row", 0, 2**31 - 1, 0)
-    most = call.whole(5, "greatest number of rows", 1, 2**31 - 1, 2**31 - 1)
+    most = call.whole(5, "greatest number of rows", 0, 2**31 - 1, 0) or 2**31 - 1
     ranked = f"{by.physical} {orders[0]}"
     out = ranked if orders[1] == "ASC" else f"{by.physical} {'ASC' if orders[0] == 'DESC' else 'DESC'}"
     operator = Ranking(call.buffer(), ranked, most, "rank()", f"{out}, n")
     return call.through(operator, [(shown, "INTEGER")])
 
 
-FUNCTIONS: dict[str, Callable[[Call], Relation]] = {
-    "RANDOM_CUT_FOREST": _forest,
-    "RANDOM_CUT_FOREST_WITH_EXPLANATION": _forest,
-    "HOTSPOTS": _hotspots,
-    "TOP_K_ITEMS_TUMBLING": _top_k,
-    "COUNT_DISTINCT_ITEMS_TUMBLING": _count_distinct,
-    "GROUP_RANK": _group_rank,
+FUNCTIONS: dict[str, tuple[Callable[[Call], Relation], int]] = {
+    "RANDOM_CUT_FOREST": (_forest, 4),
+    "RANDOM_CUT_FOREST_WITH_EXPLANATION": (_forest, 5),
+    "HOTSPOTS": (_hotspots, 3),
+    "TOP_K_ITEMS_TUMBLING": (_top_k, 3),
+    "COUNT_DISTINCT_ITEMS_TUMBLING": (_count_distinct, 2),
+    "GROUP_RANK": (_group_rank, 6),
 }
+"""Name → (how it is made, the most arguments behind the CURSOR)."""
 
 
 def lowered(stages: Stages, call: exp.Expr) -> Relation:
     """The rows that a call gives, as a hidden stream. Raises `SqlError`."""
     name = call.name.upper() if isinstance(call, exp.Anonymous) else call.key.upper()
-    function = FUNCTIONS.get(name)
-    if function is None:
+    if name not in FUNCTIONS:
         raise SqlError(f"there is no table function {name}", place_of(call), suggestion=closest(name, FUNCTIONS))
+    function, most = FUNCTIONS[name]
     cursor, *given = call.expressions
     if not isinstance(cursor, Cursor) or cursor.this is None:
         raise SqlError(f"{name} reads a stream", place_of(call), expected="CURSOR(SELECT STREAM …)")
+    if len(given) > most:
+        raise SqlError(
+            f"{name} has {len(given)} arguments behind its CURSOR", place_of(call), expected=f"{most} at most"
+        )
     return function(Call(name, call, stages, stages.subquery(cursor.this), given))

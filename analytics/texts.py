@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from sqlglot import exp
 
@@ -14,9 +15,12 @@ from analytics.types import family
 
 
 def substring(self: Writes, node: exp.Expr) -> str:
-    value, start, length = self.write(node.this), node.args.get("start"), node.args.get("length")
+    (value, duck), start, length = self.typed(node.this), node.args.get("start"), node.args.get("length")
     if start is not None and family(self.typed(start)[1]) == "text":
+        checked(start, patterns.compiled)
         return f"kda_regex_first({value}, {self.write(start)})"
+    if family(duck) == "binary":
+        return _bytes(self, value, start, length)
     first = "1" if start is None else self.write(start)
     if length is None:
         found = f"substring({value}, greatest({first}, 1))"
@@ -46,7 +50,26 @@ def _strict(sql: str, value: exp.Expr, *numbers: tuple[exp.Expr | None, str]) ->
     return f"CASE WHEN {' OR '.join(missing)} THEN NULL ELSE {sql} END" if missing else sql
 
 
+def _bytes(self: Writes, value: str, start: exp.Expr | None, length: exp.Expr | None) -> str:
+    """A part of bytes, which DuckDB's substring does not take."""
+    first = "1" if start is None else self.write(start)
+    end = "-1" if length is None else f"{first} + {self.write(length)} - 1"
+    return f"({value})[greatest({first}, 1):{end}]"
+
+
+def checked(pattern: exp.Expr, check: Callable[[str], object]) -> None:
+    """A literal is looked at before anything runs; anything else when it is computed."""
+    if isinstance(pattern, exp.Literal) and pattern.is_string:
+        try:
+            check(pattern.name)
+        except ValueError as error:
+            raise SqlError(str(error), place_of(pattern) or place_of(pattern.parent)) from error
+
+
 def substring_similar(self: Writes, node: exp.Expr) -> str:
+    escape = node.args["escape"]
+    if isinstance(escape, exp.Literal):
+        checked(node.expression, lambda pattern: patterns.parts(pattern, escape.name))
     return f"kda_substring_similar({self.write(node.this)}, {self.write(node.expression)}, {self.write(node.args['escape'])})"
 
 
@@ -72,19 +95,23 @@ def similar(self: Writes, node: exp.Expr, escape: exp.Expr | None = None) -> str
     try:
         translated = patterns.translate(pattern.name, sign)
         re.compile(translated)
-    except (ValueError, re.error) as error:
+    except ValueError as error:
         raise SqlError(str(error), place_of(pattern) or place_of(node)) from error
+    except re.error as error:
+        what = f"{pattern.name!r} is no pattern of SIMILAR TO: {error}"
+        raise SqlError(what, place_of(pattern) or place_of(node)) from error
     if "(?!" in translated:
         return f"kda_similar({value}, {self.write(pattern)}, {text(sign)})"
     return f"regexp_full_match({value}, {text(translated)}, 's')"
 
 
 def escape(self: Writes, node: exp.Expr) -> str:
+    sign = node.expression
+    if not isinstance(sign, exp.Literal) or not sign.is_string or len(sign.name) != 1:
+        raise SqlError("ESCAPE takes one character", place_of(node), found=sign.sql(), expected="ESCAPE '!'")
     if isinstance(node.this, exp.SimilarTo):
-        return similar(self, node.this, node.expression)
-    return (
-        f"({self.write(node.this.this)} LIKE {self.write(node.this.expression)} ESCAPE {self.write(node.expression)})"
-    )
+        return similar(self, node.this, sign)
+    return f"({self.write(node.this.this)} LIKE {self.write(node.this.expression)} ESCAPE {self.write(sign)})"
 
 
 def trim(self: Writes, node: exp.Expr) -> str:
@@ -92,8 +119,13 @@ def trim(self: Writes, node: exp.Expr) -> str:
     if isinstance(given, exp.Literal) and len(given.name) != 1:
         raise SqlError("TRIM takes one character", place_of(node), found=f"'{given.name}'")
     name = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(str(node.args.get("position") or "BOTH").upper(), "trim")
-    given_sql = "" if given is None else f", {self.write(given)}"
-    return f"{name}({self.write(node.this)}{given_sql})"
+    if given is None:
+        return f"{name}({self.write(node.this)})"
+    sign = self.write(given)
+    trimmed = f"{name}({self.write(node.this)}, {sign})"
+    if isinstance(given, exp.Literal):
+        return trimmed
+    return guarded(trimmed, f"length({sign}) <> 1", "TRIM takes one character", "VARCHAR")
 
 
 def unicode(self: Writes, node: exp.Expr) -> str:

@@ -37,10 +37,12 @@ _PLAIN: dict[exp.DType, tuple[str, pa.DataType]] = {
     exp.DType.BINARY: ("BLOB", pa.binary()),
 }
 
+_SIZED = frozenset({exp.DType.VARCHAR, exp.DType.CHAR, exp.DType.VARBINARY, exp.DType.BINARY})
+
 
 @dataclass(frozen=True, slots=True)
 class SqlType:
-    """`duck` and `arrow` are how a column is kept; `length` is that of VARCHAR(n) and CHAR(n); CHAR is `padded`."""
+    """`duck` and `arrow` are how a column is kept; `length` is that of VARCHAR(n), CHAR(n) and of bytes; CHAR is `padded`."""
 
     duck: str
     arrow: pa.DataType
@@ -55,23 +57,24 @@ class SqlType:
 def declared(kind: exp.Expr, near: exp.Expr | None = None) -> SqlType:
     """The type that a declaration or a CAST names; `near` is where it stands, for want of a place of its own."""
     assert isinstance(kind, exp.DataType)
-    sizes = [int(part.name) for part in kind.expressions]
+    at = place_of(kind) or place_of(near)
+    if kind.this not in _PLAIN and kind.this != exp.DType.DECIMAL:
+        raise SqlError(f"the type {kind.sql()} is not supported", at)
+    sizes = [int(part.name) if part.name.isdigit() else 0 for part in kind.expressions]
+    if kind.this in _SIZED and 0 in sizes:
+        raise SqlError(f"{kind.sql()} has no length", at, expected=f"{kind.this.name}(n) with n from 1")
     if kind.this == exp.DType.DECIMAL:
         precision, scale = (*sizes, *DECIMAL_DEFAULT[len(sizes) :])
         if not 0 <= scale <= precision <= DECIMAL_PRECISION_MAX or precision == 0:
-            raise SqlError(
-                f"DECIMAL({precision},{scale}) has a precision of 1 to 38 and a scale up to it", place_of(kind)
-            )
+            raise SqlError(f"DECIMAL({precision},{scale}) has a precision of 1 to 38 and a scale up to it", at)
         return SqlType(f"DECIMAL({precision},{scale})", pa.decimal128(precision, scale))
-    if kind.this not in _PLAIN:
-        raise SqlError(f"the type {kind.sql()} is not supported", place_of(kind) or place_of(near))
     duck, arrow = _PLAIN[kind.this]
-    length = sizes[0] if sizes and duck == "VARCHAR" else None
+    length = sizes[0] if sizes and kind.this in _SIZED else None
     return SqlType(duck, arrow, length, padded=kind.this == exp.DType.CHAR)
 
 
-def of_duck(duck: str) -> SqlType:
-    """The column type for what a query gives: for streams that nobody declared."""
+def of_duck(duck: str, near: exp.Expr | None = None) -> SqlType:
+    """The column type for what a query gives: for streams that nobody declared. `near` is what gives it."""
     if duck == "HUGEINT":
         return SqlType("BIGINT", pa.int64())
     if duck.startswith("DECIMAL"):
@@ -86,7 +89,13 @@ def of_duck(duck: str) -> SqlType:
             return SqlType(name, arrow)
     if duck.strip('"') == "NULL":
         return SqlType("VARCHAR", pa.string())
-    raise SqlError(f"a column of type {duck} cannot leave a query: cast it")
+    if duck == "INTERVAL":
+        raise SqlError("no column holds an interval", place_of(near), expected="CAST((a - b) SECOND AS BIGINT)")
+    if duck.startswith("STRUCT"):
+        raise SqlError(
+            "no column of a stream holds a row", place_of(near), expected="the columns of it, as in t.r.COLUMN1"
+        )
+    raise SqlError(f"a column of type {duck} cannot leave a query", place_of(near), expected="a CAST")
 
 
 def family(duck: str) -> str:
@@ -110,6 +119,8 @@ def assigned(sql: str, duck: str, target: SqlType) -> str | None:
     source = family(duck)
     if source != "null" and source != family(target.duck):
         return None
+    if source == "binary" and target.length is not None:
+        return f"({sql})[1:{target.length}]"
     if target.duck != "VARCHAR":
         if is_integer(target.duck) and duck in _FLOATS:
             sql = f"round({sql})"  # half away from zero, as CAST does

@@ -57,7 +57,10 @@ def frame_of(window: exp.Window, named: Named) -> Frame:
     if start == "CURRENT ROW":
         return Frame(partition, 0 if kind == "RANGE" else None, None if kind == "RANGE" else 0)
     if kind == "RANGE" and isinstance(start, exp.Interval):
-        return Frame(partition, milliseconds(start), None)
+        length = milliseconds(start)
+        if length == 0:
+            raise SqlError("a window of 0 PRECEDING", place_of(window), expected="CURRENT ROW")
+        return Frame(partition, length, None)
     if kind == "ROWS" and isinstance(start, exp.Literal) and start.name.isdigit():
         if int(start.name) == 0:
             raise SqlError("a window of 0 PRECEDING", place_of(window), expected="CURRENT ROW")

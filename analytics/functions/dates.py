@@ -68,6 +68,13 @@ def check(pattern: str) -> None:
     _parts(pattern)
 
 
+def check_parse(pattern: str) -> None:
+    """Raises `ValueError` for what is no format, and for letters of which no time can be made."""
+    for part in _parts(pattern):
+        if part.letter in ("W", "F"):
+            raise ValueError(f"the format {pattern!r} has the letter {part.letter}, which is written and not read")
+
+
 @lru_cache(PATTERNS_MAX)
 def _expression(pattern: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
     parts, groups, letters = _parts(pattern), [], []
@@ -134,7 +141,12 @@ def _milliseconds(fields: dict[str, str]) -> int:
             hour = number(letter, 0)
     if "a" in fields:
         hour = hour % 12 + (12 if fields["a"].upper() == "PM" else 0)
-    day = dt.datetime(year, month, number("d", 1)) if "D" not in fields else _day_of_year(year, number("D", 1))
+    if "w" in fields and not fields.keys() & {"M", "L", "d", "D"}:
+        day = _day_of_week(year, number("w", 1), fields)
+    elif "D" in fields:
+        day = _day_of_year(year, number("D", 1))
+    else:
+        day = dt.datetime(year, month, number("d", 1))
     time = day.replace(hour=hour, minute=number("m", 0), second=number("s", 0))
     zone = fields.get("z", fields.get("Z", fields.get("X")))
     result = (time - EPOCH) // dt.timedelta(milliseconds=1) + number("S", 0)
@@ -143,6 +155,16 @@ def _milliseconds(fields: dict[str, str]) -> int:
 
 def _day_of_year(year: int, day: int) -> dt.datetime:
     return dt.datetime(year, 1, 1) + dt.timedelta(days=day - 1)
+
+
+def _day_of_week(year: int, week: int, fields: dict[str, str]) -> dt.datetime:
+    """Weeks begin on Sundays, and the first has the first of January, as Java has them in English."""
+    first = dt.datetime(year, 1, 1)
+    sunday = first - dt.timedelta(days=first.isoweekday() % 7)
+    number = int(fields.get("u", 7)) % 7
+    if "E" in fields:
+        number = (1 + next(i for i, name in enumerate(DAYS) if name[:3].lower() == fields["E"][:3].lower())) % 7
+    return sunday + dt.timedelta(days=7 * (week - 1) + number)
 
 
 def _month(text: str) -> int:

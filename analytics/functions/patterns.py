@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 PATTERNS_MAX = 256
@@ -18,16 +20,66 @@ _NAMED_CLASSES = {
 }  # fmt: skip
 
 
+_JAVA = re.compile(
+    r"\\Q(?P<literal>.*?)(?:\\E|$)|\\(?P<sign>[pP])(?P<name>\{\w+\}|\w)|\\k<(?P<back>\w+)>|\\(?P<char>.)"
+    r"|\(\?<(?P<group>[A-Za-z]\w*)>|(?P<open>\[\^?\]?)|(?P<close>\])|(?P<and>&&)",
+    re.DOTALL,
+)
+"""What Java writes in another way than Python."""
+_JAVA_CHARS = {
+    "Z": "(?=\\n?\\Z)",
+    "z": "\\Z",
+    "h": " \\t\\xa0\\u1680\\u180e\\u2000-\\u200a\\u202f\\u205f\\u3000",
+    "e": "\\x1b",
+}
+
+
 @lru_cache(PATTERNS_MAX)
 def compiled(pattern: str) -> re.Pattern[str]:
     """A pattern in Java's syntax. Raises `ValueError`."""
-    text = re.sub(r"\(\?<([A-Za-z]\w*)>", r"(?P<\1>", pattern)
-    for name, inside in _JAVA_CLASSES.items():
-        text = text.replace(f"\\p{{{name}}}", f"[{inside}]")
+    parts, inside, end = [], False, 0
+    for found in _JAVA.finditer(pattern):
+        parts.append(pattern[end : found.start()])
+        end = found.end()
+        if found["open"] and not inside:
+            inside = True
+            parts.append(found[0])
+        elif found["open"] or (found["and"] and inside):
+            what = "a class within a class" if found["open"] else "&& between classes"
+            raise ValueError(f"{pattern!r} has {what}, which is not supported: write one class of characters")
+        elif found["close"]:
+            inside = False
+            parts.append("]")
+        else:
+            parts.append(_java(found, pattern, inside))
     try:
-        return re.compile(text.replace("\\Z", "(?=\\n?\\Z)").replace("\\z", "\\Z"))
+        return re.compile("".join([*parts, pattern[end:]]))
     except re.error as error:
         raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+
+
+def _java(found: re.Match[str], pattern: str, inside: bool) -> str:
+    """A part of a pattern in Python's words; `inside` a class of characters."""
+    if found["literal"] is not None:
+        return re.escape(found["literal"])
+    if found["back"]:
+        return f"(?P={found['back']})"
+    if found["group"]:
+        return f"(?P<{found['group']}>"
+    if found["char"]:
+        known = _JAVA_CHARS.get(found["char"])
+        if known is None or (inside and found["char"] in "Zz"):
+            return found[0]
+        return known if inside or found["char"] != "h" else f"[{known}]"
+    if found["and"]:
+        return found[0]
+    name = found["name"].strip("{}")
+    members = _JAVA_CLASSES.get(name.removeprefix("Is"))
+    if members is None or (inside and found["sign"] == "P"):
+        raise ValueError(
+            f"{pattern!r} has {found[0]}, which is not supported: expected {', '.join(_JAVA_CLASSES)} in \\p{{…}}"
+        )
+    return members if inside else f"[{'^' if found['sign'] == 'P' else ''}{members}]"
 
 
 def initcap(text: str) -> str:
@@ -51,16 +103,19 @@ def replace(text: str, pattern: str, replacement: str, start: int, occurrence: i
     expression, template = compiled(pattern), _replacement(replacement)
     head, tail = text[: start - 1], text[start - 1 :]
     if occurrence == 0:
-        return head + _expanded(expression, template, tail)
+        with _fitting():
+            return head + expression.sub(template, tail)
     for number, match in enumerate(expression.finditer(tail), 1):
         if number == occurrence:
-            return head + tail[: match.start()] + match.expand(template) + tail[match.end() :]
+            with _fitting():
+                return head + tail[: match.start()] + match.expand(template) + tail[match.end() :]
     return text
 
 
-def _expanded(expression: re.Pattern[str], template: str, text: str) -> str:
+@contextlib.contextmanager
+def _fitting() -> Iterator[None]:
     try:
-        return expression.sub(template, text)
+        yield
     except (re.error, IndexError) as error:
         raise ValueError(f"the replacement does not fit the pattern: {error}") from None
 
@@ -147,9 +202,16 @@ def _members(text: str, escape: str) -> str:
 def substring(text: str, pattern: str, escape: str) -> str | None:
     """SUBSTRING(text SIMILAR pattern ESCAPE escape): `pattern` is three parts with `escape` and ``"`` between them; what
     matches the middle one, where the whole matches."""
-    parts = pattern.split(f'{escape}"')
-    if len(escape) != 1 or len(parts) != 3:
-        raise ValueError(f'the pattern has three parts with {escape}" between them, and {pattern!r} has not')
-    before, middle, after = (translate(part, escape) for part in parts)
+    before, middle, after = parts(pattern, escape)
     found = re.fullmatch(f"(?:{before})({middle})(?:{after})", text, re.DOTALL)
     return None if found is None else found[1]
+
+
+@lru_cache(PATTERNS_MAX)
+def parts(pattern: str, escape: str) -> tuple[str, str, str]:
+    """The three parts of a pattern of SUBSTRING SIMILAR, each as a regular expression. Raises `ValueError`."""
+    found = pattern.split(f'{escape}"')
+    if len(escape) != 1 or len(found) != 3:
+        raise ValueError(f'the pattern has three parts with {escape}" between them, and {pattern!r} has not')
+    before, middle, after = (translate(part, escape) for part in found)
+    return before, middle, after

@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
+from analytics import intervals
 from analytics.functions import dates, fast_regex, logs, patterns
 
 Value = Any
@@ -48,6 +49,8 @@ FUNCTIONS = (
     Function("kda_syslog", logs.syslog, ("VARCHAR", "BIGINT"), "VARCHAR[]", TEXTS),
     Function("kda_w3c", logs.w3c, ("VARCHAR", "VARCHAR"), "VARCHAR[]", TEXTS),
     Function("kda_parse_time", dates.parse, ("VARCHAR", "VARCHAR"), "BIGINT", pa.int64()),
+    Function("kda_interval_text", intervals.shown, ("BIGINT", "VARCHAR"), "VARCHAR", TEXT),
+    Function("kda_interval", intervals.length, ("VARCHAR", "VARCHAR"), "BIGINT", pa.int64()),
     Function("kda_format_time", dates.format_time, ("VARCHAR", "BIGINT"), "VARCHAR", TEXT, nulls=True),
 )
 

@@ -122,7 +122,7 @@ def _side(
     written = [(name, *writer.typed(tree)) for name, tree in trees]
     relation = stages.stream([(name, kept(duck)) for name, _, duck in written])
     values = [(f"c{number}", sql) for number, (_, sql, _) in enumerate(written)]
-    condition = None if where is None else writer.write(where)
+    condition = None if where is None else writer.condition(where, "WHERE")
     rows = RowQuery((("rt", "t0.rt"), *values), joins, condition)
     stages.pumps.append(Pump(stages.pump, stream.physical, relation.physical, rows))
     return relation

@@ -113,6 +113,7 @@ def renamed(names: Mapping[tuple[str, str], str]) -> Callable[[exp.Expr], exp.Ex
             return node
         column = physical("t0", names[key])
         column.meta.update(node.meta)
+        column.meta.pop("direction", None)  # behind a join rows come in another order
         return column
 
     return lambda tree: tree.copy().transform(change, copy=False)

@@ -78,7 +78,7 @@ def _accumulate(stages: Stages, query: Query, retain: Retain) -> Final:
             names.append(f"CAST(t0.{name} AS {parts[-1].duck})")
         known.append((tree, names[0] if isinstance(tree, _ENDS) else aggregate.final.format(*names)))
     source = stages.stream([], shape)
-    where = None if query.where is None else rows.write(query.where)
+    where = None if query.where is None else rows.condition(query.where, "WHERE")
     stages.pumps.append(
         Pump(stages.pump, query.stream.physical, source.physical, RowQuery(tuple(columns), query.joins, where))
     )

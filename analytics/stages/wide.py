@@ -68,7 +68,7 @@ def widen(stages: Stages, query: Query, window: GroupWindow) -> Final:
     """The query over a stream of its groups."""
     others = [key for key in query.keys if key.unnest() is not window]
     found = grouping.opened(query, others, stages.types)
-    where = None if query.where is None else found.rows.write(query.where)
+    where = None if query.where is None else found.rows.condition(query.where, "WHERE")
     partials = found.planned.partials
     time = found.rows.write(window.this)
     target = stages.stream([])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import re
 import tomllib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -115,6 +116,16 @@ class Case:
             )  # used at once
             found[stream] = [records[i] for i in order]
         return found
+
+    @property
+    def batch(self) -> dict[str, str]:
+        """The batch query of each stream that has one: behind a line ``-- into STREAM``."""
+        path = self.folder / "batch.sql"
+        if not path.exists():
+            return {}
+        before, *rest = re.split(r"^-- into (.+)\n", path.read_text(), flags=re.MULTILINE)
+        assert not before, "a query says which stream it gives"
+        return dict(zip(rest[::2], rest[1::2], strict=True))
 
     @property
     def timed(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,6 +86,32 @@ def test_expressions_have_their_values(name: str) -> None:
 
 def test_the_list_claims_what_is_proven() -> None:
     assert list(language.unproven()) == []
+
+
+def test_a_column_without_a_name_has_its_number() -> None:
+    plan = compile_program(parse("SELECT STREAM 1, a, 2 + 3 FROM s"), {"S": [Column("A", pa.int32())]}, {})
+    assert [column.name for column in plan.streams[RESULT].columns] == ["EXPR$0", "A", "EXPR$2"]
+
+
+@pytest.mark.parametrize(
+    ("names", "duck"),
+    [
+        ("INT, INTEGER", "INTEGER"),
+        ("DECIMAL(5,2), DEC(5,2), NUMERIC(5,2)", "DECIMAL(5,2)"),
+        ("DECIMAL, DEC, NUMERIC", "DECIMAL(18,0)"),
+        ("DOUBLE, DOUBLE PRECISION, FLOAT, FLOAT(24)", "DOUBLE"),
+        ("REAL", "REAL"),
+        ("CHAR(4), CHARACTER(4), VARCHAR(4), CHARACTER VARYING(4), CHAR VARYING(4), VARCHAR(70000)", "VARCHAR"),
+        ("BINARY(4), VARBINARY(4), BINARY VARYING(4)", "BLOB"),
+        ("TIMESTAMP, TIMESTAMP(3)", "TIMESTAMP_MS"),
+        ("TIME, TIME(0)", "TIME"),
+    ],
+)
+def test_types_have_all_their_names(names: str, duck: str) -> None:
+    types = re.findall(r"[A-Z ]+(?:\([\d,]+\))?", names)
+    columns = ", ".join(f"c{number} {kind}" for number, kind in enumerate(types))
+    program = parse(f"CREATE STREAM d ({columns}); CREATE PUMP p AS INSERT INTO d (c0) SELECT STREAM NULL FROM s")
+    assert [column.type.duck for column in program.streams["D"].columns] == [duck] * len(types)
 
 
 @pytest.mark.parametrize(

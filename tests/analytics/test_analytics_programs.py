@@ -1,6 +1,7 @@
 """Programs as data, each run straight, rebatched, out of order, killed at every commit and resumed, and as one batch query.
 
-Where a program is not run in a way, its ``options.toml`` says why: ``no_disorder``, ``no_batch``."""
+``batch.sql`` has a query for each stream that a batch query can give. Where a program, or a stream of it, is not run in a
+way, its ``options.toml`` says why: ``no_disorder``, ``no_batch``."""
 
 from __future__ import annotations
 
@@ -99,25 +100,31 @@ async def test_a_program_killed_at_every_commit_gives_every_row_once(
 
 @CASES
 def test_a_program_says_in_which_way_it_is_not_run(case: Case) -> None:
-    assert ("no_batch" in case.options) != (case.folder / "batch.sql").exists()
+    streams = {line["stream"] for line in case.expected}
+    unsaid = case.options.get("no_batch", {})
+    if isinstance(unsaid, str):
+        assert not case.batch
+    else:
+        assert streams == case.batch.keys() | unsaid.keys()
+        assert not case.batch.keys() & unsaid.keys()
     assert ("no_disorder" in case.options) != case.timed
 
 
 @CASES
-async def test_the_batch_query_gives_the_same_rows(case: Case) -> None:
-    path = case.folder / "batch.sql"
-    if not path.exists():
+async def test_the_batch_query_gives_the_same_rows(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not case.batch:
         pytest.skip(case.options["no_batch"])
-    stream = case.options["batch_stream"]
+    monkeypatch.chdir(case.folder)  # reference tables are files there
     async with world() as client:
         await client.load(case.input)
-        columns = {"input": case.columns} if case.columns else None
-        result = await query(path.read_text(), client, columns=columns)
-        found = Sink()
-        for batch in result.to_batches():
-            for data in encode_json(batch).to_pylist():
-                found.rows.append((stream, None, json.loads(data)))
-        lines = [
-            {k: v for k, v in line.items() if k != "rowtime"} for line in case.expected if line["stream"] == stream
-        ]
-        assert comparable(found.rows, lines) == wanted(lines)
+        columns = dict.fromkeys(case.input, case.columns) if case.columns else None
+        for stream, sql in case.batch.items():
+            result = await query(sql, client, columns=columns)
+            found = Sink()
+            for batch in result.to_batches():
+                for data in encode_json(batch).to_pylist():
+                    found.rows.append((stream, None, json.loads(data)))
+            lines = [
+                {k: v for k, v in line.items() if k != "rowtime"} for line in case.expected if line["stream"] == stream
+            ]
+            assert (stream, comparable(found.rows, lines)) == (stream, wanted(lines))

@@ -1,0 +1,26 @@
+-- into DEAREST
+SELECT FLOOR(at TO MINUTE) AS "MINUTE", item AS "ITEM", bidder AS "BIDDER", price AS "PRICE", place AS "PLACE", at AS "AT" FROM (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY item, FLOOR(at TO MINUTE) ORDER BY price DESC, at, "OFFSET") AS place
+  FROM (SELECT *, CAST("ROWTIME" AS TIMESTAMP) AS at FROM bids) WHERE price > 1)
+WHERE place <= 2
+
+-- into HOTTEST
+SELECT item AS "ITEM", bids AS "BIDS" FROM (
+  SELECT item, COUNT(*) AS bids, ROW_NUMBER() OVER (PARTITION BY FLOOR(at TO MINUTE) ORDER BY COUNT(*) DESC, item) AS place
+  FROM (SELECT *, CAST("ROWTIME" AS TIMESTAMP) AS at FROM bids) GROUP BY item, FLOOR(at TO MINUTE))
+WHERE place = 1
+
+-- into LATEST
+SELECT bidder AS "BIDDER", item AS "ITEM", price AS "PRICE" FROM (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY at DESC, "OFFSET" DESC) AS place, MAX(at) OVER () AS newest
+  FROM (SELECT *, CAST("ROWTIME" AS TIMESTAMP) AS at FROM bids))
+WHERE place = 1 AND at > newest - INTERVAL 1 HOUR
+
+-- into RECORD
+SELECT item AS "ITEM", price AS "PRICE" FROM bids ORDER BY price DESC, CAST("ROWTIME" AS TIMESTAMP), "OFFSET" LIMIT 1
+
+-- into ONCE
+SELECT bidder AS "BIDDER", item AS "ITEM", price AS "PRICE" FROM (
+  SELECT *, LAG(at) OVER (PARTITION BY bidder, item ORDER BY at, "OFFSET") AS earlier
+  FROM (SELECT *, CAST("ROWTIME" AS TIMESTAMP) AS at FROM bids))
+WHERE earlier IS NULL OR earlier < at - INTERVAL 30 SECOND
