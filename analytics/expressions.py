@@ -441,7 +441,7 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.Is: _binary("IS"),
     exp.NullSafeEQ: _binary("IS NOT DISTINCT FROM"),
     exp.NullSafeNEQ: _binary("IS DISTINCT FROM"),
-    exp.Like: _binary("LIKE"),
+    exp.Like: texts.like,
     exp.Escape: texts.escape,
     exp.SimilarTo: texts.similar,
     exp.Between: _between,

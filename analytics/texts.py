@@ -105,13 +105,18 @@ def similar(self: Writes, node: exp.Expr, escape: exp.Expr | None = None) -> str
     return f"regexp_full_match({value}, {text(translated)}, 's')"
 
 
+def like(self: Writes, node: exp.Expr, escape: exp.Expr | None = None) -> str:
+    sign = "" if escape is None else f" ESCAPE {self.write(escape)}"
+    word = "NOT LIKE" if node.args.get("negate") else "LIKE"
+    return f"({self.write(node.this)} {word} {self.write(node.expression)}{sign})"
+
+
 def escape(self: Writes, node: exp.Expr) -> str:
     sign = node.expression
     if not isinstance(sign, exp.Literal) or not sign.is_string or len(sign.name) != 1:
         raise SqlError("ESCAPE takes one character", place_of(node), found=sign.sql(), expected="ESCAPE '!'")
-    if isinstance(node.this, exp.SimilarTo):
-        return similar(self, node.this, sign)
-    return f"({self.write(node.this.this)} LIKE {self.write(node.this.expression)} ESCAPE {self.write(sign)})"
+    written = similar if isinstance(node.this, exp.SimilarTo) else like
+    return written(self, node.this, sign)
 
 
 def trim(self: Writes, node: exp.Expr) -> str:

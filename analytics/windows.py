@@ -87,6 +87,8 @@ def running(window: exp.Window, sliding: Sliding, named: Named) -> Function | No
     of two running sums is not the sum."""
     node = window.this
     kind = _RUNNING.get(type(node))
+    if isinstance(node, exp.Count) and node.expressions:
+        raise SqlError("COUNT takes one argument", place_of(node))
     if kind is None or isinstance(node.this, exp.Distinct):
         return None
     if isinstance(node.this, exp.Star):
