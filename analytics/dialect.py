@@ -54,6 +54,8 @@ TOO_DEEP = "the program is nested too deeply"
 
 _QUERY = (TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN)
 _STATEMENTS = ("CREATE STREAM", "CREATE PUMP", "CREATE TABLE", "CREATE FUNCTION", "CREATE VIEW", "SELECT")
+_FIRST_WORDS = ("CREATE", "ALTER", "DROP")
+"""What only a statement begins with: where one of them is in the way, the one before has no end."""
 _LANGUAGES = ("SQL", "PYTHON", "ARROW")
 _CREATABLE = ("STREAM", "PUMP", "TABLE", "FUNCTION", "VIEW")
 
@@ -410,7 +412,8 @@ def from_sqlglot(error: ParseError, text: str) -> SqlError:
     line, column = detail.get("line"), detail.get("col")
     if line is None or column is None:
         return SqlError(what, end_of(text))
-    return SqlError(what, Place(line, max(1, column - len(found or " ") + 1)), found=found)
+    expected = "; before the next statement" if (found or "").upper() in _FIRST_WORDS else None
+    return SqlError(what, Place(line, max(1, column - len(found or " ") + 1)), found=found, expected=expected)
 
 
 def _plain(description: str) -> str:
