@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import duckdb
 from sqlglot import exp
 
+from analytics import outcomes
 from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
 from analytics.expressions import Expressions, Types
@@ -134,7 +135,8 @@ class _Compiler:
         if program.query is not None:
             self.lowering.pump = RESULT
             self._alone(program.query)
-        self.lowering.pumps = prune(self.lowering.pumps, self.inputs.values())
+        pumps = prune(self.lowering.pumps, self.inputs.values())
+        self.lowering.pumps = [outcomes.undecided(self.connection, pump) for pump in pumps]
         read = {source for pump in self.lowering.pumps for source in pump.sources}
         used = {name: relation for name, relation in self.inputs.items() if relation.physical in read}
         return Plan(

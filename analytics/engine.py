@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import duckdb
 import pyarrow as pa
 
-from analytics import direct, faults, functions
+from analytics import direct, faults, functions, outcomes
 from analytics.errors import SqlError
 from analytics.functions import NOW, STARTED, set_clock
 from analytics.limits import Limits
@@ -82,6 +82,7 @@ class Engine:
         self._pending = Pending(connection)
         self._registered: set[str] = set()
         self._direct = {pump.rows: direct.compiled(pump.rows) for pump in plan.pumps if pump.rows and not pump.window}
+        self._patient: dict[RowQuery, RowQuery] = {}
         self._waiting: dict[int, int | None] = {}
         self._bases: dict[str, int] = {}
         self._started = False
@@ -291,14 +292,20 @@ class Engine:
         except duckdb.Error as error:
             first = error
         connection = self._connection
+        if query not in self._patient:
+            self._patient[query] = outcomes.patient(connection, query)
+        patient = self._patient[query]
+        # From what a table holds DuckDB concludes what is never NULL, and does not compute it; of a batch it knows nothing.
         connection.execute(f"CREATE OR REPLACE TEMP TABLE tried AS SELECT *, row_number() OVER () AS rn FROM {source}")
+        connection.execute("SET disabled_optimizers = 'statistics_propagation'")
         try:
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE faulty AS {query.guard('tried')}")
-            rows = self._table(query.tried("tried"))
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE faulty AS {patient.guard('tried')}")
+            rows = self._table(patient.tried("tried"))
             bad = self._table("SELECT * FROM tried WHERE rn IN (SELECT rn FROM faulty) ORDER BY rn")
             step.faulty.append(self._faults(query, bad, pump, first, now_ms))
             return rows
         finally:
+            connection.execute("RESET disabled_optimizers")
             connection.execute("DROP TABLE IF EXISTS tried")
             connection.execute("DROP TABLE IF EXISTS faulty")
 

@@ -25,7 +25,7 @@ from analytics.errors import SqlError, closest
 from analytics.functions import STARTED
 from analytics.guards import failing, guarded, text
 from analytics.intervals import UNITS, fields_of, interval, qualifier
-from analytics.nodes import Elapsed, Given, OnlyRow, Overloaded, ScriptCall, Step, SubstringSimilar
+from analytics.nodes import Elapsed, Given, OnlyRow, Overloaded, Perhaps, ScriptCall, Step, SubstringSimilar
 from analytics.types import declared, family, is_integer
 
 
@@ -380,6 +380,10 @@ def _script(self: Expressions, node: exp.Expr) -> str:
     return f"{node.name}({', '.join(self.write(each) for each in node.expressions)})"
 
 
+def _perhaps(self: Expressions, node: exp.Expr) -> str:
+    return f"coalesce(TRY(coalesce({self.write(node.this)}, FALSE)), TRUE)"
+
+
 def _only_row(self: Expressions, node: exp.Expr) -> str:
     value, duck = self.typed(node.this)
     message = "a query inside an expression gives more than one row"
@@ -480,6 +484,7 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     Given: _given,
     Overloaded: _overloaded,
     OnlyRow: _only_row,
+    Perhaps: _perhaps,
     ScriptCall: _script,
     Step: _step,
 }

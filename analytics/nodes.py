@@ -129,6 +129,12 @@ class OnlyRow(exp.Expression):
     arg_types: ClassVar[dict[str, bool]] = {"this": True, "expression": True}
 
 
+class Perhaps(exp.Expression):
+    """Whether the condition `this` holds or fails: what may come to hold where it is asked again."""
+
+    arg_types: ClassVar[dict[str, bool]] = {"this": True}
+
+
 class GroupWindow(exp.Expression, exp.Func):
     """``HOP(this, …)``, ``CUMULATE(this, …)`` and ``SESSION(this, …)``, by their `kind`, and what they begin and end with:
     ``HOP_START(this, …)``, `part` START, and ``HOP_END(this, …)``, `part` END. `expressions` are intervals."""

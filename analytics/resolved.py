@@ -137,10 +137,18 @@ def aggregates_of(tree: exp.Expr) -> list[exp.Expr]:
 
 
 _HARMLESS = (
-    exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.Neg, exp.Not, exp.And, exp.Or, exp.Is,
-    exp.In, exp.Between, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE,
+    exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.Not, exp.And, exp.Or, exp.Is, exp.In,
+    exp.Between, exp.Predicate, exp.Coalesce, exp.Nullif, exp.Case, exp.If, exp.Upper, exp.Lower, exp.Length, exp.DPipe,
 )  # fmt: skip
-"""What no row fails for."""
+
+
+def harmless(tree: exp.Expr) -> bool:
+    """Whether no row fails for it; other expressions may."""
+    return all(isinstance(node, _HARMLESS) or _is_negative(node) for node in tree.walk())
+
+
+def _is_negative(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal)
 
 
 def filtered(first: exp.Expr | None, then: exp.Expr) -> exp.Expr:
@@ -148,6 +156,6 @@ def filtered(first: exp.Expr | None, then: exp.Expr) -> exp.Expr:
     that they could fail for. AND would leave the order to DuckDB."""
     if first is None:
         return then
-    if all(isinstance(node, _HARMLESS) for node in then.walk()):
+    if harmless(then):
         return exp.And(this=first, expression=then)
     return exp.Case(ifs=[exp.If(this=first, true=then)], default=exp.false())

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import duckdb
 from sqlglot import exp
 
 from analytics import grouping
@@ -48,6 +49,7 @@ class Final:
 class Stages(Protocol):
     """Makes hidden streams, and the pumps and operators between them (`analytics.lowering`)."""
 
+    connection: duckdb.DuckDBPyConnection
     types: Types
     pumps: list[Pump]
     pump: str

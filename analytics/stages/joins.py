@@ -11,12 +11,14 @@ from sqlglot import exp
 from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
+from analytics.nodes import Perhaps
 from analytics.operators.joining import Joining, Side
 from analytics.operators.row_joining import RowJoining, RowSide
 from analytics.operators.work import Operator
+from analytics.outcomes import met
 from analytics.plan import Pump, RowQuery
 from analytics.relation import Relation, physical
-from analytics.resolved import Join, Query, filtered
+from analytics.resolved import Join, Query, filtered, harmless
 from analytics.stages.asof import asof_reference, asof_streams
 from analytics.stages.base import TIME, Stages, columns_in, columns_of, kept, placed, renamed, shown, used
 from analytics.stages.references import refer, settle
@@ -142,8 +144,8 @@ def _stream_join(
             stages.types, f"FROM {left_relation.physical} AS l CROSS JOIN {right_relation.physical} AS r"
         )
         meeting = writer.write(placed(on, names))
-        if on.find(exp.Div, exp.Mod, exp.Cast, exp.Anonymous):
-            meeting = f"coalesce(TRY({meeting}), FALSE)"
+        if not harmless(on):
+            meeting = met(stages.connection, meeting)
     operator: Operator = Joining(left_side, right_side, meeting)
     if query.rows is not None or join.rows is not None:
         operator = RowJoining(_of_rows(stages, left_side, query.rows), _of_rows(stages, right_side, join.rows), meeting)
@@ -197,7 +199,8 @@ def _side(
 def _pushed(
     query: Query, join: Join, included: Sequence[str]
 ) -> tuple[exp.Expr | None, exp.Expr | None, exp.Expr | None]:
-    """What of WHERE and ON concerns the left side only, both sides, and the right side only; it leaves WHERE."""
+    """What of WHERE and ON concerns the left side only, both sides, and the right side only; it leaves WHERE. What can fail
+    there stays, for it fails pairs, not rows that meet none."""
     parts: list[list[exp.Expr]] = [[], [], []]
     rest = []
     for tree, stays in [(query.where, True), (join.on, False)]:
@@ -205,16 +208,13 @@ def _pushed(
             part = part.unnest()
             aliases = {alias for alias, _ in columns_in(part)}
             bare = any(column.meta.get("bare") for column in part.find_all(exp.Column))
-            if bare and stays:
+            here = aliases <= {*included, join.alias} and not (bare and stays)
+            fails = stays and not harmless(part)
+            if fails or not here:
                 rest.append(part)
-            elif aliases and aliases <= set(included):
-                parts[0].append(part)
-            elif aliases == {join.alias}:
-                parts[2].append(part)
-            elif aliases <= {*included, join.alias}:
-                parts[1].append(part)
-            else:
-                rest.append(part)
+            if here:
+                side = 0 if aliases and aliases <= set(included) else 2 if aliases == {join.alias} else 1
+                parts[side].append(Perhaps(this=part) if fails else part)
     query.where = _all(rest)
     return _all(parts[0]), _all(parts[1]), _all(parts[2])
 

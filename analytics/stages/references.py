@@ -10,34 +10,11 @@ from analytics import aggregates
 from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
+from analytics.outcomes import met
 from analytics.relation import physical
-from analytics.resolved import Inner, Join, Query, aggregates_of
+from analytics.resolved import Inner, Join, Query, aggregates_of, harmless
 from analytics.stages.base import Final, Stages, columns_in, renamed, used
 
-_SAFE = (
-    exp.Column,
-    exp.Identifier,
-    exp.Literal,
-    exp.Null,
-    exp.Boolean,
-    exp.Paren,
-    exp.And,
-    exp.Or,
-    exp.Not,
-    exp.Is,
-    exp.In,
-    exp.Between,
-    exp.Predicate,
-    exp.Coalesce,
-    exp.Nullif,
-    exp.Case,
-    exp.If,
-    exp.Upper,
-    exp.Lower,
-    exp.Length,
-    exp.DPipe,
-)
-"""What cannot fail for any value; other expressions may."""
 _CONDITIONS = (exp.And, exp.Or, exp.Not, exp.Paren, exp.Is, exp.Predicate)
 
 
@@ -54,7 +31,9 @@ def refer(stages: Stages, query: Query, join: Join) -> None:
         query.joins += f" CROSS JOIN {relation.physical} AS {alias}"
         return
     writer = Expressions(stages.types, f"{query.source} CROSS JOIN {relation.physical} AS {alias}")
-    query.joins += f" {join.side or 'INNER'} JOIN {relation.physical} AS {alias} ON {_condition(writer, join.on)}"
+    query.joins += (
+        f" {join.side or 'INNER'} JOIN {relation.physical} AS {alias} ON {_condition(stages, writer, join.on)}"
+    )
 
 
 def settle(stages: Stages, query: Query, joins: Sequence[Join]) -> None:
@@ -103,7 +82,7 @@ def _conditions(join: Join) -> Iterator[exp.Expr]:
 
 def _fallible(tree: exp.Expr, outside: set[str]) -> Iterator[exp.Expr]:
     """The largest parts that may fail and name columns of the stream only."""
-    if all(isinstance(node, _SAFE) for node in tree.walk()):
+    if harmless(tree):
         return
     aliases = {alias for alias, _ in columns_in(tree)}
     if aliases and aliases <= outside and not isinstance(tree, _CONDITIONS) and not tree.find(exp.AggFunc):
@@ -113,14 +92,13 @@ def _fallible(tree: exp.Expr, outside: set[str]) -> Iterator[exp.Expr]:
         yield from _fallible(part, outside)
 
 
-def _condition(writer: Expressions, tree: exp.Expr) -> str:
+def _condition(stages: Stages, writer: Expressions, tree: exp.Expr) -> str:
     """A condition between a stream and a table; a part that fails does not hold."""
     parts = list(tree.flatten()) if isinstance(tree, exp.And) else [tree]
     written = []
     for part in parts:
         sql = writer.write(part)
-        safe = all(isinstance(node, _SAFE) for node in part.walk())
-        written.append(f"({sql})" if safe else f"coalesce(TRY({sql}), FALSE)")
+        written.append(f"({sql})" if harmless(part) else met(stages.connection, sql))
     return " AND ".join(written)
 
 
@@ -133,10 +111,10 @@ def _searched(stages: Stages, query: Query, inner: Inner) -> str:
             sql = _aggregated(stages, writer, tree)
         else:
             value = writer.write(tree)
-            value = value if all(isinstance(node, _SAFE) for node in tree.walk()) else f"TRY({value})"
+            value = value if harmless(tree) else f"TRY({value})"
             sql = {"some": f"bool_or({value})", "first": f"first({value})", "rows": "count(*)"}[kind]
         columns.append(f"{sql} AS c{number}")
-    where = "" if inner.where is None else f" WHERE {_condition(writer, inner.where)}"
+    where = "" if inner.where is None else f" WHERE {_condition(stages, writer, inner.where)}"
     return f"SELECT {', '.join(columns)} FROM {inner.relation.physical} AS {inner.alias}{where}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -15,11 +16,13 @@ from analytics_values import (
     Expression,
     Fault,
     assigned,
+    deciding,
     decimal_of,
     exact,
     family,
     fitting,
     literal,
+    ranged,
 )
 
 
@@ -90,8 +93,7 @@ class Expressions:
             return Expression("TIMESTAMP '2025-06-15 15:07:00'", kind, lambda _: 1_750_000_020_000)
         digits = choices.among(("0.5", "1.25", "10.0", "0.000", "3.14159"))
         whole, part = digits.split(".")
-        precision = len(part) + (0 if whole == "0" else len(whole))
-        return Expression(digits, f"DECIMAL({max(precision, 1)},{len(part)})", lambda _: Decimal(digits))
+        return Expression(digits, f"DECIMAL({len(whole + part)},{len(part)})", lambda _: Decimal(digits))
 
     def _shared(self, kind: str, depth: int) -> Expression | None:
         """What there is of every type."""
@@ -101,14 +103,14 @@ class Expressions:
             return None
         first = self.of(kind, depth)
         second = self._leaf(kind) if kind == "DECIMAL" else self.of(kind, depth)
-        if second.kind != first.kind or second.sql == first.sql:
+        if second.kind != first.kind or second.sql == first.sql or _moved(first, second):
             return None
         if way == 0:
             test = self.of("BOOLEAN", depth)
             return Expression(
                 f"CASE WHEN {test.sql} THEN {first.sql} ELSE {second.sql} END",
                 first.kind,
-                lambda env: first.value(env) if test.value(env) else second.value(env),
+                lambda env: first.value(env) if test.holds(env) else second.value(env),
                 test.fails or first.fails or second.fails,
                 True,
             )
@@ -138,7 +140,7 @@ class Expressions:
         if way in "+-*":
             second = self.of(choices.among(("INTEGER", kind)), depth)
             function = {"+": operator.add, "-": operator.sub, "*": operator.mul}[way]
-            return _computed(
+            made = _computed(
                 f"({first.sql} {way} {second.sql})",
                 kind,
                 lambda a, b: fitting(function(a, b), kind),
@@ -146,6 +148,7 @@ class Expressions:
                 second,
                 fails=True,
             )
+            return replace(made, moves=first.constant or second.constant)
         if way in ("/", "MOD"):
             second = self.of("INTEGER", depth)
 
@@ -253,6 +256,8 @@ class Expressions:
         (p1, s1), (p2, s2) = decimal_of(first.kind), decimal_of(second.kind)
         whole = p1 - s1 + s2
         scale = min(max(6, s1 + p2 + 1), max(18 - whole, 6, s1))
+        if whole + scale > 38:
+            return first
 
         def divide(a: Decimal, b: Decimal) -> Decimal:
             if b == 0:
@@ -295,18 +300,10 @@ class Expressions:
         way = choices.among(("compare", "compare", "null", "not", "and", "or", "between", "in", "like", "distinct"))
         kind = choices.among(("INTEGER", "BIGINT", "DOUBLE", "VARCHAR", "TIMESTAMP", "DECIMAL"))
         if way in ("and", "or"):
-            # Which side is computed first is nobody's promise, so neither fails.
-            safe = Expressions(choices, self._columns, failing=False)
-            first, second = safe.of("BOOLEAN", depth), safe.of("BOOLEAN", depth)
-            decided = way == "or"
-
-            def both(env: Env) -> Any:
-                found = {first.value(env), second.value(env)}
-                return decided if decided in found else None if None in found else not decided
-
-            return Expression(f"({first.sql} {way.upper()} {second.sql})", "BOOLEAN", both, False, True)
+            first, second = self.of("BOOLEAN", depth), self.of("BOOLEAN", depth)
+            return deciding(f"({first.sql} {way.upper()} {second.sql})", (first, second), way == "or")
         if way == "not":
-            return _computed(f"(NOT {(inner := self.of('BOOLEAN', depth)).sql})", "BOOLEAN", operator.not_, inner)
+            return _negated(self.of("BOOLEAN", depth))
         if way == "like":
             text = self.of("VARCHAR", depth)
             return _computed(f"({text.sql} LIKE 'a%')", "BOOLEAN", lambda a: a.startswith("a"), text)
@@ -316,6 +313,8 @@ class Expressions:
                 f"({first.sql} IS NULL)", "BOOLEAN", lambda env: first.value(env) is None, first.fails, True
             )
         second = self.of(kind, depth)
+        if _moved(first, second):
+            second = first
         if way == "distinct":
             return Expression(
                 f"({first.sql} IS DISTINCT FROM {second.sql})",
@@ -326,11 +325,17 @@ class Expressions:
             )
         if way == "between":
             third = self._leaf(kind)
-            return _between(first, second, third)
+            if _moved(first, third):
+                third = second
+            sides = (_compared(first, ">=", second), _compared(first, "<=", third))
+            return deciding(f"({first.sql} BETWEEN {second.sql} AND {third.sql})", sides, False)
         if way == "in" and kind == "INTEGER":
-            return _computed(f"({first.sql} IN (0, 1, 7))", "BOOLEAN", lambda a: a in (0, 1, 7), first)
-        sign = choices.among(list(_COMPARE))
-        return _computed(f"({first.sql} {sign} {second.sql})", "BOOLEAN", _COMPARE[sign], first, second)
+            items = (second, literal(0, kind), literal(7, kind))
+            if first.moves:
+                items = (second, second)
+            listed = ", ".join(item.sql for item in items)
+            return deciding(f"({first.sql} IN ({listed}))", [_compared(first, "=", item) for item in items], True)
+        return _compared(first, choices.among(list(_COMPARE)), second)
 
     def _timestamp(self, depth: int) -> Expression:
         shared = self._shared("TIMESTAMP", depth)
@@ -354,12 +359,18 @@ class Expressions:
         return _computed(f"({first.sql} {way} {interval})", "TIMESTAMP", lambda a: a + sign * count * size, first)
 
 
-def _between(first: Expression, second: Expression, third: Expression) -> Expression:
-    def inside(env: Env) -> Any:
-        value, low, high = first.value(env), second.value(env), third.value(env)
-        sides = {None if value is None or low is None else value >= low}
-        sides.add(None if value is None or high is None else value <= high)
-        return False if False in sides else None if None in sides else True
+def _moved(first: Expression, second: Expression) -> bool:
+    """Whether a constant goes to the other side of a comparison: ``n + 1 > 5`` is ``n > 4``, and cannot overflow."""
+    return (first.moves and second.constant) or (first.constant and second.moves)
 
-    fails = first.fails or second.fails or third.fails
-    return Expression(f"({first.sql} BETWEEN {second.sql} AND {third.sql})", "BOOLEAN", inside, fails, True)
+
+def _compared(first: Expression, sign: str, second: Expression) -> Expression:
+    return _computed(f"({first.sql} {sign} {second.sql})", "BOOLEAN", _COMPARE[sign], first, second)
+
+
+def _negated(inner: Expression) -> Expression:
+    def may(env: Env) -> tuple[int, int]:
+        least, greatest = inner.range(env)
+        return 2 - greatest, 2 - least
+
+    return ranged(f"(NOT {inner.sql})", may, inner.fails)

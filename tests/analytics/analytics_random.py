@@ -133,7 +133,7 @@ class Drawing:
         chosen = [choices.among(fields[:-1]) for _ in range(choices.integer(1, 4))] + [expressions.any(1)]
         envs = [(row, stream.env(alias, row)) for row in stream.rows]
         rows = tuple(
-            replace(row, values=tuple(each.value(env) for each in chosen)) for row, env in envs if where.value(env)
+            replace(row, values=tuple(each.value(env) for each in chosen)) for row, env in envs if where.holds(env)
         )
         listed = ", ".join(f"{each.sql} AS W{number}" for number, each in enumerate(chosen))
         columns = tuple((f"W{number}", each.kind) for number, each in enumerate(chosen))
@@ -154,7 +154,7 @@ class Drawing:
         rows, faults = [], set()
         for place, made in enumerate(query.made):
             try:
-                if query.where is not None and not query.where.value(made.env):
+                if query.where is not None and not query.where.holds(made.env):
                     continue
                 values = [item.value(made.env) for item in query.items]
                 cells = zip(values, query.items, kinds, strict=True)
@@ -225,7 +225,7 @@ def union(drawing: Drawing) -> None:
         sides.append(f"SELECT STREAM {listed} FROM {stream.from_} AS {alias}{tail}")
         for row in stream.rows:
             env = stream.env(alias, row)
-            if where is None or where.value(env):
+            if where is None or where.holds(env):
                 cells = {f"z.U{number}": item.value(env) for number, item in enumerate(items)}
                 made.append(Made(row.rt, {**cells, "z.ROWTIME": row.rt}))
     both = Stream("z", tuple((f"U{number}", kind) for number, kind in enumerate(kinds)), (), False, "z")
@@ -247,7 +247,7 @@ def distinct(drawing: Drawing) -> None:
     for row in stream.rows:
         env = stream.env("x", row)
         values = tuple(item.value(env) for item in items)
-        if (where is None or where.value(env)) and values not in seen:
+        if (where is None or where.holds(env)) and values not in seen:
             seen.add(values)
             made.append(Made(row.rt, env))
     rest = f"FROM {stream.from_} AS x" + (f" WHERE {where.sql}" if where else "")
@@ -298,7 +298,7 @@ def join(drawing: Drawing) -> None:
         conditions.append(drawing.expressions(every, failing=False).of("BOOLEAN", 1))
 
     def meet(env: Env) -> bool:
-        return all(condition.value(env) for condition in conditions)
+        return all(condition.holds(env) for condition in conditions)
 
     made = []
     alone = {id(row) for row in left.rows}, {id(row) for row in right.rows}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
@@ -13,6 +14,8 @@ Env = Mapping[str, Any]
 
 RANGES = {"SMALLINT": 1 << 15, "INTEGER": 1 << 31, "BIGINT": 1 << 63}
 PRECISION_MAX = 18
+TRUTH = (False, None, True)
+"""From the least: AND is the lesser of two, OR the greater."""
 
 
 class Fault(Exception):
@@ -37,6 +40,55 @@ class Expression:
     fails: bool = False
     nested: bool = False
     """Whether it is more than a column or a literal."""
+    may: Callable[[Env], tuple[int, int]] | None = None
+    """Of a condition of parts: the least and the greatest that it may be whatever its failing parts are."""
+
+    moves: bool = False
+    """Whether it is a sum, a difference or a product of whole numbers, of which one is a constant."""
+
+    @property
+    def constant(self) -> bool:
+        return re.search(r"\b[a-z]\w*\.[A-Z]", self.sql) is None
+
+    def range(self, env: Env) -> tuple[int, int]:
+        """Of any condition, as places in `TRUTH`."""
+        if self.may is not None:
+            return self.may(env)
+        try:
+            place = TRUTH.index(self.value(env))
+        except Fault:
+            return 0, 2
+        return place, place
+
+    def holds(self, env: Env) -> bool:
+        """Whether a row gets through; raises `Fault` where that depends on what fails."""
+        least, greatest = self.range(env)
+        if least < 2 <= greatest:
+            raise Fault
+        return least == 2
+
+
+def deciding(sql: str, parts: Sequence[Expression], most: bool) -> Expression:
+    """A condition that is the least of its parts, or the greatest."""
+    choose = max if most else min
+
+    def may(env: Env) -> tuple[int, int]:
+        ranges = [part.range(env) for part in parts]
+        return choose(least for least, _ in ranges), choose(greatest for _, greatest in ranges)
+
+    return ranged(sql, may, any(part.fails for part in parts))
+
+
+def ranged(sql: str, may: Callable[[Env], tuple[int, int]], fails: bool) -> Expression:
+    """A condition by what it may be."""
+
+    def value(env: Env) -> Any:
+        least, greatest = may(env)
+        if least != greatest:
+            raise Fault
+        return TRUTH[least]
+
+    return Expression(sql, "BOOLEAN", value, fails, True, may)
 
 
 def decimal_of(kind: str) -> tuple[int, int]:

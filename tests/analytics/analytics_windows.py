@@ -34,7 +34,8 @@ def aggregate(drawing: Drawing, expressions: Expressions, ordered: bool) -> Aggr
     kind = drawing.among(NUMBERS if name in ("SUM", "AVG", "STDDEV_POP") else (*NUMBERS, "VARCHAR", "TIMESTAMP"))
     if name == "STDDEV_POP":
         kind = "DOUBLE"
-    item = expressions.of(kind, 1)
+    # What is added to 2³¹ has lost the digits by which it deviates.
+    item = expressions.of(kind, 0 if name == "STDDEV_POP" else 1)
 
     def known(envs: Sequence[dict[str, Any]]) -> list[Any]:
         return [value for env in envs if (value := item.value(env)) is not None]
@@ -104,7 +105,7 @@ def _grouped(
     for row in stream.rows:
         env = stream.env("x", row)
         try:
-            if where is not None and not where.value(env):
+            if where is not None and not where.holds(env):
                 continue
             key = tuple(each.value(env) for each in keys)
             for each in aggregates:
@@ -245,7 +246,7 @@ def sliding(drawing: Drawing) -> None:
     for row in stream.rows:
         env = stream.env("x", row)
         try:
-            if where is not None and not where.value(env):
+            if where is not None and not where.holds(env):
                 continue
             for each in functions:
                 if each.argument is not None:

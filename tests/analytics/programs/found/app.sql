@@ -47,3 +47,24 @@ SELECT STREAM SUBSTRING(COALESCE("k", 'x') FROM 9 FOR 1), NULLIF("n", "n") / 0, 
 -- What is no number does not get into a column.
 CREATE STREAM numbers (n DOUBLE);
 CREATE PUMP p10 AS INSERT INTO numbers SELECT STREAM "x" * POWER(10, 308) * 10 FROM rows2;
+
+-- Half of BETWEEN divides by zero, and the other half does not hold: no row, even beside one that fails.
+CREATE STREAM halved (n INTEGER, q INTEGER);
+CREATE PUMP p11 AS INSERT INTO halved SELECT STREAM "n", 6 / ("n" - 4) FROM rows1 WHERE 3 BETWEEN 6 / "n" AND "n";
+
+-- The first row divides by zero but meets none; of the two pairs one fails.
+CREATE STREAM met (n INTEGER, m INTEGER);
+CREATE PUMP p12 AS INSERT INTO met
+SELECT STREAM l."n", r."n" FROM rows1 AS l JOIN rows2 OVER (RANGE INTERVAL '2' SECOND PRECEDING) AS r ON l."k" = r."k"
+WHERE 6 / l."n" > 0 AND 12 / (r."n" - 7) <> l."n";
+
+-- What overflows in ON does not meet.
+CREATE STREAM unmet (n INTEGER, m INTEGER);
+CREATE PUMP p13 AS INSERT INTO unmet
+SELECT STREAM l."n", r."n" FROM rows1 AS l LEFT JOIN rows2 OVER (RANGE INTERVAL '2' SECOND PRECEDING) AS r
+ON l."k" = r."k" AND l."n" + r."n" * 1000000000 > 0;
+
+-- The condition overflows for rows that no row of the table meets, whose part in it is NULL.
+CREATE STREAM alone (n INTEGER);
+CREATE PUMP p14 AS INSERT INTO alone
+SELECT STREAM s."n" FROM rows1 AS s LEFT JOIN t ON s."x" = t."part" WHERE s."big" + s."big" > s."big" - t."n";
