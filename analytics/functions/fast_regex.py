@@ -167,7 +167,8 @@ class _Reading:
                 raise ValueError(f"nothing follows the \\ at the end of {pattern!r}")
             return _Item(re.escape(pattern[begin + 1]), fixed=True)
         if char in "&~":
-            raise ValueError(f"{char} in a pattern of FAST_REGEX_LOG_PARSE is not supported")
+            what = f"{char} in a pattern of FAST_REGEX_LOG_PARSE is not supported"
+            raise ValueError(f"{what}: REGEX_LOG_PARSE looks ahead with (?=…) and (?!…)")
         if _QUANTIFIER.match(pattern, begin):
             raise ValueError(f"{char} in {pattern!r} repeats nothing")
         self._at += 1

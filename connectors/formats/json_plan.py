@@ -144,7 +144,8 @@ def _converted(kind: pa.DataType, raw: str) -> str:
     if pa.types.is_boolean(kind):
         return f"CASE WHEN left({raw}, 1) NOT IN ('{{', '[') THEN lower({raw}) = 'true' END"
     if pa.types.is_timestamp(kind):
-        return f"CASE WHEN {_time(raw)} {_IN_CALENDAR} THEN CAST({_time(raw)} AS {name}) END"
+        # What is finer than a millisecond is lost: a CAST would round it, and a time would lie ahead of itself.
+        return f"CASE WHEN {_time(raw)} {_IN_CALENDAR} THEN CAST(date_trunc('millisecond', {_time(raw)}) AS {name}) END"
     if pa.types.is_date(kind):
         return f"CASE WHEN TRY_CAST({raw} AS DATE) {_IN_CALENDAR} THEN TRY_CAST({raw} AS DATE) END"
     if pa.types.is_binary(kind):

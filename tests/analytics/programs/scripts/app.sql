@@ -1,5 +1,5 @@
 -- Functions in Python, by row and over Arrow arrays; what they raise is the fault of the row.
-CREATE FUNCTION ratio (part INTEGER, whole INTEGER) RETURNS DOUBLE LANGUAGE PYTHON AS $$
+CREATE FUNCTION ratio (part INTEGER, whole INTEGER) RETURNS DOUBLE LANGUAGE PYTHON CALLED ON NULL INPUT AS $$
     # A comment; with a "quote", it's fine: 7 // 2
     def ratio(part, whole):
         if part is None:
