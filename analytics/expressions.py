@@ -25,6 +25,7 @@ from analytics.errors import SqlError, closest
 from analytics.functions import STARTED
 from analytics.guards import failing, guarded, text
 from analytics.nodes import Elapsed, Given, OnlyRow, Overloaded, Perhaps, ScriptCall, Step, SubstringSimilar
+from analytics.resolved import harmless
 from analytics.types import declared, family, is_integer
 
 
@@ -59,6 +60,10 @@ class Expressions:
         if writer is None:
             raise _refused(node)
         return writer(self, node)
+
+    def may_miss(self, alias: str) -> bool:
+        """Whether an outer join may have no row for it."""
+        return re.search(rf"LEFT JOIN (\w+|LATERAL .*\)) AS {alias} ON\b", self.source) is not None
 
     def type(self, sql: str, node: exp.Expr) -> str:
         return self._types.of(sql, self.source, node)
@@ -140,7 +145,11 @@ def _column(self: Expressions, node: exp.Expr) -> str:
             place_of(node),
             expected="it in GROUP BY or inside an aggregate",
         )
-    return f"{node.args['table'].name}.{node.name}"
+    name = f"{node.args['table'].name}.{node.name}"
+    if harmless(node.root()) or not self.may_miss(node.args["table"].name):
+        return name
+    # Of rows none of which meets one DuckDB has a single NULL, beside which it does not compute what would fail.
+    return f"list_extract([{name}], CAST(t0.rt IS NOT NULL AS INTEGER))"
 
 
 def _divide(self: Expressions, node: exp.Expr) -> str:

@@ -68,3 +68,8 @@ ON l."k" = r."k" AND l."n" + r."n" * 1000000000 > 0;
 CREATE STREAM alone (n INTEGER);
 CREATE PUMP p14 AS INSERT INTO alone
 SELECT STREAM s."n" FROM rows1 AS s LEFT JOIN t ON s."x" = t."part" WHERE s."big" + s."big" > s."big" - t."n";
+
+-- Beside a column of the table that no row of the batch has, what fails still fails.
+CREATE STREAM lone (d DOUBLE);
+CREATE PUMP p15 AS INSERT INTO lone
+SELECT STREAM t."part" * (s."x" / (s."n" - 10)) FROM rows2 AS s LEFT JOIN t ON s."k" = t."key";
