@@ -7,6 +7,7 @@ import logging
 import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import fsspec
 import pyarrow as pa
@@ -88,10 +89,19 @@ def _contents(reference: Reference) -> bytes:
         if memory != resource.RLIM_INFINITY and size * MEMORY_FACTOR > memory:
             raise MemoryError  # now, in words: Arrow would end the process without any
         with filesystem.open(path, "rb") as file:
-            data = file.read(SIZE_MAX + 1)
+            data = _read_all(file)
     if max(size, len(data)) > SIZE_MAX:
         raise ValidationError(f"reference table {reference.name}: {reference.url} has more than {SIZE_MAX:,} bytes")
     return data
+
+
+def _read_all(file: BinaryIO) -> bytes:
+    """As much as there may be and one byte more. A file over HTTP gives less at a time than it is asked for."""
+    parts, left = [], SIZE_MAX + 1
+    while left and (part := file.read(left)):
+        parts.append(part)
+        left -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _read(kind: str, data: bytes, reference: Reference) -> pa.Table:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow as pa
@@ -246,6 +249,44 @@ def test_a_reference_file_is_bounded_by_what_it_holds_and_by_what_it_becomes(
     assert (tmp_path / "r.parquet").stat().st_size < 4_000
     with pytest.raises(ValidationError, match=r"it becomes \d+,\d+ bytes, and a table has at most 4,000"):
         load(Reference("R", str(tmp_path / "r.parquet")))
+
+
+class _Files(BaseHTTPRequestHandler):
+    """Files that are written until the client has enough: `/N` of N bytes, and of a length that nobody tells."""
+
+    protocol_version = "HTTP/1.1"
+    sent = 0
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        line = b"1\n" * 500
+        with contextlib.suppress(OSError):
+            for _ in range(int(self.path.strip("/").removesuffix(".csv")) // len(line)):
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+                _Files.sent += len(line)
+            self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_reference_file_whose_length_nobody_tells_is_read_whole_or_as_far_as_its_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(references, "SIZE_MAX", 300_000)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Files) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert len(load(Reference("R", f"{url}/200000.csv"))) == 99_999
+        with pytest.raises(ValidationError, match="has more than 300,000 bytes"):
+            load(Reference("R", f"{url}/{1 << 40}.csv"))
+        server.shutdown()
+    assert _Files.sent < 64 << 20, "what lies behind the bound stays where it is"
 
 
 @pytest.mark.soak

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import json
+import threading
 import urllib.request
-from typing import Any
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
 import pytest
 
 from gateway.testing import TestServer
-from tests.applications.applications_support import FILTER, ROLE, begin, end, output, put, rows, schema, source, until
+from tests.applications.applications_support import (
+    FILTER,
+    ROLE,
+    begin,
+    end,
+    output,
+    put,
+    reaches,
+    rows,
+    schema,
+    source,
+    until,
+)
 
 DECLARED = 'CREATE STREAM "DESTINATION_SQL_STREAM" ("ticker" VARCHAR(4), "n" INTEGER);\n'
 PUMP = 'CREATE PUMP p AS INSERT INTO "DESTINATION_SQL_STREAM" '
@@ -95,6 +110,34 @@ BAD = {
 }
 
 
+class _Large(BaseHTTPRequestHandler):
+    """A file of a byte more than a gigabyte, of which nobody gets any."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_HEAD(self) -> None:
+        _Large.asked.append(self.command)
+        self.send_response(200)
+        self.send_header("Content-Length", str((1 << 30) + 1))
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def headrace() -> Iterator[TestServer]:
+    """One whose bucket far is a server on the network."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Large) as files:
+        threading.Thread(target=files.serve_forever, daemon=True).start()
+        with TestServer(buckets={"far": f"http://127.0.0.1:{files.server_port}/tables"}) as server:
+            yield server
+        files.shutdown()
+
+
 def test_bad_programs_and_files_leave_a_running_application_alone(headrace: TestServer) -> None:
     kinesis, analytics = headrace.client("kinesis"), headrace.client("kinesisanalytics")
     for stream in ("in", "out"):
@@ -143,6 +186,28 @@ def _reference(server: TestServer, analytics: Any, at: int) -> None:
             return json.load(answer)["error"]
 
     assert "there is no file" in until(told, "a file is missing")
+    (listed,) = analytics.describe_application(ApplicationName="steady")["ApplicationDetail"][
+        "ReferenceDataSourceDescriptions"
+    ]
+
+    def moved(bucket: str, version: int) -> None:
+        reaches(analytics, "steady", "RUNNING")
+        update = {
+            "ReferenceId": listed["ReferenceId"],
+            "S3ReferenceDataSourceUpdate": {"BucketARNUpdate": f"arn:aws:s3:::{bucket}"},
+        }
+        analytics.update_application(
+            ApplicationName="steady",
+            CurrentApplicationVersionId=version,
+            ApplicationUpdate={"ReferenceDataSourceUpdates": [update]},
+        )
+
+    moved("far", at + 1)
+    url = server.settings.buckets["far"]
+    refused = f"reference table NAMES: {url}/names.csv has more than 1,073,741,824 bytes"
+    until(lambda: told() == refused, "a file on the network is too large")
+    assert set(_Large.asked) == {"HEAD"}, "it is not fetched to be refused"
+    moved("tables", at + 2)
     with (folder / "names.csv").open("wb") as file:
         file.truncate((1 << 30) + 1)
     until(lambda: "has more than 1,073,741,824 bytes" in (told() or ""), "a file is too large")
