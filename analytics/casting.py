@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analytics.guards import failing
+from analytics.guards import failing, refusing
 from analytics.types import SqlType, family, is_integer
 
 _FORMS = {
@@ -59,7 +59,7 @@ def from_text(value: str, to: SqlType) -> str:
 
 
 def _matching(value: str, form: str, shown: str, given: str, duck: str) -> str:
-    wrong = f"CAST({failing(f'the text is not {shown}', value)} AS {duck})"
+    wrong = f"CAST({refusing(value, shown)} AS {duck})"
     return f"CASE WHEN regexp_full_match({value}, '{form}') OR {value} IS NULL THEN {given} ELSE {wrong} END"
 
 

@@ -22,6 +22,7 @@ from analytics.pending import Pending, ended
 from analytics.plan import Plan, Pump, RowQuery, Window
 from analytics.replacing import replaced
 from analytics.scripts import register
+from analytics.sentences import kind, sentence
 from connectors.formats.json import encode_json
 
 MESSAGES_MAX = 20
@@ -315,17 +316,17 @@ class Engine:
         for number in kept.column("rn").to_pylist()[:MESSAGES_MAX]:
             try:
                 self._table(query.select(f"(SELECT * FROM tried WHERE rn = {number})"))
-                messages.append(faults.message(first))
+                messages.append(sentence(first))
             except duckdb.Error as error:
-                messages.append(faults.message(error))
-        messages += [messages[0] if messages else faults.message(first)] * (len(kept) - len(messages))
+                messages.append(sentence(error))
+        messages += [messages[0] if messages else sentence(first)] * (len(kept) - len(messages))
         times = kept.column("rt").cast(pa.timestamp("ms")).cast(pa.int64()).to_pylist()
         data = encode_json(self._readable(kept.drop_columns(["rn"]), pump)).to_pylist()
         if len(bad) > len(kept):
             messages.append(f"{len(bad) - len(kept):,} more rows of this batch failed")
             times.append(None)
             data.append(b"")
-        return faults.rows(now_ms, [faults.kind(message) for message in messages], messages, times, data, pump.name)
+        return faults.rows(now_ms, [kind(message) for message in messages], messages, times, data, pump.name)
 
     def _readable(self, rows: pa.Table, pump: Pump) -> pa.RecordBatch:
         """Rows as the program names them."""

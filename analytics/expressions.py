@@ -346,7 +346,7 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.Exp: _finite("exp"),
     exp.Ln: _finite("ln"),
     exp.Sqrt: _finite("sqrt"),
-    exp.Pow: _finite("pow", "expression"),
+    exp.Pow: _finite("power", "expression"),
     exp.Floor: times.rounded("floor"),
     exp.Ceil: times.rounded("ceil"),
     exp.Extract: times.extract,

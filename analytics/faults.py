@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-import duckdb
 import pyarrow as pa
 
 from analytics.plan import StreamPlan
@@ -60,33 +58,3 @@ def rows(
         ],
         schema=SCHEMA,
     )
-
-
-def message(error: duckdb.Error) -> str:
-    """What a row did wrong, in a sentence without DuckDB's own words around it."""
-    text = str(error).split("\n", 1)[0]
-    ours = re.search(r"Could not convert string '(.*)' to INT32", text)
-    if ours:
-        return ours.group(1)
-    own = re.search(r"while executing the UDF: (?:ValueError|TimeIsUp): (.*)", text)
-    if own:
-        return own.group(1)
-    if "Division by zero" in text:
-        return "division by zero"
-    wide = re.search(r"Failed to cast decimal value (\S+) to type (\w+)", text)
-    if wide:
-        return f"{wide.group(1)} is out of range of {wide.group(2)}"
-    return re.sub(r"^[A-Za-z ]+ Error: | when casting from source column \w+", "", text)
-
-
-def kind(message: str) -> str:
-    """The name of the error behind a message."""
-    if message == "division by zero":
-        return "DivideByZero"
-    if message.startswith("function "):
-        return "FunctionError"
-    if message.startswith("NULL into"):
-        return "NullValue"
-    if "out of range" in message.lower() or "overflow" in message.lower():
-        return "NumericOverflow"
-    return "RowError"

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from sqlglot import exp
 
+from analytics.sentences import VALUE_SHOWN_MAX
+
 
 class Writes(Protocol):
     """Writes trees as DuckDB SQL, and knows their types."""
@@ -21,6 +23,12 @@ def failing(message: str, witness: str) -> str:
     """SQL that fails with `message` when a row reaches it. `witness`, any value of the row, keeps DuckDB from computing
     it ahead of time; `error()` would do, but is volatile, and TRY takes nothing volatile."""
     return f"CAST(concat({text(message)}, left(CAST({witness} AS VARCHAR), 0)) AS INTEGER)"
+
+
+def refusing(value: str, what: str) -> str:
+    """SQL that fails when a row reaches it, and says that its text `value` is not `what`."""
+    said = text(f"' is not {what}")
+    return f"CAST(concat(chr(39), left({value}, {VALUE_SHOWN_MAX}), {said}) AS INTEGER)"
 
 
 def guarded(sql: str, bad: str, message: str, duck: str) -> str:
