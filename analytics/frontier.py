@@ -5,7 +5,10 @@ that end at or before it are closed.
 
 ROWTIME from arrival      A shard that is read to its end has come as far as the clock (less `MARGIN_MS`); one that is
                           not, as far as its last row. The frontier is the least of all shards. A row below it (a clock
-                          was set back) gets the frontier as its ROWTIME: nothing is ever late.
+                          was set back) gets the frontier as its ROWTIME: nothing is ever late. One that arrived more than
+                          `APART_MS` ahead of the clock gets the clock's time.
+                          Behind a frontier that the clock has left so far ahead, time goes on at half the clock's pace
+                          until both agree: windows close, in their order, where standing still for a day would close none.
 ROWTIME from a column     A shard has come as far as its greatest time less the lateness allowed. A row below that is
                           late; whether it is depends on the rows before it in its shard only, not on how they were
                           batched. Shards that never had a row hold nothing back once they are read to their end. Only
@@ -22,6 +25,10 @@ import numpy as np
 
 MARGIN_MS = 1_000
 """Between the arrival that the log writes on a record and the moment a reader sees it: group commit and scheduling."""
+
+APART_MS = 60_000
+"""How far clocks that are right may lie apart: of machines that share a log, of one that was set back by its time server.
+Within it time waits for the clock; a clock that is further off has jumped."""
 
 FUTURE_MS = 24 * 3_600_000
 """How far ahead of the clock an event may be by default: time zones that were mixed up stay within a day."""
@@ -52,11 +59,12 @@ class ShardTime:
 
 @dataclass(slots=True)
 class InputTime:
-    """`at_ms` is the frontier; None before there is one."""
+    """`at_ms` is the frontier; None before there is one. `looked_ms` is the clock at the last look that counts."""
 
     rule: TimeRule
     at_ms: int | None = None
     shards: dict[str, ShardTime] = field(default_factory=dict)
+    looked_ms: int | None = None
 
     def admit(self, shard: str, times: np.ndarray, now_ms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """`times` are int64 milliseconds of rows of one shard in order. Gives their ROWTIMEs, and which rows are late
@@ -67,6 +75,8 @@ class InputTime:
             return times, nothing, nothing
         state.seen_ms = now_ms
         if self.rule.column is None:
+            if int(times.max()) > now_ms + APART_MS:
+                times = np.where(times > now_ms + APART_MS, now_ms, times)
             if self.at_ms is not None:
                 times = np.maximum(times, self.at_ms)
             state.high_ms = int(times.max()) if state.high_ms is None else max(state.high_ms, int(times.max()))
@@ -111,16 +121,27 @@ class InputTime:
         self.at_ms = at_ms if self.at_ms is None else max(self.at_ms, at_ms)
 
     def _arrival(self, now_ms: int, behind: set[str], reading: set[str]) -> int | None:
+        come_ms = self._come(now_ms)
         reached = []
         for shard in reading:
             high = self.shards.get(shard, ShardTime()).high_ms
             if shard not in behind:
-                reached.append(now_ms - MARGIN_MS)
+                reached.append(come_ms)
             elif high is None:
                 return None
             else:
-                reached.append(high)
+                reached.append(min(high, come_ms))
         return min(reached, default=None)
+
+    def _come(self, now_ms: int) -> int:
+        """How far the clock lets time come."""
+        passed_ms = 0 if self.looked_ms is None else now_ms - self.looked_ms
+        if self.at_ms is None or self.at_ms <= now_ms + APART_MS or not 0 < passed_ms <= APART_MS:
+            self.looked_ms = now_ms
+            return now_ms - MARGIN_MS
+        assert self.looked_ms is not None, "time has passed since a look"
+        self.looked_ms += passed_ms // 2 * 2
+        return self.at_ms + passed_ms // 2
 
     def _event(self, now_ms: int, behind: set[str], reading: set[str]) -> int | None:
         reached, idle = [], []

@@ -16,6 +16,8 @@ KEEP_MS = 1_000
 """How long rows wait for the state to be kept: each time costs a copy of it."""
 KEEP_SHARE = 4
 """Keeping the state takes at most one part in five of the time, however large it is."""
+KEEP_PAUSE_MS_MAX = 600_000
+"""Not even a clock that jumps while the state is kept makes rows wait longer."""
 KEEP_IDLE_MS = 30_000
 """How much is read again, at most, where no rows were made since the state was last kept."""
 
@@ -50,8 +52,9 @@ class Keeping:
             return
         self._waiting += entries
         begun_ms = self._clock.now_ms()
-        pause_ms = max(KEEP_MS if self._waiting else KEEP_IDLE_MS, KEEP_SHARE * self._took_ms)
-        if not self._changed or (not now and begun_ms - self._kept_ms < pause_ms):
+        pause_ms = max(KEEP_MS if self._waiting else KEEP_IDLE_MS, min(KEEP_SHARE * self._took_ms, KEEP_PAUSE_MS_MAX))
+        # A clock that was set back since then says nothing about how long ago it was.
+        if not self._changed or (not now and 0 <= begun_ms - self._kept_ms < pause_ms):
             return
         await asyncio.to_thread(state.settle)
         await self._keep()

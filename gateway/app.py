@@ -41,9 +41,16 @@ class App:
     """A running headrace. `await App.start(settings)`, then `url`, then `stop`; or ``async with await App.start(…)``."""
 
     def __init__(
-        self, service: Service, url: str, reload: Callable[[], None], parts: AsyncExitStack, work: Work
+        self,
+        service: Service,
+        analytics: Analytics,
+        url: str,
+        reload: Callable[[], None],
+        parts: AsyncExitStack,
+        work: Work,
     ) -> None:
         self.service = service
+        self.analytics = analytics
         self.work = work
         self.url = url
         self.reload = reload
@@ -153,7 +160,7 @@ class App:
                 advertise = settings.advertise or advertised(settings.log, settings.host, server.port, secure=secure)
                 await membership.start(advertise, Sharing([service, firehose, analytics, lambdas], clock).moved)
                 opening.push_async_callback(membership.hold)
-            return cls(service, url, renewal.reload, opening.pop_all(), work)
+            return cls(service, analytics, url, renewal.reload, opening.pop_all(), work)
         raise AssertionError("unreachable")
 
     async def stop(self) -> None:

@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
+import msgspec
+
 from analytics.api import tags, v1, v2
 from analytics.api.book import Book
 from analytics.api.catalog import Application
@@ -137,6 +139,7 @@ class Analytics:
         self._supervisors: dict[int, Supervisor] = {}
         self._stops: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._ahead_ms = 0
         self.context = Context(
             self._book,
             client_for,
@@ -247,6 +250,11 @@ class Analytics:
         }
         return told | ({} if supervisor is None else dataclasses.asdict(supervisor.health))
 
+    async def set_clock(self, ahead_ms: int) -> None:
+        """The clocks of all applications are so far ahead of the machine's from now on, as the server's own may be in tests."""
+        self._ahead_ms = ahead_ms
+        await asyncio.gather(*(supervisor.set_clock(ahead_ms) for supervisor in self._supervisors.values()))
+
     def running(self) -> list[tuple[Scope, str, Health]]:
         """The applications that are to run, and how each is."""
         found = [(one, self._supervisors.get(one.number)) for one in self._book.catalog]
@@ -280,7 +288,8 @@ class Analytics:
     def _start(self, application: Application) -> None:
         def specification() -> Run:
             kept = self._depot is not None
-            return specify(application, self._settings, self.context.door, self.context.delivery_source, kept=kept)
+            run = specify(application, self._settings, self.context.door, self.context.delivery_source, kept=kept)
+            return msgspec.structs.replace(run, ahead_ms=self._ahead_ms)
 
         handover = AfterReaders(application, self._stopped, self._handover(application))
         supervisor = Supervisor(application.name, specification, self._clock, handover)

@@ -8,21 +8,25 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
+from analytics.frontier import FUTURE_MS
 from analytics.operators.buffer import Buffer
 from analytics.operators.reached import SHAPE, Reached
 from analytics.operators.work import END, Shape, Work, before
 
 LATE = "the row's ROWTIME lies behind that of a row before it"
+FUTURE = "the row's ROWTIME is too far ahead of when it came"
 
 
 @dataclass(slots=True)
 class Retimed:
     """Column `time` becomes the row's time. Time goes on with the rows: one that lies behind an earlier one is refused, as is
-    one without a time. `high` is how far time has come."""
+    one without a time. `high` is how far time has come. Where the time is the row's `own`, and not made of the ROWTIME that
+    it came with, one more than `FUTURE_MS` ahead of that is refused: it would make all others late."""
 
     buffer: Buffer
     time: str
     high: Reached
+    own: bool
 
     @property
     def tables(self) -> Mapping[str, Shape]:
@@ -35,6 +39,10 @@ class Retimed:
             return None
         start = "NULL" if self.high.ms is None else str(self.high.ms)
         ms = f"epoch_ms(CAST({self.time} AS TIMESTAMP))"
+        if self.own:
+            far = f"{ms} > epoch_ms(CAST(rt AS TIMESTAMP)) + {FUTURE_MS}"
+            work.refuse(self._named(work, rows, far), "FutureRow", FUTURE)
+            rows = work.table(f"SELECT * FROM released WHERE ({far}) IS NOT TRUE", released=rows)
         judged = work.table(
             f"""SELECT *, ms IS NULL OR ms < coalesce(greatest({start}, max(ms) OVER (
                 ORDER BY rt, n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), ms) AS late
@@ -42,10 +50,14 @@ class Retimed:
             released=rows,
         )
         names = ", ".join(name for name, _ in self.buffer.columns)
-        late = work.table(f"SELECT rt, {names} FROM judged WHERE late", judged=judged)
-        work.refuse(late, "LateRow", LATE)
+        work.refuse(self._named(work, judged, "late"), "LateRow", LATE)
         self.high.come(work, work.value_of("SELECT max(ms) FROM judged WHERE NOT late", judged=judged))
         return work.table(f"SELECT {self.time} AS rt, {names} FROM judged WHERE NOT late", judged=judged)
+
+    def _named(self, work: Work, rows: pa.Table, condition: str) -> pa.Table:
+        """Those of the rows that the condition names, as they came."""
+        names = ", ".join(name for name, _ in self.buffer.columns)
+        return work.table(f"SELECT rt, {names} FROM named WHERE {condition} ORDER BY rt, n", named=rows)
 
     def frontier(self, work: Work) -> int | None:
         return END if work.at[0] is not None and work.at[0] >= END else self.high.ms

@@ -51,7 +51,8 @@ def arrange(stages: Stages, final: Final) -> Final:
         if dict(columns)[time] != TIME:
             raise SqlError("ROWTIME is a TIMESTAMP", place_of(query.rowtime), expected="a TIMESTAMP AS ROWTIME")
         target = stages.stream(shown(relation))
-        stages.operate(Retimed(stages.buffer(columns), time, Reached(stages.table())), target, relation)
+        own = direction(query.rowtime) is None
+        stages.operate(Retimed(stages.buffer(columns), time, Reached(stages.table()), own), target, relation)
         relation = target
     if query.order:
         target = stages.stream(shown(relation))

@@ -6,6 +6,7 @@ server → process    Run      the application, whole; comes first and once
                     Check, Discover, ReadState   instead of it: questions, each answered once
                     Watch    show rows, or show none
                     Read     write tables into a file, as they are after one commit
+                    SetClock the clock is so far ahead of the machine's
                     Stop     come to an end after the micro-batch at hand
                     Kept     the state is safe elsewhere: go on
 process → server    Running  it reads
@@ -95,7 +96,7 @@ class _Message(msgspec.Struct, frozen=True, tag_field="say"):
 
 class Run(_Message, frozen=True):
     """`door` is the URL at which the server lets its own processes in; `generation` is that of the state in `path`, which is
-    also kept elsewhere where `kept` says so; `scripts`: the code may have functions in Python."""
+    also kept elsewhere where `kept` says so; `scripts`: the code may have functions in Python; `ahead_ms`: as `SetClock`."""
 
     arn: str
     account: str
@@ -110,6 +111,7 @@ class Run(_Message, frozen=True):
     memory_max: int
     scripts: bool = True
     kept: bool = False
+    ahead_ms: int = 0
 
 
 class Check(_Message, frozen=True):
@@ -144,6 +146,12 @@ class ReadState(_Message, frozen=True):
     state: str
     tables: dict[str, list[str] | None] | None
     path: str = ""
+
+
+class SetClock(_Message, frozen=True):
+    """Milliseconds that the application's clock is ahead of the machine's: not 0 where a test has set it."""
+
+    ahead_ms: int
 
 
 class Stop(_Message, frozen=True):
@@ -218,7 +226,7 @@ class Tables(_Message, frozen=True):
 
 
 Question: TypeAlias = Check | Discover | ReadState
-Command: TypeAlias = Run | Question | Watch | Read | Stop | Kept
+Command: TypeAlias = Run | Question | Watch | Read | SetClock | Stop | Kept
 Event: TypeAlias = Running | Advanced | Seen | Keep | Failed | Ended | Checked | Discovered | ReadDone | Tables
 
 _encode = msgspec.msgpack.Encoder().encode

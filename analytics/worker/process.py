@@ -40,6 +40,7 @@ from analytics.worker.messages import (
     Run,
     Running,
     Seen,
+    SetClock,
     Stop,
     TableSpec,
     Watch,
@@ -50,7 +51,7 @@ from analytics.worker.tables import write_tables
 from connectors.delivered.remote import RemoteDeliveries
 from connectors.formats.json import encode_json
 from connectors.functions.errors import FunctionError
-from streams.core.clock import SystemClock
+from streams.core.clock import ShiftedClock
 from streams.core.errors import HeadraceError, RequestError
 from streams.core.memory import keep_memory
 from streams.core.pandas import without_pandas
@@ -131,12 +132,13 @@ class _Running:
         self._reader = reader
         self._writer = writer
         self._loop = asyncio.get_running_loop()
+        self._clock = ShiftedClock()
         self._watched = False
         self._kept = asyncio.Event()
         self._readings: set[asyncio.Task[None]] = set()
 
     async def run(self, run: Run) -> None:
-        clock = SystemClock()
+        self._clock.ahead_ms = run.ahead_ms
         client = HttpClient(run.door, scope=Scope(run.account, run.region))
 
         async def invoke(function: str, event: bytes) -> bytes:
@@ -148,7 +150,7 @@ class _Running:
         try:
             keep = self._keep if run.kept else None
             application = build(
-                *(run, client, RemoteDeliveries(client), invoke, clock),
+                *(run, client, RemoteDeliveries(client), invoke, self._clock),
                 *(self._progress, self._observe, self._stuck, keep),
             )
             listening = asyncio.create_task(self._listen(application))
@@ -184,6 +186,8 @@ class _Running:
                 os._exit(0)
             if isinstance(command, Watch):
                 self._watched = command.on
+            elif isinstance(command, SetClock):
+                self._clock.ahead_ms = command.ahead_ms
             elif isinstance(command, Kept):
                 self._kept.set()
             elif isinstance(command, Read):

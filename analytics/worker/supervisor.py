@@ -22,6 +22,7 @@ from analytics.worker.messages import (
     Run,
     Running,
     Seen,
+    SetClock,
     Stop,
     Watch,
 )
@@ -123,6 +124,11 @@ class Supervisor:
         self._renewing.set()
         if self._child is not None:
             self._ending = asyncio.create_task(self._end(self._child), name=f"application {self._name} is renewed")
+
+    async def set_clock(self, ahead_ms: int) -> None:
+        """Its clock is so far ahead of the machine's from now on; `specify` says it to the processes to come."""
+        if self._child is not None:
+            await self._child.send(SetClock(ahead_ms))
 
     async def _end(self, child: Child) -> None:
         await child.send(Stop())

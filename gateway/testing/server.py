@@ -82,7 +82,8 @@ class TestServer:
         )
 
     def advance(self, seconds: float) -> None:
-        """Sets the server's clock forward; what waited for that time has been woken when this returns."""
+        """Sets the server's clock, and its applications', forward (or back); what waited for that time has been woken when
+        this returns."""
         self._run(self._advance(seconds))
 
     def now_ms(self) -> int:
@@ -109,6 +110,7 @@ class TestServer:
 
     async def _advance(self, seconds: float) -> None:
         self._clock.advance(seconds)
+        await self._app.analytics.set_clock(self._clock.ahead_ms)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

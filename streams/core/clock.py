@@ -31,6 +31,16 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+class ShiftedClock(SystemClock):
+    """The machine's own clock, set ahead (or back) by `ahead_ms`, which may change."""
+
+    def __init__(self, ahead_ms: int = 0) -> None:
+        self.ahead_ms = ahead_ms
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.ahead_ms
+
+
 class ManualClock:
     """A clock that stands still until a test moves it.
 

@@ -34,6 +34,31 @@ def test_arrival_is_never_late_when_a_clock_goes_back() -> None:
     assert time.advance(30_000, set(), {"a"}) == 49_000
 
 
+def test_time_goes_on_at_half_the_pace_behind_a_clock_that_jumped_ahead_and_back() -> None:
+    day = 86_400_000
+    time = InputTime(TimeRule())
+    time.advance(day + 50_000, set(), {"a"})  # the clock is a day ahead
+    high = day + 49_000
+    assert time.at_ms == high
+    assert admit(time, "a", high + 7, now=50_000)[0] == [high]  # what the log wrote then, read when the clock is right
+    assert time.advance(50_000, set(), {"a"}) == high
+    assert time.advance(50_003, set(), {"a"}) == high + 1
+    assert time.advance(50_004, set(), {"a"}) == high + 2
+    assert time.advance(60_004, set(), {"a"}) == high + 5_002
+    assert time.advance(61_004, {"a"}, {"a"}) == high + 5_002, "records wait: their time does not pass before them"
+    assert time.advance(10_000, set(), {"a"}) == high + 5_002, "and back once more"
+    assert time.advance(12_000, set(), {"a"}) == high + 6_002
+    assert time.advance(600_000, set(), {"a"}) == high + 6_002, "a leap is no time that has passed"
+    assert time.advance(2 * day, set(), {"a"}) == 2 * day - MARGIN_MS
+
+
+def test_an_arrival_far_ahead_of_the_clock_moves_no_time() -> None:
+    time = InputTime(TimeRule())
+    assert admit(time, "a", 10_000, 86_400_000, 69_000, now=10_000)[0] == [10_000, 10_000, 69_000]
+    assert time.advance(10_500, {"a"}, {"a"}) == 10_500 - MARGIN_MS
+    assert time.advance(11_000, set(), {"a"}) == 11_000 - MARGIN_MS
+
+
 def test_event_time_waits_for_every_shard_that_has_rows() -> None:
     time = InputTime(TimeRule("t", lateness_ms=100))
     admit(time, "a", 5_000)

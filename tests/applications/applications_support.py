@@ -12,6 +12,9 @@ T = TypeVar("T")
 WAIT_S = 60.0
 """How long something may take that takes a second: machines are shared."""
 
+PAUSE_S_MAX = 0.2
+"""Between two questions: an answer costs CPU that what is waited for may need."""
+
 ROLE = "arn:aws:iam::000000000000:role/any"
 ACCOUNT = "arn:aws:{service}:us-east-1:000000000000:{kind}/{name}"
 
@@ -72,12 +75,13 @@ def output(name: str, stream: str, kind: str = "JSON") -> dict[str, Any]:
 
 def until(found: Callable[[], T | None], what: str) -> T:
     """Asks until there is an answer: what goes on in other processes has no event to wait for."""
-    end = time.monotonic() + WAIT_S
+    end, pause_s = time.monotonic() + WAIT_S, 0.02
     while time.monotonic() < end:
         answer = found()
         if answer:
             return answer
-        time.sleep(0.02)
+        time.sleep(pause_s)
+        pause_s = min(1.3 * pause_s, PAUSE_S_MAX)
     raise AssertionError(f"never: {what}")
 
 
