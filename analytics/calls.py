@@ -11,7 +11,7 @@ from analytics.casting import from_text
 from analytics.dialect import parse_statements, place_of
 from analytics.errors import SqlError
 from analytics.functions import NOW, STARTED, dates, fast_regex, logs, patterns
-from analytics.guards import Writes, guarded, text
+from analytics.guards import Writes, failing, guarded, text
 from analytics.nodes import CreateStream
 from analytics.types import SqlType, declared, family
 
@@ -184,8 +184,8 @@ def _typed(value: str, name: str, kind: SqlType, form: str | None, required: boo
         cast = from_text(value if kind.duck == "VARCHAR" else f"nullif(trim({value}), '')", kind)
     if not required:
         return cast
-    message = text(f"NULL into the NOT NULL column {name}")
-    failed = f"CAST(CAST(concat({message}, left(coalesce(CAST({value} AS VARCHAR), ''), 0)) AS INTEGER) AS {kind.duck})"
+    witness = f"coalesce(CAST({value} AS VARCHAR), '')"
+    failed = f"CAST({failing(f'NULL into the NOT NULL column {name}', witness)} AS {kind.duck})"
     return f"CASE WHEN {cast} IS NULL THEN {failed} ELSE {cast} END"
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from sqlglot import exp
 
-from analytics.sentences import VALUE_SHOWN_MAX
+from analytics.sentences import MARK, VALUE_SHOWN_MAX
 
 
 class Writes(Protocol):
@@ -22,13 +22,13 @@ class Writes(Protocol):
 def failing(message: str, witness: str) -> str:
     """SQL that fails with `message` when a row reaches it. `witness`, any value of the row, keeps DuckDB from computing
     it ahead of time; `error()` would do, but is volatile, and TRY takes nothing volatile."""
-    return f"CAST(concat({text(message)}, left(CAST({witness} AS VARCHAR), 0)) AS INTEGER)"
+    return f"CAST(concat({text(MARK + message)}, left(CAST({witness} AS VARCHAR), 0)) AS INTEGER)"
 
 
 def refusing(value: str, what: str) -> str:
     """SQL that fails when a row reaches it, and says that its text `value` is not `what`."""
-    said = text(f"' is not {what}")
-    return f"CAST(concat(chr(39), left({value}, {VALUE_SHOWN_MAX}), {said}) AS INTEGER)"
+    begin, end = text(f"{MARK}'"), text(f"' is not {what}")
+    return f"CAST(concat({begin}, left({value}, {VALUE_SHOWN_MAX}), {end}) AS INTEGER)"
 
 
 def guarded(sql: str, bad: str, message: str, duck: str) -> str:

@@ -48,6 +48,9 @@ _EPOCH_MS = """CREATE TEMP MACRO epoch_ms(t TIMESTAMP_MS) AS epoch_us(t) // 1000
 
 _BEGINS = re.compile(r"(\s|--[^\n]*\n)*CREATE\s+(OR\s+REPLACE\s+)?FUNCTION\b", re.IGNORECASE)
 
+_QUERIES = frozenset({"", "SELECT", "WITH", "FROM", "VALUES", "PIVOT", "UNPIVOT", "TABLE"})
+"""First words of a query; none, where it begins with a bracket."""
+
 
 class Historical(DuckDB):
     """DuckDB's SQL with STREAM, STEP, FLOOR … TO, and the windows of GROUP BY."""
@@ -61,6 +64,9 @@ class Historical(DuckDB):
 
         def parse(self, raw_tokens: list[Token], sql: str) -> list[exp.Expr | None]:
             return super().parse(group_windows.named(raw_tokens), sql)
+
+        def _warn_unsupported(self) -> None:
+            """What is no query is refused in words of our own."""
 
         def _parse_hint(self) -> exp.Hint | None:
             if self._curr.token_type == TokenType.VAR and self._curr.text.upper() == "STREAM":
@@ -222,18 +228,32 @@ def _parsed(sql: str) -> exp.Expr:
     except TokenError as error:
         raise SqlError("the text ends inside a quoted name, a string or a comment", end_of(sql)) from error
     except ParseError as error:
-        raise from_sqlglot(error, sql) from error
+        raise (from_sqlglot(error, sql) if _first_word(sql)[0].upper() in _QUERIES else _no_query(sql)) from error
     if len(trees) > 1:
         raise SqlError("a batch query is one SELECT, and this belongs to another statement", place_of(trees[1]))
     if not trees or not isinstance(trees[0], exp.Query):
-        word = re.match(r"[\s;]*(\w*)", sql)
-        assert word is not None, "it matches the empty text"
-        raise SqlError("a batch query is one SELECT", _at(sql, word.start(1)), found=word[1] or None, expected="SELECT")
+        raise _no_query(sql)
     if not all(select.expressions for select in trees[0].find_all(exp.Select)):
         raise SqlError(
             "a SELECT says nothing of what it selects", place_of(trees[0]) or end_of(sql), expected="columns or *"
         )
     return trees[0]
+
+
+def _no_query(sql: str) -> SqlError:
+    """What is wrong with a text that begins with something else than a query."""
+    word, index = _first_word(sql)
+    near = closest(word, ("SELECT", "WITH"))
+    return SqlError(
+        "a batch query is one SELECT", _at(sql, index), found=word or None, expected="SELECT", suggestion=near
+    )
+
+
+def _first_word(sql: str) -> tuple[str, int]:
+    """And where it begins."""
+    word = re.match(r"(?:\s|;|--[^\n]*)*(\w*)", sql)
+    assert word is not None, "it matches the empty text"
+    return word[1], word.start(1)
 
 
 def _at(sql: str, index: int) -> Place:

@@ -20,6 +20,9 @@ _TYPES = {
 }
 """Types as DuckDB calls them and the language does, where that is not the same."""
 
+MARK = "fault: "
+"""Begins what our own SQL has to say of a row (`analytics.guards`): to DuckDB it is a text that is no number."""
+
 _OWN = "{}"
 _RANGE = "{} is out of range of {}"
 _SENTENCES: tuple[tuple[str, str], ...] = (
@@ -28,8 +31,7 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
         r"Could not convert string ['\"](\s*[+-]?[\d.]+(?:[eE][+-]?\d+)?\s*)['\"] to (INT\d+|FLOAT|DOUBLE|DECIMAL\([\d,]+\))",
         _RANGE,
     ),
-    # What our own SQL has to say comes as a text that is no number (`analytics.guards`).
-    (r"Could not convert string '(.*)' to INT32", _OWN),
+    (rf"Could not convert string '{MARK}(.*)' to INT32", _OWN),
     (r"Could not convert string ['\"](.*)['\"] to ([\w(),]+)", "'{}' is no {}"),
     (r"Division by zero", "division by zero"),
     (

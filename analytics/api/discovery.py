@@ -49,8 +49,8 @@ async def discover(context: Context, given: dict[str, Any], scope: Scope) -> Any
     shown = [record.decode(errors="replace") for record in raw[:SHOWN_MAX]]
     shown_after = [record.decode(errors="replace") for record in processed[:SHOWN_MAX]]
     if not processed:
-        where = arn if file is None else file["FileKey"]
-        raise UnableToDetectSchema(f"There are no records at {where} to find a schema in.", shown)
+        where = str(arn if file is None else file["FileKey"])
+        raise UnableToDetectSchema(_nothing(given, where, len(raw)), shown)
     found = await context.discover(processed)
     if found.schema is None:
         raise UnableToDetectSchema("The records are neither JSON objects nor rows of CSV.", shown, shown_after)
@@ -60,6 +60,20 @@ async def discover(context: Context, given: dict[str, Any], scope: Scope) -> Any
         "ProcessedInputRecords": shown_after,
         "RawInputRecords": shown,
     }
+
+
+def _nothing(given: dict[str, Any], where: str, raw: int) -> str:
+    """Why there is nothing to find a schema in. `raw` counts the records that a function was given."""
+    if raw:
+        function = given["InputProcessingConfiguration"]["InputLambdaProcessor"]["ResourceARN"]
+        return f"Function {function} kept none of the {raw:,} records at {where}: it dropped or failed them all."
+    if "ResourceARN" in given and _position(given) == "NOW":
+        return f"No record came to {where} within {WAIT_MS // 1000} seconds of the request. TRIM_HORIZON looks at older ones."
+    return f"There are no records at {where} to find a schema in."
+
+
+def _position(given: dict[str, Any]) -> str:
+    return str(given.get("InputStartingPositionConfiguration", {}).get("InputStartingPosition", "NOW"))
 
 
 async def _file(context: Context, given: dict[str, Any]) -> list[bytes]:
@@ -83,8 +97,7 @@ async def _sample(context: Context, given: dict[str, Any], arn: str, scope: Scop
     kind = "KinesisFirehoseInput" if ":deliverystream/" in arn else "KinesisStreamsInput"
     source = {kind: {"ResourceARN": arn}}
     _, stream, direct = source_of(source, scope, context.delivery_source)
-    position = given.get("InputStartingPositionConfiguration", {}).get("InputStartingPosition", "NOW")
-    start: Start = at_timestamp(context.clock.now_ms()) if position == "NOW" else TRIM_HORIZON
+    start: Start = at_timestamp(context.clock.now_ms()) if _position(given) == "NOW" else TRIM_HORIZON
     topic = topic_in(source, context.settings)
     client: Readable = context.client_for(scope) if topic is None else topic.client(context.clock)
     try:

@@ -98,7 +98,9 @@ class Second:
         """Raises `RequestError`."""
         run = V2.get(operation)
         if run is None:
-            raise UnsupportedOperation(f"{operation} is not for SQL applications, which are what Headrace runs.")
+            raise UnsupportedOperation(
+                f"{operation} is supported only for applications of Apache Flink; Headrace runs those of the runtime SQL-1_0."
+            )
         return await self._analytics.answer(run, request, scope)
 
     async def item(self, operation: str, request: Any, scope: Scope) -> str | None:

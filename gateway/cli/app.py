@@ -15,6 +15,7 @@ from gateway.cli import app_members, aws_call, output
 from gateway.cli.app_watch import watch
 from gateway.cli.connection import Target, connected
 from gateway.cli.running import run
+from gateway.cli.texts import text_of
 from streams.core.scope import Scope
 
 _PAGE = 50
@@ -81,6 +82,12 @@ def create(
     """Make the application NAME of the SQL in PROGRAM; `headrace app start` runs it."""
     if (stream is None) == (request is None):
         raise click.UsageError("give either --input or --request")
+    if stream is not None and "=" in stream:
+        alone = stream.partition("=")[2]
+        raise click.BadParameter(
+            f"{stream!r} is not STREAM alone: the program reads it as {prefix}_001; try {alone}", param_hint="--input"
+        )
+    code = text_of(program)
     members: dict[str, Any] = app_members.read(request) if request is not None else {}
     scope = Scope(region=target.region)
     if stream is not None:
@@ -90,7 +97,7 @@ def create(
         members["Outputs"] = [app_members.output(scope, text, csv=csv) for text in outputs]
     if history:
         members.setdefault("Tags", []).append({"Key": HISTORY, "Value": " ".join(history)})
-    members["ApplicationCode"] = program.read_text()
+    members["ApplicationCode"] = code
     _call(target, "create_application", ApplicationName=name, **members)
     output.talk(f"application {name} is there; headrace app start {name} runs it")
 
@@ -150,7 +157,7 @@ def stop(target: Target, name: str) -> None:
 def update(target: Target, name: str, program: Path) -> None:
     """Give the application NAME the SQL in PROGRAM, also while it runs."""
     version = _describe(target, name)["ApplicationVersionId"]
-    change = {"ApplicationCodeUpdate": program.read_text()}
+    change = {"ApplicationCodeUpdate": text_of(program)}
     _call(
         target,
         "update_application",

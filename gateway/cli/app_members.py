@@ -10,6 +10,7 @@ import click
 
 from connectors.kafka_clusters import is_topic
 from gateway.cli.failure import Failure
+from gateway.cli.texts import text_of
 from streams.core.scope import Scope
 
 _OUTPUTS = {"stream": "KinesisStreamsOutput", "firehose": "KinesisFirehoseOutput", "function": "LambdaOutput"}
@@ -70,6 +71,6 @@ def shown(described: dict[str, Any]) -> str:
 def read(path: Path) -> Any:
     """A file of JSON. Raises `Failure`."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(text_of(path))
     except ValueError as error:
         raise Failure(f"{path} is not JSON: {error}") from error

@@ -13,9 +13,10 @@ from gateway.cli import output
 from gateway.cli.connection import Target, connected
 from gateway.cli.failure import Failure
 from gateway.cli.running import run
+from gateway.cli.texts import text_of
 from gateway.importing import cloudformation, hcl, terraform
 from gateway.importing.definition import Definition, Understood
-from streams.core.errors import HeadraceError
+from streams.core.errors import HeadraceError, ValidationError
 from streams.core.scope import Scope
 
 
@@ -33,9 +34,10 @@ def import_(target: Target, path: Path, parameters: tuple[str, ...], dry_run: bo
     given = dict(_parameter(text) for text in parameters)
     try:
         understood = _understand(path, Scope(region=target.region), given)
+        lines = understood.lines()
     except HeadraceError as error:
         raise Failure(error.message) from error
-    for line in understood.lines():
+    for line in lines:
         click.echo(line)
     if not understood.applications:
         raise Failure(f"{path} defines no SQL application")
@@ -65,7 +67,7 @@ def _understand(path: Path, scope: Scope, parameters: dict[str, str]) -> Underst
         return hcl.understand_folder(files, scope, parameters)
     if path.suffix in (".tf", ".hcl"):
         return hcl.understand_folder([path], scope, parameters)
-    text = path.read_text()
+    text = text_of(path)
     if path.suffix == ".json":
         try:
             content = json.loads(text)
@@ -73,7 +75,10 @@ def _understand(path: Path, scope: Scope, parameters: dict[str, str]) -> Underst
             raise Failure(f"{path} is not JSON: {error}") from error
         if isinstance(content, dict) and ("planned_values" in content or "terraform_version" in content):
             return terraform.understand_plan(content, scope)
-    return cloudformation.understand(text, scope, parameters)
+    try:
+        return cloudformation.understand(text, scope, parameters)
+    except ValidationError as error:
+        raise Failure(f"{path}: {error.message}") from error
 
 
 def _make_streams(target: Target, understood: Understood) -> None:

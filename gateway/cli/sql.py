@@ -10,6 +10,7 @@ import click
 
 from gateway.cli import sql_program
 from gateway.cli.connection import Target, connected
+from gateway.cli.failure import Failure
 from gateway.cli.sql_explain import explain
 from gateway.cli.sql_options import joined
 from gateway.cli.sql_program import Options
@@ -77,11 +78,18 @@ def sql(
     if statement is not None:
         session.execute(statement)
     elif file is not None:
-        session.execute(file.read())
+        session.execute(_read(file))
     elif not sys.stdin.isatty():
-        session.execute(sys.stdin.read())
+        session.execute(_read(sys.stdin))
     else:
         # The prompt's libraries take a tenth of a second, which nobody else should wait for.
         from gateway.cli.sql_shell import Shell
 
         Shell(session).run()
+
+
+def _read(file: IO[str]) -> str:
+    try:
+        return file.read()
+    except UnicodeDecodeError as error:
+        raise Failure(f"{file.name} is no text: byte {error.start + 1} is not UTF-8") from error

@@ -18,8 +18,9 @@ from gateway.cli.connection import find_stream
 from gateway.cli.failure import Failure
 from gateway.cli.running import run
 from gateway.cli.sql_program import parameter
-from gateway.cli.sql_rows import Format
+from gateway.cli.sql_rows import Format, check_file
 from gateway.cli.sql_session import Session
+from gateway.cli.texts import text_of
 
 MODES = ("table", "json", "csv")
 
@@ -99,11 +100,7 @@ class Commands:
         return run(target, work()) or []
 
     def _read(self, file: str) -> None:
-        try:
-            text = Path(file).expanduser().read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise Failure(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-        self.session.execute(text)
+        self.session.execute(text_of(Path(file).expanduser()))
 
     def _mode(self, form: str) -> None:
         if form not in MODES:
@@ -111,7 +108,10 @@ class Commands:
         self.session = dataclasses.replace(self.session, form=cast(Format, form))
 
     def _output(self, file: str | None = None) -> None:
-        self.session = dataclasses.replace(self.session, file=None if file is None else Path(file).expanduser())
+        path = None if file is None else Path(file).expanduser()
+        if path is not None:
+            check_file(path)
+        self.session = dataclasses.replace(self.session, file=path)
 
     def _param(self, name: str | None = None, value: str | None = None) -> None:
         known = dict(self.session.parameters)

@@ -19,6 +19,7 @@ from gateway.cli.sql_history import archives
 from gateway.cli.sql_options import joined
 from gateway.cli.sql_program import Options
 from gateway.cli.sql_session import pointing_into
+from gateway.cli.texts import text_of
 
 
 @click.command("explain")
@@ -35,7 +36,7 @@ def explain(target: Target, program: Path, state: str | None, **options: Any) ->
 
     Its pumps come in the order of the data, each with the SQL that runs over every micro-batch. With --state it also says
     how far time has come, and for which input the first open window waits. Nothing runs, and nothing is changed."""
-    text = program.read_text()
+    text = text_of(program)
     with pointing_into(text):
         parsed = sql_program.continuous(text)
     if parsed is None:

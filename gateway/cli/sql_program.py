@@ -115,6 +115,9 @@ def shown(program: Program, chosen: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(pump.target for pump in program.pumps.values()) if name not in read]
 
 
+_EXAMPLES = {"NAME=STREAM": ": which name in FROM it is for, as in SOURCE_SQL_STREAM_001=clicks"}
+
+
 def pairs(what: str) -> Callable[[click.Context, click.Parameter, Sequence[str]], dict[str, str]]:
     """A click callback for a repeatable option of NAME=VALUE, as `what` says it."""
 
@@ -123,7 +126,7 @@ def pairs(what: str) -> Callable[[click.Context, click.Parameter, Sequence[str]]
         for text in values:
             name, _, value = text.partition("=")
             if not name or not value:
-                raise click.BadParameter(f"{text!r} is not {what}")
+                raise click.BadParameter(f"{text!r} is not {what}{_EXAMPLES.get(what, '')}")
             found[name] = value
         return found
 

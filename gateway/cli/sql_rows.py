@@ -87,9 +87,23 @@ def write_table(form: Format, rows: pa.Table) -> None:
         writer.write("", batch)
 
 
+SUFFIXES = (".parquet", ".csv", ".ndjson", ".jsonl", ".json")
+"""Of the files that a result may become."""
+
+
+def check_file(path: Path) -> None:
+    """Raises `Failure` where a result could not become this file, before there is one."""
+    if path.suffix not in SUFFIXES:
+        raise Failure(f"{path} says no format", hint="name it .parquet, .csv or .ndjson")
+    if path.is_dir():
+        raise Failure(f"{path} is a folder")
+    if not path.parent.is_dir():
+        raise Failure(f"{path} cannot be written: there is no folder {path.parent}")
+
+
 def write_file(path: Path, rows: pa.Table) -> None:
-    """The result of a batch query, in the format that the file's ending says. It appears when it is whole. Raises
-    `Failure`."""
+    """The result of a batch query, in the format that the file's ending says (see `check_file`). It appears when it is whole.
+    Raises `Failure`."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         match path.suffix:
@@ -102,7 +116,7 @@ def write_file(path: Path, rows: pa.Table) -> None:
                     for batch in rows.to_batches():
                         out.writelines(line + b"\n" for line in encode_json(batch).to_pylist())
             case _:
-                raise Failure(f"{path} says no format", hint="name it .parquet, .csv or .ndjson")
+                raise AssertionError("check_file knows the endings")
         draft.replace(path)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error

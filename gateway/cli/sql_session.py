@@ -21,7 +21,7 @@ from gateway.cli.failure import Failure
 from gateway.cli.running import run
 from gateway.cli.sql_history import archives
 from gateway.cli.sql_live import ServedApplications
-from gateway.cli.sql_rows import Format, RowWriter, write_file, write_table
+from gateway.cli.sql_rows import Format, RowWriter, check_file, write_file, write_table
 from gateway.cli.sql_status import Status
 
 
@@ -43,6 +43,11 @@ class Session:
         """Runs one batch query, or one program. Raises `Failure`."""
         if not text.strip():
             raise click.UsageError("there is no SQL to run")
+        if text.lstrip().startswith("."):
+            raise Failure(
+                f"{text.split(maxsplit=1)[0]} is a command of the prompt, which `headrace sql` alone opens on a terminal",
+                hint="here --output, --out, --param and -f say what the commands do",
+            )
         with pointing_into(text):
             program = sql_program.continuous(text)
         if program is None:
@@ -59,6 +64,9 @@ class Session:
             raise click.UsageError(
                 "--reference is for programs; a batch query reads files itself: FROM read_csv('airlines.csv')"
             )
+
+        if self.file is not None:
+            check_file(self.file)
 
         async def work() -> pa.Table:
             with pointing_into(text):

@@ -24,6 +24,7 @@ from connectors.formats.schema import Column
 from gateway.cli import output, sql_program
 from gateway.cli.failure import Failure
 from gateway.cli.sql_session import pointing_into
+from gateway.cli.texts import text_of
 from streams.core.clock import ManualClock
 from streams.core.errors import HeadraceError
 from streams.core.pandas import without_pandas
@@ -86,9 +87,9 @@ def sql_test(
     that EXPECTED names are compared, without order. Exit code 1 where they differ.
     """
     without_pandas()
-    text = program.read_text()
+    text = text_of(program)
     try:
-        given, wanted = parse_lines(rows.read_text(), str(rows)), parse_lines(expected.read_text(), str(expected))
+        given, wanted = parse_lines(text_of(rows), str(rows)), parse_lines(text_of(expected), str(expected))
         declared = columns_of(rows.parent / SCHEMA, [line.stream for line in given])
         with pointing_into(text):
             found = uvloop.run(_run(text, given, declared, references, functions, round(lateness_s * 1000), wanted))

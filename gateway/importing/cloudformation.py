@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.importing.definition import Definition, Understood, rehomed, with_roles
+from gateway.importing.definition import Definition, Understood, rehomed, understanding, with_roles
 from streams.core.errors import ExtraMissing, ValidationError
 from streams.core.scope import Scope
 
@@ -45,39 +45,41 @@ def understand(text: str, scope: Scope, parameters: Mapping[str, str]) -> Unders
     understood = Understood(notes=reader.notes)
     known: dict[str, Definition] = {}
     for identity, resource in resources.items():
-        kind = resource.get("Type", "")
-        if not reader.holds(resource.get("Condition")):
-            understood.notes.append(f"{identity} ({kind}) is left out: its condition does not hold")
-            continue
-        properties = resource.get("Properties", {})
-        if kind == "AWS::KinesisAnalytics::Application":
-            known[reader.name(identity)] = _first(reader, identity, reader.value(properties))
-        elif kind == "AWS::KinesisAnalyticsV2::Application":
-            made = _second(reader, identity, reader.value(properties))
-            if made is not None:
-                known[reader.name(identity)] = made
-        elif kind == "AWS::Kinesis::Stream":
-            understood.streams[reader.name(identity)] = int(reader.value(properties).get("ShardCount", 1))
-        elif kind == "AWS::KinesisFirehose::DeliveryStream":
-            members = rehomed(reader.value(properties), scope)
-            members.pop("DeliveryStreamName", None)
-            understood.delivery_streams[reader.name(identity)] = members
+        with understanding(identity):
+            kind = resource.get("Type", "")
+            if not reader.holds(resource.get("Condition")):
+                understood.notes.append(f"{identity} ({kind}) is left out: its condition does not hold")
+                continue
+            properties = resource.get("Properties", {})
+            if kind == "AWS::KinesisAnalytics::Application":
+                known[reader.name(identity)] = _first(reader, identity, reader.value(properties))
+            elif kind == "AWS::KinesisAnalyticsV2::Application":
+                made = _second(reader, identity, reader.value(properties))
+                if made is not None:
+                    known[reader.name(identity)] = made
+            elif kind == "AWS::Kinesis::Stream":
+                understood.streams[reader.name(identity)] = int(reader.value(properties).get("ShardCount", 1))
+            elif kind == "AWS::KinesisFirehose::DeliveryStream":
+                members = rehomed(reader.value(properties), scope)
+                members.pop("DeliveryStreamName", None)
+                understood.delivery_streams[reader.name(identity)] = members
     for identity, resource in resources.items():
-        kind, properties = resource.get("Type", ""), reader.value(resource.get("Properties", {}))
-        if not kind.startswith(("AWS::KinesisAnalytics::", "AWS::KinesisAnalyticsV2::")):
-            if kind not in _MADE and reader.holds(resource.get("Condition")):
+        with understanding(identity):
+            kind, properties = resource.get("Type", ""), reader.value(resource.get("Properties", {}))
+            if not kind.startswith(("AWS::KinesisAnalytics::", "AWS::KinesisAnalyticsV2::")):
+                if kind not in _MADE and reader.holds(resource.get("Condition")):
+                    understood.notes.append(f"{identity} ({kind}) is left out")
+                continue
+            owner = known.get(str(properties.get("ApplicationName", "")))
+            if kind.endswith(("::ApplicationOutput", "::ApplicationReferenceDataSource")):
+                if owner is None:
+                    understood.notes.append(f"{identity} ({kind}) is left out: its application is not in the template")
+                elif kind.endswith("::ApplicationOutput"):
+                    owner.outputs.append(with_roles(properties["Output"], scope))
+                else:
+                    owner.references.append(with_roles(properties["ReferenceDataSource"], scope))
+            elif not kind.endswith("::Application"):
                 understood.notes.append(f"{identity} ({kind}) is left out")
-            continue
-        owner = known.get(str(properties.get("ApplicationName", "")))
-        if kind.endswith(("::ApplicationOutput", "::ApplicationReferenceDataSource")):
-            if owner is None:
-                understood.notes.append(f"{identity} ({kind}) is left out: its application is not in the template")
-            elif kind.endswith("::ApplicationOutput"):
-                owner.outputs.append(with_roles(properties["Output"], scope))
-            else:
-                owner.references.append(with_roles(properties["ReferenceDataSource"], scope))
-        elif not kind.endswith("::Application"):
-            understood.notes.append(f"{identity} ({kind}) is left out")
     understood.applications = [rehomed_definition(one, scope) for one in known.values()]
     understood.notes = list(dict.fromkeys(reader.notes))
     return understood
@@ -283,7 +285,10 @@ def _parse(text: str) -> dict[str, Any]:
     try:
         found = yaml.load(text, Loader)  # a SafeLoader, with tags that only make dicts
     except yaml.YAMLError as error:
-        raise ValidationError(f"this is neither YAML nor JSON: {error}") from error
+        problem = getattr(error, "problem", None) or "it does not parse"
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
+        raise ValidationError(f"this is neither YAML nor JSON: {where}{problem}") from error
     if not isinstance(found, dict):
         raise ValidationError("this is no template: it has no Resources")
     return found

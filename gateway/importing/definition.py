@@ -3,10 +3,13 @@ not understood."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams.core.errors import ValidationError
 from streams.core.scope import Scope
 
 _ARN = re.compile(
@@ -19,6 +22,17 @@ _TARGETS = {
     "KinesisFirehoseOutput": "delivery stream",
     "LambdaOutput": "function",
 }
+
+
+@contextlib.contextmanager
+def understanding(resource: str) -> Iterator[None]:
+    """Raises `ValidationError` where the resource is not of the form that its kind has."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValidationError(f"{resource}: the property {error.args[0]} is missing") from error
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValidationError(f"{resource}: a property is not of its kind: {error}") from error
 
 
 @dataclass(slots=True)
@@ -35,9 +49,13 @@ class Definition:
     position: str | None = None
 
     def lines(self) -> list[str]:
-        """What was understood, for people."""
+        """What was understood, for people. Raises `ValidationError`."""
+        with understanding(f"application {self.name}"):
+            return self._lines()
+
+    def _lines(self) -> list[str]:
         count = len([line for line in self.code.splitlines() if line.strip()])
-        told = [f"application {self.name}: {count} lines of SQL"]
+        told = [f"application {self.name}: {_many(count, 'line')} of SQL"]
         for given in self.inputs:
             many = given.get("InputParallelism", {}).get("Count", 1)
             names = f"{given['NamePrefix']}_001" + (f" to _{many:03d}" if many > 1 else "")
@@ -48,7 +66,7 @@ class Definition:
                 arn = given["InputProcessingConfiguration"]["InputLambdaProcessor"]["ResourceARN"]
                 through = f", through function {_last(arn)}"
             columns = len(schema.get("RecordColumns", []))
-            told.append(f"  input {names} from {_place(given, _SOURCES)}: {kind}, {columns} columns{through}")
+            told.append(f"  input {names} from {_place(given, _SOURCES)}: {kind}, {_many(columns, 'column')}{through}")
         for given in self.references:
             where = given["S3ReferenceDataSource"]
             told.append(f"  reference table {given['TableName']} from {_last(where['BucketARN'])}/{where['FileKey']}")
@@ -81,9 +99,9 @@ class Understood:
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """What was understood, for people."""
+        """What was understood, for people. Raises `ValidationError`."""
         told = [line for definition in self.applications for line in definition.lines()]
-        told += [f"stream {name}: {shards} shard{'s' if shards > 1 else ''}" for name, shards in self.streams.items()]
+        told += [f"stream {name}: {_many(shards, 'shard')}" for name, shards in self.streams.items()]
         told += [f"delivery stream {name}" for name in self.delivery_streams]
         return told + [f"note: {note}" for note in dict.fromkeys(self.notes)]
 
@@ -114,6 +132,10 @@ def with_roles(given: dict[str, Any], scope: Scope) -> dict[str, Any]:
     if "BucketARN" in made:
         made["ReferenceRoleARN"] = role
     return made
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _place(given: dict[str, Any], among: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.importing.cloudformation import rehomed_definition
-from gateway.importing.definition import Definition, Understood, rehomed
+from gateway.importing.definition import Definition, Understood, rehomed, understanding
 from streams.core.scope import Scope
 
 APPLICATION = "aws_kinesis_analytics_application"
@@ -52,26 +52,27 @@ def understand_plan(plan: Mapping[str, Any], scope: Scope) -> Understood:
 def understand(resources: Resources, scope: Scope) -> Understood:
     understood = Understood()
     for (kind, identity), values in resources.items():
-        match kind:
-            case "aws_kinesis_analytics_application":
-                understood.applications.append(_first(identity, values, scope))
-            case "aws_kinesisanalyticsv2_application":
-                made = _second(identity, values, scope)
-                if made is None:
-                    runtime = values.get("runtime_environment")
-                    understood.notes.append(f"{kind}.{identity} is left out: its runtime is {runtime}, not SQL-1_0")
-                else:
-                    understood.applications.append(made)
-            case "aws_kinesis_stream":
-                understood.streams[str(values.get("name", identity))] = int(values.get("shard_count") or 1)
-            case "aws_kinesis_firehose_delivery_stream":
-                made_of = _delivery_stream(values, scope)
-                if made_of is None:
-                    understood.notes.append(f"{kind}.{identity} is left out: it does not deliver to S3")
-                else:
-                    understood.delivery_streams[str(values.get("name", identity))] = rehomed(made_of, scope)
-            case _:
-                understood.notes.append(f"{kind}.{identity} is left out")
+        with understanding(f"{kind}.{identity}"):
+            match kind:
+                case "aws_kinesis_analytics_application":
+                    understood.applications.append(_first(identity, values, scope))
+                case "aws_kinesisanalyticsv2_application":
+                    made = _second(identity, values, scope)
+                    if made is None:
+                        runtime = values.get("runtime_environment")
+                        understood.notes.append(f"{kind}.{identity} is left out: its runtime is {runtime}, not SQL-1_0")
+                    else:
+                        understood.applications.append(made)
+                case "aws_kinesis_stream":
+                    understood.streams[str(values.get("name", identity))] = int(values.get("shard_count") or 1)
+                case "aws_kinesis_firehose_delivery_stream":
+                    made_of = _delivery_stream(values, scope)
+                    if made_of is None:
+                        understood.notes.append(f"{kind}.{identity} is left out: it does not deliver to S3")
+                    else:
+                        understood.delivery_streams[str(values.get("name", identity))] = rehomed(made_of, scope)
+                case _:
+                    understood.notes.append(f"{kind}.{identity} is left out")
     return understood
 
 

@@ -157,7 +157,13 @@ def test_a_streaming_query_prints_windows_as_they_close(server: Server, headrace
 @pytest.mark.parametrize(
     ("statement", "sentence"),
     [
-        ("SELEC 1", "line 1"),
+        (
+            "SELEC 1",
+            "line 1, column 1: a batch query is one SELECT; found SELEC; expected SELECT; did you mean SELECT?",
+        ),
+        ("; -- a note\n SELEC 1", "line 2, column 2: a batch query is one SELECT; found SELEC"),
+        ("DROP STREAM x", "line 1, column 1: a batch query is one SELECT; found DROP; expected SELECT"),
+        (".streams", ".streams is a command of the prompt, which `headrace sql` alone opens on a terminal"),
         ("SELECT nonsense FROM {orders}", "nonsense"),
         ("SELECT * FROM no_such_stream", "no_such_stream"),
         ("SELECT STREAM nonsense FROM {orders}", "NONSENSE"),

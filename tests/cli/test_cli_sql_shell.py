@@ -100,6 +100,9 @@ def test_statements_and_commands(terminal: Callable[..., Terminal], rides: str, 
     shell.answer(f".output {file}")
     assert f"3 rows in {file}" in shell.answer(f'SELECT * FROM "{rides}";')
     assert sorted(pq.read_table(file)["km"].to_pylist()) == [3, 5, 8]
+    assert "there is no folder" in shell.answer(f".output {tmp_path}/none/out.csv")
+    assert "says no format" in shell.answer(f".output {tmp_path}/out.txt")
+    assert f"1 row in {file}" in shell.answer("SELECT 1 AS x;"), "results go where they went"
     shell.answer(".output")
     (tmp_path / "q.sql").write_text(f'SELECT max(km) AS most FROM "{rides}"')
     assert '{"most":8}' in shell.answer(f".read {tmp_path}/q.sql")
@@ -172,7 +175,9 @@ def test_a_result_in_a_file_and_parameters(headrace: Headrace, rides: str, tmp_p
         assert done.exit_code == 0, done.output
         assert file.read_text() == expected
     assert "says no format" in headrace("sql", "-o", str(tmp_path / "x.doc"), "SELECT 1").stderr
-    assert "cannot be written: No such file" in headrace("sql", "-o", "/nowhere/x.csv", "SELECT 1").stderr
+    assert (
+        "cannot be written: there is no folder /nowhere" in headrace("sql", "-o", "/nowhere/x.csv", "SELECT 1").stderr
+    )
     missing = headrace("sql", "--param", "citi=Rome", f'SELECT 1 FROM "{rides}" WHERE city = $city')
     assert 'there is no value for $city; did you mean "citi"?' in missing.stderr
     assert missing.stderr.splitlines()[-1].strip() == "^"

@@ -88,7 +88,7 @@ def test_a_plan_is_understood_with_what_it_only_refers_to() -> None:
     (found,) = understood.applications
     assert found.lines() == [
         "application stocks-plan: 2 lines of SQL",
-        "  input IN_001 to _002 from stream ticks-plan: CSV, 1 columns, through function clean",
+        "  input IN_001 to _002 from stream ticks-plan: CSV, 1 column, through function clean",
         "  output DEAR to delivery stream lake as CSV",
     ]
     (given,) = found.inputs
@@ -139,7 +139,22 @@ def test_the_second_type_of_a_template_is_understood_too() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: [", "this is neither YAML nor JSON"),
+        ("a: [", "this is neither YAML nor JSON: line 1, column 5: expected the node content"),
+        ("a: \x00", "this is neither YAML nor JSON"),
+        ("Resources: {A: 5}", "A: a property is not of its kind"),
+        (
+            'Resources: {A: {Type: "AWS::KinesisAnalytics::Application", Properties: {Inputs: 5}}}',
+            "A: a property is not of its kind: 'int' object is not iterable",
+        ),
+        (
+            'Resources: {A: {Type: "AWS::KinesisAnalytics::ApplicationOutput", Properties: {ApplicationName: !Ref B}}, '
+            'B: {Type: "AWS::KinesisAnalytics::Application", Properties: {}}}',
+            "A: the property Output is missing",
+        ),
+        (
+            'Resources: {A: {Type: "AWS::Kinesis::Stream", Properties: {ShardCount: many}}}',
+            "A: a property is not of its kind",
+        ),
         ("just words", "this is no template"),
         ("a: b", "the template has no Resources"),
         ('Resources: {A: {Type: "AWS::Kinesis::Stream", Properties: {Name: !Ref A}}}', "refers to itself"),
@@ -148,6 +163,31 @@ def test_the_second_type_of_a_template_is_understood_too() -> None:
 def test_what_is_no_template(text: str, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         cloudformation.understand(text, SCOPE, {})
+
+
+def test_an_input_that_says_too_little_is_said_in_a_sentence() -> None:
+    properties = {"Inputs": [{"InputSchema": {}}]}
+    text = json.dumps({"Resources": {"A": {"Type": "AWS::KinesisAnalytics::Application", "Properties": properties}}})
+    understood = cloudformation.understand(text, SCOPE, {})
+    with pytest.raises(ValidationError, match="application A: the property NamePrefix is missing"):
+        understood.lines()
+
+
+def test_a_plan_that_is_malformed(tmp_path: Path) -> None:
+    values = {"name": "a", "inputs": [5]}
+    resource = {"type": "aws_kinesis_analytics_application", "name": "a", "values": values}
+    plan = {"planned_values": {"root_module": {"resources": [resource]}}}
+    with pytest.raises(ValidationError, match=r"aws_kinesis_analytics_application.a: a property is not of its kind"):
+        terraform.understand_plan(plan, SCOPE)
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "bytes.yaml"
+    path.write_bytes(b"a\xff")
+    for command in (["import"], ["sql", "-f"], ["sql", "explain"], ["app", "create", "--input", "s", "a"]):
+        done = CliRunner().invoke(main, [*command, str(path)], prog_name="headrace")
+        assert done.exit_code == 1
+        assert f"{path} is no text: byte 2 is not UTF-8" in done.stderr
 
 
 def test_what_is_no_configuration(tmp_path: Path) -> None:
