@@ -336,8 +336,18 @@ def test_the_second_api_has_the_same_applications(analytics: Any, second: Any) -
         "UnsupportedOperationException",
         "Headrace runs applications of the runtime SQL-1_0, not FLINK-1_20.",
     )
-    code, message = refused(second.list_application_snapshots, **name)
-    assert (code, message) == (
-        "UnsupportedOperationException",
-        "ListApplicationSnapshots is not for SQL applications, which are what Headrace runs.",
-    )
+    window = {"ApplicationMaintenanceWindowStartTimeUpdate": "06:00"}
+    for operation, call, more in (
+        ("ListApplicationSnapshots", second.list_application_snapshots, {}),
+        ("ListApplicationOperations", second.list_application_operations, {}),
+        ("DescribeApplicationOperation", second.describe_application_operation, {"OperationId": "1"}),
+        (
+            "UpdateApplicationMaintenanceConfiguration",
+            second.update_application_maintenance_configuration,
+            {"ApplicationMaintenanceConfigurationUpdate": window},
+        ),
+    ):
+        assert refused(call, **name, **more) == (
+            "UnsupportedOperationException",
+            f"{operation} is supported only for applications of Apache Flink; Headrace runs those of the runtime SQL-1_0.",
+        )
