@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 
 @settings(max_examples=12)
-@given(ROWS, CUTS, st.integers(0, 15), st.integers(1, 3))
+@given(ROWS, CUTS, st.integers(1, 15), st.integers(1, 3))
 def test_sliding_windows(rows: list[Row], cuts: list[tuple[int, int, bool]], reach: int, count: int) -> None:
     sql = f"""CREATE STREAM out (k VARCHAR(4), n BIGINT, total BIGINT, least BIGINT, back BIGINT, rows_total BIGINT);
     CREATE PUMP p AS INSERT INTO out SELECT STREAM k, COUNT(*) OVER w, SUM(v) OVER w, MIN(v) OVER w, LAG(v, 2, 99) OVER w,
