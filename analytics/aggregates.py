@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from analytics import decimals
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
+from analytics.places import place_of
 from analytics.types import family, is_integer
 
 

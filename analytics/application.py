@@ -12,7 +12,6 @@ import pyarrow as pa
 from analytics import faults
 from analytics.compiler import compile_program
 from analytics.delivery import Delivery, named
-from analytics.dialect import TOO_DEEP
 from analytics.engine import Engine, Step
 from analytics.errors import SqlError
 from analytics.explaining import Explained, explain
@@ -29,6 +28,7 @@ from analytics.program import ERROR_STREAM, Program, parse
 from analytics.references import Reference, load
 from analytics.showing import REFERENCES, ROWS_KEPT, Showing, Shown, read, shown
 from analytics.state import State
+from analytics.statements import TOO_DEEP
 from connectors.formats.schema import Column
 from streams.core.clock import Clock, SystemClock
 from streams.sdk.client import Client

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from sqlglot import exp
 
 from analytics.casting import from_text
-from analytics.dialect import parse_statements, place_of
 from analytics.errors import SqlError
 from analytics.functions import NOW, STARTED, dates, fast_regex, logs, patterns
 from analytics.guards import Writes, failing, guarded, text
 from analytics.nodes import CreateStream
+from analytics.places import place_of
+from analytics.statements import parse_statements
 from analytics.types import SqlType, declared, family
 
 COLUMN_SIZE = 1024

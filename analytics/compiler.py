@@ -11,7 +11,6 @@ import duckdb
 from sqlglot import exp
 
 from analytics import outcomes
-from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
 from analytics.expressions import Expressions, Types
 from analytics.functions import prepare, set_session
@@ -19,6 +18,7 @@ from analytics.guards import failing, guarded
 from analytics.lowering import Lowering, sides_of
 from analytics.operators.retention import Retain
 from analytics.operators.watermark import WATERMARKED
+from analytics.places import place_of
 from analytics.plan import Plan, Pump, StreamPlan
 from analytics.program import Declared, Program, PumpDeclaration
 from analytics.pruning import prune

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 from sqlglot import exp, tokens
 from sqlglot.dialects.dialect import Dialect
-from sqlglot.errors import ParseError, TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from analytics.errors import Place, SqlError, closest
@@ -27,10 +26,7 @@ from analytics.nodes import (
     Retaining,
     Watermark,
 )
-from analytics.unread import unread
-
-PROGRAM_SIZE_MAX = 102_400
-"""Characters of a program: the limit of the API."""
+from analytics.places import of_token, place_of
 
 _FUNCTION_WORDS = {
     ("LANGUAGE",): "LANGUAGE",
@@ -50,12 +46,8 @@ WATERMARK = "WATERMARK FOR name AS name - INTERVAL 'n' unit"
 
 RETAIN = "RETAIN n KEYS, or RETAIN INTERVAL 'n' unit, or both"
 
-TOO_DEEP = "the program is nested too deeply"
-
 _QUERY = (TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN)
 _STATEMENTS = ("CREATE STREAM", "CREATE PUMP", "CREATE TABLE", "CREATE FUNCTION", "CREATE VIEW", "SELECT")
-_FIRST_WORDS = ("CREATE", "ALTER", "DROP")
-"""What only a statement begins with: where one of them is in the way, the one before has no end."""
 _LANGUAGES = ("SQL", "PYTHON", "ARROW")
 _CREATABLE = ("STREAM", "PUMP", "TABLE", "FUNCTION", "VIEW")
 
@@ -180,7 +172,7 @@ class Kda(Dialect):
             kind = to.this.name
             if isinstance(this, exp.Literal) and not is_literal(kind, this.name):
                 what = f"'{this.name}' is no {kind}"
-                raise SqlError(what, _place(self._prev), expected=f"{kind} '{FORMS[kind][1]}'")
+                raise SqlError(what, of_token(self._prev), expected=f"{kind} '{FORMS[kind][1]}'")
             return exp.Cast(this=this, to=to)
 
         def _kda_function(self, replace: bool) -> exp.Expr:
@@ -216,7 +208,7 @@ class Kda(Dialect):
                     raise self._kda_unexpected("a function ends in RETURN and an expression", "RETURN")
                 option = _FUNCTION_WORDS[words]
                 if option in said:
-                    raise SqlError(f"{option} is said twice of a function", _place(begin), expected="one of the two")
+                    raise SqlError(f"{option} is said twice of a function", of_token(begin), expected="one of the two")
                 said.add(option)
                 if option == "LANGUAGE":
                     if not self._match_texts(_LANGUAGES):
@@ -336,94 +328,4 @@ class Kda(Dialect):
                 return SqlError(what, place, found="the end of the program", expected=expected)
             near = closest(self._curr.text, {word for name in known for word in name.split()})
             near = None if near is None or near == self._curr.text.upper() else near
-            return SqlError(what, _place(self._curr), found=self._curr.text, expected=expected, suggestion=near)
-
-
-def parse_statements(text: str) -> list[exp.Expr]:
-    """The statements of a program, without empty ones. Raises `SqlError`."""
-    if len(text) > PROGRAM_SIZE_MAX:
-        raise SqlError(f"the program has {len(text):,} characters; at most {PROGRAM_SIZE_MAX:,} are allowed")
-    dialect = Kda()
-    try:
-        found = dialect.parse(text)
-    except TokenError as error:
-        raise SqlError("the text ends inside a quoted name, a string or a comment", end_of(text)) from error
-    except ParseError as error:
-        raise from_sqlglot(error, text) from error
-    except RecursionError:
-        raise SqlError(TOO_DEEP) from None
-    statements = [
-        statement for statement in found if statement is not None and not isinstance(statement, exp.Semicolon)
-    ]
-    for statement in statements:
-        _check(statement)
-    return statements
-
-
-def streaming(select: exp.Expr) -> bool:
-    """Whether the query says SELECT STREAM."""
-    hint = select.args.get("hint")
-    return hint is not None and any(part.name == "STREAM" for part in hint.expressions)
-
-
-def place_of(node: exp.Expr | None) -> Place | None:
-    """Where a node stands: the first name or word in it whose place is known."""
-    if node is None:
-        return None
-    places = [
-        Place(part.meta["line"], part.meta["col"] - (part.meta["end"] - part.meta["start"]))
-        for part in node.walk()
-        if "line" in part.meta
-    ]
-    return min(places, key=lambda place: (place.line, place.column), default=None)
-
-
-def _check(statement: exp.Expr) -> None:
-    for part in unread(statement):
-        node: exp.Expr | None = part.node
-        while node is not None and place_of(node) is None:
-            node = node.parent
-        raise SqlError(f"{part.what} is not supported", place_of(node), expected=part.instead)
-    for node in statement.walk():
-        assert not isinstance(node, exp.Command), "a statement fell through the grammar"
-        if isinstance(node, exp.Column | exp.Alias):
-            name = node.args.get("alias") if isinstance(node, exp.Alias) else node.this
-            assert not (isinstance(name, exp.Identifier) and not name.quoted and name.name.upper() == "STREAM"), (
-                "the keyword STREAM became a name"
-            )
-
-
-def _place(token: Token) -> Place:
-    width = token.end - token.start
-    return Place(token.line, max(1, token.col - width))
-
-
-def end_of(text: str) -> Place:
-    """The place after the last character."""
-    lines = text.split("\n")
-    return Place(len(lines), len(lines[-1]) + 1)
-
-
-def from_sqlglot(error: ParseError, text: str) -> SqlError:
-    """sqlglot's error as ours."""
-    detail: dict[str, Any] = error.errors[0] if error.errors else {}
-    found = detail.get("highlight") or None
-    what = _plain(str(detail.get("description") or "the program does not parse"))
-    line, column = detail.get("line"), detail.get("col")
-    if line is None or column is None:
-        return SqlError(what, end_of(text))
-    expected = "; before the next statement" if (found or "").upper() in _FIRST_WORDS else None
-    return SqlError(what, Place(line, max(1, column - len(found or " ") + 1)), found=found, expected=expected)
-
-
-def _plain(description: str) -> str:
-    """sqlglot's description in words of the language."""
-    if description.startswith("Required keyword"):
-        return "an expression is missing after this"
-    if description.startswith("Expected table name"):
-        return "the name of a stream or table is missing after this"
-    if description.startswith("Failed to parse any statement following CTE"):
-        return "a query is missing behind WITH"
-    if description.startswith("Invalid expression"):
-        return "this does not belong here"
-    return description.rstrip(". ")
+            return SqlError(what, of_token(self._curr), found=self._curr.text, expected=expected, suggestion=near)

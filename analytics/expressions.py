@@ -20,11 +20,11 @@ from sqlglot import exp
 from analytics import decimals, texts, times
 from analytics.calls import CALLS, variable
 from analytics.casting import CASTS, cast, exactly
-from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
 from analytics.functions import STARTED
 from analytics.guards import failing, guarded, text
 from analytics.nodes import Elapsed, Given, OnlyRow, Overloaded, Perhaps, ScriptCall, Step, SubstringSimilar
+from analytics.places import place_of
 from analytics.resolved import harmless
 from analytics.types import declared, family, is_integer
 

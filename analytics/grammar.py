@@ -9,8 +9,9 @@ from sqlglot import exp, parser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from analytics import group_windows
-from analytics.errors import Place, SqlError
+from analytics.errors import SqlError
 from analytics.nodes import Cursor, Elapsed, Step, SubstringSimilar
+from analytics.places import of_token
 
 INTERVAL_UNITS = ("SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "YEAR")
 """Units of an interval between two times."""
@@ -71,7 +72,7 @@ class Clauses(parser.Parser):
         words = [token.text.upper() for token in self._tokens[max(0, self._index - 2) : self._index]]
         if words == ["NULLS", "FIRST"]:
             raise SqlError(
-                "NULLS FIRST is not supported: NULL is behind all values", _place(self._prev), expected="NULLS LAST"
+                "NULLS FIRST is not supported: NULL is behind all values", of_token(self._prev), expected="NULLS LAST"
             )
         return ordered
 
@@ -205,7 +206,7 @@ def rearranged(given: list[Token]) -> list[Token]:
         if is_word(token, "WINDOWED") and following[:1] == ["BY"]:
             if following[1:] != ["STAGGER"]:
                 at = result[min(index + 2, len(result) - 1)]
-                raise SqlError("WINDOWED BY what", _place(at), found=at.text, expected="STAGGER, or GROUP BY")
+                raise SqlError("WINDOWED BY what", of_token(at), found=at.text, expected="STAGGER, or GROUP BY")
             found.append(_merged(TokenType.GROUP_BY, "WINDOWED BY", token, result[index + 1]))
             index += 2
             continue
@@ -220,7 +221,3 @@ def rearranged(given: list[Token]) -> list[Token]:
 
 def _merged(kind: TokenType, text: str, first: Token, last: Token) -> Token:
     return Token(kind, text, first.line, first.col, first.start, last.end, [])
-
-
-def _place(token: Token) -> Place:
-    return Place(token.line, max(1, token.col - (token.end - token.start)))

@@ -9,8 +9,9 @@ from typing import Any
 from sqlglot import exp, parser
 from sqlglot.tokenizer_core import Token, TokenType
 
-from analytics.errors import Place, SqlError
+from analytics.errors import SqlError
 from analytics.nodes import GroupWindow, Step
+from analytics.places import of_token
 
 GROUP_WINDOWS = {
     "HOP": ("HOP(ROWTIME, INTERVAL step, INTERVAL size)", 2),
@@ -47,20 +48,16 @@ def _read(self: parser.Parser, kind: str, part: str) -> exp.Expr:
     if self._curr and self._curr.text.upper() == "TABLE":
         raise SqlError(
             "a window stands in GROUP BY",
-            _place(self._curr),
+            of_token(self._curr),
             found="TABLE",
             expected=f"GROUP BY {GROUP_WINDOWS[kind][0]}",
         )
     given = self._parse_csv(self._parse_bitwise)
     shown, count = GROUP_WINDOWS[kind]
     if len(given) != count + 1:
-        raise SqlError(f"{kind} has {count + 1} arguments", _place(self._prev), expected=shown)
+        raise SqlError(f"{kind} has {count + 1} arguments", of_token(self._prev), expected=shown)
     this, *intervals = given
     if kind != "TUMBLE":
         return GroupWindow(this=this, expressions=intervals, kind=kind, part=part)
     start = Step(this=this, expression=intervals[0])
     return exp.Paren(this=exp.Add(this=start, expression=intervals[0].copy())) if part == "END" else start
-
-
-def _place(token: Token) -> Place:
-    return Place(token.line, max(1, token.col - (token.end - token.start)))

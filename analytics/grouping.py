@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions, Types
 from analytics.monotonic import is_rowtime, time_window
 from analytics.partials import Partials, Planned, planned, storable
+from analytics.places import place_of
 from analytics.plan import RowQuery, Window
 from analytics.relation import ROWTIME
 from analytics.resolved import Query

@@ -23,7 +23,7 @@ from sqlglot.parsers.duckdb import DuckDBParser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from analytics import group_windows, past
-from analytics.dialect import TOO_DEEP, Kda, end_of, from_sqlglot, place_of
+from analytics.dialect import Kda
 from analytics.errors import Place, SqlError, closest
 from analytics.history_windows import widened
 from analytics.inlining import inlined
@@ -31,8 +31,10 @@ from analytics.limits import Limits
 from analytics.live import Applications, LiveTables
 from analytics.loading import EXTRA, Faulty, Table, create, load
 from analytics.nodes import CreateFunction, Given, Overloaded, ScriptCall, Step
+from analytics.places import end_of, place_of
 from analytics.program import functions_of
 from analytics.scripts import Script, register
+from analytics.statements import TOO_DEEP, from_sqlglot
 from connectors.delivered.archive import Archive
 from connectors.formats.schema import Column
 from streams.sdk.client import TRIM_HORIZON, Client, Start

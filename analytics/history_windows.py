@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import Place, SqlError
 from analytics.group_windows import GROUP_WINDOWS
 from analytics.nodes import GroupWindow
+from analytics.places import place_of
 from analytics.stages.wide import lengths_of, panes_of
 
 _NAME = "group_window"

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.nodes import CreateFunction, Given, Overloaded, ScriptCall
+from analytics.places import place_of
 from analytics.types import declared, family
 
 CALLS_MAX = 1_000

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError
+from analytics.places import place_of
 
 UNITS = ("SECOND", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "YEAR")
 _FIELDS = ("DAY", "HOUR", "MINUTE", "SECOND")

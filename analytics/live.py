@@ -10,8 +10,8 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
+from analytics.places import place_of
 from analytics.showing import read, shown
 from streams.core.errors import ValidationError
 

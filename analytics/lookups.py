@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.nodes import OnlyRow
+from analytics.places import place_of
 from analytics.program import folded
 from analytics.relation import Field, Relation, Scope, physical
 from analytics.resolved import Inner, Join, aggregates_of, resolve

@@ -14,7 +14,6 @@ import duckdb
 from sqlglot import exp
 
 from analytics import tables
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions, Types
 from analytics.grouping import tumbling
@@ -22,6 +21,7 @@ from analytics.monotonic import direction
 from analytics.operators.buffer import Buffer
 from analytics.operators.retention import Retain
 from analytics.operators.work import Operator
+from analytics.places import place_of
 from analytics.plan import Pump, RowQuery
 from analytics.reading import read
 from analytics.relation import ROWTIME, Field, Relation, Scope

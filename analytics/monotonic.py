@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.intervals import UNITS, interval
 from analytics.nodes import Elapsed, GroupWindow, Step
+from analytics.places import place_of
 
 
 @dataclass(frozen=True, slots=True)

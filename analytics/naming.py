@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError
+from analytics.places import place_of
 
 USES_MAX = 256
 """Places of one statement in which a named query is written: names that use names twice double with each."""

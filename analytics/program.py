@@ -12,14 +12,15 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
-from analytics.dialect import parse_statements, place_of
 from analytics.errors import Place, SqlError, closest
 from analytics.inlining import inlined, takes
 from analytics.intervals import milliseconds
 from analytics.naming import without_names
 from analytics.nodes import AlterPump, CreateFunction, CreatePump, CreateStream, CreateView, Drop, Retaining
 from analytics.operators.retention import Retain
+from analytics.places import place_of
 from analytics.scripts import Script, scripts_of
+from analytics.statements import parse_statements
 from analytics.types import SqlType, declared
 from analytics.watermarks import LATE_ROWTIME, LATE_SUFFIX, Bound, bound_of
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import Place, SqlError, closest
 from analytics.intervals import milliseconds
+from analytics.places import place_of
 from analytics.program import folded
 from analytics.ranking import bound_of
 from analytics.relation import ROWTIME, Scope

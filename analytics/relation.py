@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
+from analytics.places import place_of
 from analytics.program import folded
 
 ROWTIME = "ROWTIME"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError
+from analytics.places import place_of
 from analytics.relation import Relation, Scope
 
 

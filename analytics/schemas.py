@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analytics.dialect import parse_statements
 from analytics.errors import SqlError
 from analytics.nodes import CreateStream
+from analytics.statements import parse_statements
 from analytics.types import SqlType, declared
 from connectors.formats.schema import Column
 from streams.core.errors import ValidationError

@@ -24,10 +24,10 @@ import duckdb
 import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
-from analytics.dialect import place_of
 from analytics.errors import Place, SqlError
 from analytics.limits import Limits, TimeIsUp
 from analytics.nodes import CreateFunction
+from analytics.places import place_of
 from analytics.types import SqlType, declared
 
 SQL, PYTHON, ARROW = "SQL", "PYTHON", "ARROW"

@@ -13,10 +13,10 @@ from typing import Protocol
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
 from analytics.intervals import milliseconds
 from analytics.lookups import Lookups
+from analytics.places import place_of
 from analytics.program import ERROR_STREAM, folded
 from analytics.relation import ROWTIME, Field, Relation, Scope
 from analytics.resolved import Join, Query, aggregates_of, filtered, resolve

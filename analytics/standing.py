@@ -9,12 +9,13 @@ import pyarrow as pa
 from sqlglot import exp
 
 from analytics.application import Application, Progress
-from analytics.dialect import place_of, streaming
 from analytics.errors import SqlError, closest
 from analytics.inputs import Input
 from analytics.outputs import Output
+from analytics.places import place_of
 from analytics.program import folded, parse
 from analytics.references import Reference
+from analytics.statements import streaming
 from streams.core.clock import Clock
 from streams.sdk.client import Client
 

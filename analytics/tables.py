@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
 from analytics.nodes import Cursor, Step
 from analytics.operators.buffer import Buffer
@@ -16,6 +15,7 @@ from analytics.operators.hotspots import Hotspots
 from analytics.operators.learning import Learning
 from analytics.operators.ranking import Ranking
 from analytics.operators.work import Operator
+from analytics.places import place_of
 from analytics.relation import Field, Relation, physical
 from analytics.stages.base import Stages
 

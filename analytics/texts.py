@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.functions import patterns
 from analytics.guards import Writes, guarded, text
+from analytics.places import place_of
 from analytics.types import family
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from sqlglot import exp
 
 from analytics.calls import milliseconds
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.guards import Writes, text
 from analytics.intervals import UNITS, fields_of, interval, qualifier
+from analytics.places import place_of
 from analytics.types import family, is_integer
 
 _UNIT_MS = {"SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}

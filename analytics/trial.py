@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError, closest
+from analytics.places import place_of
 from analytics.program import ERROR_STREAM, Program, folded
 from connectors.formats.schema import Column
 from streams.core.errors import ValidationError

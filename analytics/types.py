@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError
+from analytics.places import place_of
 
 DECIMAL_DEFAULT = (18, 0)
 DECIMAL_PRECISION_MAX = 38

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from analytics.dialect import WATERMARK, place_of
+from analytics.dialect import WATERMARK
 from analytics.errors import SqlError, closest
 from analytics.intervals import milliseconds
 from analytics.nodes import Watermark
+from analytics.places import place_of
 
 ROWTIME = "ROWTIME"
 LATE_SUFFIX = "_LATE"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from analytics import decimals
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.intervals import milliseconds
 from analytics.operators.running import Function
 from analytics.operators.sliding import PEER_BITS, PEERS, Frame
+from analytics.places import place_of
 from analytics.types import family, is_integer
 
 Named = Callable[[exp.Expr], tuple[str, str]]

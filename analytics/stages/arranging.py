@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
 from analytics.monotonic import direction, time_window
@@ -15,6 +14,7 @@ from analytics.operators.reached import Reached
 from analytics.operators.runs import Runs
 from analytics.operators.timing import Ordered, Retimed
 from analytics.operators.work import Operator
+from analytics.places import place_of
 from analytics.relation import physical
 from analytics.stages.base import TIME, Final, Stages, columns_of, shown
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
 from analytics.operators.asof import Asof
+from analytics.places import place_of
 from analytics.plan import Pump, RowQuery
 from analytics.relation import Relation
 from analytics.resolved import Join, Query

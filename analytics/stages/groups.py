@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from analytics import grouping
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
 from analytics.monotonic import direction
 from analytics.operators.runs import Runs
 from analytics.operators.stagger import Stagger
 from analytics.operators.work import Operator
+from analytics.places import place_of
 from analytics.relation import Relation, physical
 from analytics.resolved import Query
 from analytics.stages.base import TIME, Final, Stages, columns_of, renamed, shown, used

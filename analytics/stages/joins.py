@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
 from analytics.nodes import Perhaps
@@ -16,6 +15,7 @@ from analytics.operators.joining import Joining, Side
 from analytics.operators.row_joining import RowJoining, RowSide
 from analytics.operators.work import Operator
 from analytics.outcomes import met
+from analytics.places import place_of
 from analytics.plan import Pump, RowQuery
 from analytics.relation import Relation, physical
 from analytics.resolved import Join, Query, filtered, harmless

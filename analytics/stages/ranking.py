@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
 from analytics.monotonic import TimeWindow, is_rowtime, time_window
 from analytics.operators.accumulating import GONE
 from analytics.operators.retention import Retain, Retention
 from analytics.operators.top import RANK, First, Top, WindowTop
+from analytics.places import place_of
 from analytics.relation import Relation, physical
 from analytics.resolved import Query
 from analytics.stages.base import Final, Stages, columns_of, renamed, shown

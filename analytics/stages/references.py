@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from sqlglot import exp
 
 from analytics import aggregates
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
 from analytics.outcomes import met
+from analytics.places import place_of
 from analytics.relation import physical
 from analytics.resolved import Inner, Join, Query, aggregates_of, harmless
 from analytics.stages.base import Final, Stages, columns_in, renamed, used

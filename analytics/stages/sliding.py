@@ -5,11 +5,11 @@ from __future__ import annotations
 from sqlglot import exp
 
 from analytics import windows
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
 from analytics.operators.running import Function, RunningSliding
 from analytics.operators.sliding import Frame, Sliding
+from analytics.places import place_of
 from analytics.relation import physical
 from analytics.resolved import Query
 from analytics.stages.base import Final, Stages, columns_of, kept, renamed, shown

@@ -5,13 +5,13 @@ from __future__ import annotations
 from sqlglot import exp
 
 from analytics.aggregates import Partial, plan
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
 from analytics.grouping import aggregates_in
 from analytics.operators.accumulating import GONE, Accumulating, Part
 from analytics.operators.retention import Retain, Retention
 from analytics.partials import argument_of
+from analytics.places import place_of
 from analytics.plan import Pump, RowQuery
 from analytics.relation import physical
 from analytics.resolved import Query

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from analytics import grouping
-from analytics.dialect import place_of
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
 from analytics.group_windows import GROUP_WINDOWS
@@ -21,6 +20,7 @@ from analytics.nodes import GroupWindow
 from analytics.operators.panes import Growth, Hops, Panes
 from analytics.operators.sessions import Sessions
 from analytics.partials import Partials
+from analytics.places import place_of
 from analytics.plan import Pump, RowQuery, Window
 from analytics.relation import Relation
 from analytics.resolved import Query

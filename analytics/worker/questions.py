@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from analytics.compiler import compile_program
-from analytics.dialect import TOO_DEEP
 from analytics.errors import SqlError
 from analytics.program import ERROR_STREAM, parse
+from analytics.statements import TOO_DEEP
 from analytics.worker.building import check_scripts, columns_of, mapping_of
 from analytics.worker.discovery import discover
 from analytics.worker.messages import Check, Checked, Event, Failed, Question, ReadState

@@ -11,11 +11,12 @@ import msgspec
 from sqlglot import exp
 
 from analytics import Input, Output, Program, Reference, SqlError, parse
-from analytics.dialect import parse_statements, place_of, streaming
 from analytics.errors import closest
 from analytics.inputs import ARRIVAL
 from analytics.nodes import CreateStream
+from analytics.places import place_of
 from analytics.program import folded
+from analytics.statements import parse_statements, streaming
 from analytics.types import declared
 from connectors.delivered.archive import Archive
 from connectors.formats.schema import Column
