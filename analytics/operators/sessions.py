@@ -118,7 +118,7 @@ class Sessions:
         before = f"max(e) OVER ({by}ORDER BY w, e ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
         begins = f"coalesce(w >= {before} + to_milliseconds({self.gap_ms}), TRUE)"
         marked = f"SELECT * EXCLUDE (new), CAST({begins} AS INTEGER) AS begins FROM touched"
-        counted = f"SELECT *, sum(begins) OVER ({by}ORDER BY w, e ROWS UNBOUNDED PRECEDING) AS session FROM ({marked})"
+        counted = f"SELECT *, sum(begins) OVER ({by}ORDER BY w, e RANGE UNBOUNDED PRECEDING) AS session FROM ({marked})"
         return (
             f"SELECT * EXCLUDE (begins, session) REPLACE (min(w) OVER s AS w, max(e) OVER s AS e) FROM ({counted}) "
             f"WINDOW s AS (PARTITION BY {keys}session)"

@@ -4,6 +4,7 @@ batches, with restarts between."""
 from __future__ import annotations
 
 import datetime as dt
+import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -298,3 +299,15 @@ def test_partial_rows_are_merged_where_they_become_fewer(different: int, left: i
     state.close()
     assert sorted(found) == [(key, *aggregated([v for _, k, v in rows if k == key])) for key in "ab"]
     assert kept == left
+
+
+def test_rows_of_one_instant_are_of_one_session(seed: int) -> None:
+    """Whatever their order: what computes an order twice may order those of one instant differently."""
+    sql = """CREATE STREAM out (n BIGINT, spread DOUBLE);
+    CREATE PUMP p AS INSERT INTO out SELECT STREAM COUNT(*), STDDEV_POP(v) FROM s
+    GROUP BY k, LOWER(k), SESSION(s.ROWTIME, INTERVAL '4' SECOND)"""
+    order = random.Random(seed)
+    for _ in range(10):
+        given: list[Row] = [(time, "a", 1) for time in (1, 11, 13) for _ in range(33)]
+        order.shuffle(given)
+        assert run(sql, {"S": given}, []) == Counter({(5, 33, 0.0): 1, (17, 66, 0.0): 1})
