@@ -47,7 +47,7 @@ def program(reach: int, count: int) -> str:
 
 
 @settings(max_examples=8)
-@given(ROWS, CUTS, st.integers(0, 15), st.integers(1, 4))
+@given(ROWS, CUTS, st.integers(1, 15), st.integers(1, 4))
 def test_results_are_those_of_a_query(rows: list[Row], cuts: Cuts, reach: int, count: int) -> None:
     sql = program(reach, count)
     found = run(sql, {"S": rows}, cuts)

@@ -45,7 +45,7 @@ def test_the_first_rows_of_a_key(
 
 
 @settings(max_examples=12)
-@given(ROWS, CUTS, st.integers(0, 12))
+@given(ROWS, CUTS, st.integers(1, 12))
 def test_a_row_is_not_repeated_within_a_time(rows: list[Row], cuts: list[tuple[int, int, bool]], length: int) -> None:
     over = f"ORDER BY s.ROWTIME RANGE INTERVAL '{length}' SECOND PRECEDING"
     sql = f"""CREATE STREAM out (k VARCHAR(4), v BIGINT);
