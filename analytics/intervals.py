@@ -13,17 +13,11 @@ from analytics.places import place_of
 UNITS = ("SECOND", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "YEAR")
 _FIELDS = ("DAY", "HOUR", "MINUTE", "SECOND")
 _ORDER = ("YEAR", "MONTH", "WEEK", *_FIELDS)
-_SIZES = {
-    "YEAR": 12,
-    "MONTH": 1,
-    "WEEK": 604_800_000,
-    "DAY": 86_400_000,
-    "HOUR": 3_600_000,
-    "MINUTE": 60_000,
-    "SECOND": 1_000,
-}
+FIELD_MS = {"SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
+"""Milliseconds of the fields of an interval of days and less."""
+_MS = {**FIELD_MS, "WEEK": 7 * FIELD_MS["DAY"]}
+_SIZES = {**_MS, "MONTH": 1, "YEAR": 12}
 """Milliseconds of a field, or months."""
-_MS = {"SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000, "WEEK": 7 * 86_400_000}
 
 
 def interval(node: exp.Expr) -> tuple[str, str]:
@@ -105,7 +99,7 @@ def shown(number: int, fields: str) -> str:
 def length(text: str, unit: str) -> int:
     """The milliseconds of a text, or the months of one in MONTH or YEAR. Raises `ValueError`."""
     amount, kind = parsed(text, unit)
-    return int(amount) * (_MS.get(kind) or {"YEAR": 12}.get(kind, 1))
+    return int(amount) * _SIZES.get(kind, 1)
 
 
 def milliseconds(node: exp.Expr) -> int:

@@ -135,11 +135,11 @@ class _Writer:
         filled: Tree = _replaced(self._templates[template], parts)
         return filled
 
-    def _value(self, tree: Tree) -> Tree:
-        return self._filled(_VALUE, a=self._range(tree, False)) if _decided(tree) else self._inside(tree)
+    def _value(self, tree: Tree, form: str = _VALUE) -> Tree:
+        return self._filled(form, a=self._range(tree, False)) if _decided(tree) else self._inside(tree)
 
     def _choice(self, tree: Tree) -> Tree:
-        return self._filled(_CHOICE, a=self._range(tree, False)) if _decided(tree) else self._inside(tree)
+        return self._value(tree, _CHOICE)
 
     def _inside(self, tree: Tree) -> Tree:
         """The tree with the conditions in it written anew."""

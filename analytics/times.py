@@ -9,16 +9,15 @@ from sqlglot import exp
 from analytics.calls import milliseconds
 from analytics.errors import SqlError
 from analytics.guards import Writes, text
-from analytics.intervals import UNITS, fields_of, interval, qualifier
+from analytics.intervals import FIELD_MS, UNITS, fields_of, interval, qualifier
 from analytics.places import place_of
 from analytics.types import family, is_integer
 
-_UNIT_MS = {"SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
 _PARTS: dict[str, tuple[int, int | None]] = {
     "SECOND": (1, 60_000),
-    "MINUTE": (60_000, 60),
-    "HOUR": (3_600_000, 24),
-    "DAY": (86_400_000, None),
+    "MINUTE": (FIELD_MS["MINUTE"], 60),
+    "HOUR": (FIELD_MS["HOUR"], 24),
+    "DAY": (FIELD_MS["DAY"], None),
 }
 """The parts of an interval: milliseconds of one, and of how many the next one is made. A SECOND has its milliseconds."""
 
@@ -53,9 +52,9 @@ def rounded(name: str) -> Callable[[Writes, exp.Expr], str]:
         if kind not in UNITS:
             raise SqlError(f"{unit.name} is no unit of time", place_of(node), expected=" or ".join(UNITS))
         if duck == "INTERVAL":
-            if kind not in _UNIT_MS:
-                raise SqlError(f"an interval is not rounded to {kind}", place_of(node), expected=" or ".join(_UNIT_MS))
-            return f"to_milliseconds(CAST({name}(epoch_ms({value}) / {_UNIT_MS[kind]}.0) AS BIGINT) * {_UNIT_MS[kind]})"
+            if kind not in FIELD_MS:
+                raise SqlError(f"an interval is not rounded to {kind}", place_of(node), expected=" or ".join(FIELD_MS))
+            return f"to_milliseconds(CAST({name}(epoch_ms({value}) / {FIELD_MS[kind]}.0) AS BIGINT) * {FIELD_MS[kind]})"
         if family(duck) not in ("timestamp", "date"):
             raise SqlError(f"{name.upper()} of {family(duck)} TO {kind}", place_of(node), expected="a TIMESTAMP")
         down = f"CAST(date_trunc('{kind.lower()}', CAST({value} AS TIMESTAMP)) AS TIMESTAMP_MS)"
@@ -123,9 +122,9 @@ def counted(node: exp.Expr, value: str) -> str:
     name = "" if fields is None or fields[0] != fields[1] else fields[0]
     if name in ("MONTH", "YEAR"):
         return f"date_part('epoch', {value}) // {2_592_000 * (12 if name == 'YEAR' else 1)}"
-    if name not in _UNIT_MS:
+    if name not in FIELD_MS:
         raise SqlError("an interval becomes a number where it has one unit", place_of(node), expected="(a - b) SECOND")
-    return f"epoch_ms({value}) / {_UNIT_MS[name]}.0"
+    return f"epoch_ms({value}) / {FIELD_MS[name]}.0"
 
 
 def shown(node: exp.Expr, value: str) -> str:
