@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,6 +42,7 @@ class Terminal:
                 "TERM": "xterm",
                 "PATH": "",
                 "COLUMNS": "200",
+                "PROMPT_TOOLKIT_NO_CPR": "1",  # nobody here answers where the cursor is: each prompt would wait a second
             },
             encoding="utf-8",
             timeout=30,
@@ -72,7 +74,9 @@ def terminal(server: Server, tmp_path: Path) -> Iterator[Callable[..., Terminal]
 
     yield start
     for one in made:
-        one.process.close(force=True)
+        one.process.kill(signal.SIGKILL)
+        one.process.wait()  # `close` gives a process a tenth of a second to be gone
+        one.process.close()
 
 
 @pytest.fixture
