@@ -2,7 +2,7 @@
 or only those that are named. The clients of tests/clients, the Apache Kafka of tests/kafka with what its brokers start
 from and its tools for the benchmarks, the S3 server of tests/s3.
 
-Quick where they are there already. A client whose tool chain this machine lacks (node, java, Maven …) is left out, and
+Quick where they are there already; else what different tools install is installed side by side. A client whose tool chain this machine lacks (node, java, Maven …) is left out, and
 its tests say so; in CI they fail instead.
 """
 
@@ -14,7 +14,8 @@ import sys
 import tempfile
 import venv
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -121,22 +122,35 @@ CLIENTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], tuple[str | Pa
 
 
 def main() -> None:
-    for name, (install, needs, _) in CLIENTS.items():
-        if sys.argv[1:] and name not in sys.argv[1:]:
-            continue
-        missing = [command for command in needs if shutil.which(command) is None]
-        if missing:
-            sys.stderr.write(f"clients: {name} is left out, since there is no {missing[0]}\n")
-            continue
-        folder, stamp = FOLDER / name, FOLDER / f"{name}.installed"
-        if stamp.exists() and stamp.read_text() == _version(name):
-            continue
-        sys.stderr.write(f"clients: installing {name}\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        stamp.unlink(missing_ok=True)
-        FOLDER.mkdir(exist_ok=True)
-        install(folder)
-        stamp.write_text(_version(name))
+    lanes: dict[str, list[str]] = {}
+    for name, (_, needs, _) in CLIENTS.items():
+        if not sys.argv[1:] or name in sys.argv[1:]:
+            lanes.setdefault(needs[-1] if needs else "pip", []).append(name)
+    with ThreadPoolExecutor(max(1, len(lanes))) as pool:
+        list(pool.map(_install_lane, lanes.values()))
+
+
+def _install_lane(names: Sequence[str]) -> None:
+    """Those of one tool, one after another: two runs of Maven spoil each other's repository."""
+    for name in names:
+        _install(name)
+
+
+def _install(name: str) -> None:
+    install, needs, _ = CLIENTS[name]
+    missing = [command for command in needs if shutil.which(command) is None]
+    if missing:
+        sys.stderr.write(f"clients: {name} is left out, since there is no {missing[0]}\n")
+        return
+    folder, stamp = FOLDER / name, FOLDER / f"{name}.installed"
+    if stamp.exists() and stamp.read_text() == _version(name):
+        return
+    sys.stderr.write(f"clients: installing {name}\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    stamp.unlink(missing_ok=True)
+    FOLDER.mkdir(exist_ok=True)
+    install(folder)
+    stamp.write_text(_version(name))
 
 
 def _version(name: str) -> str:
@@ -161,8 +175,8 @@ def _npm(folder: Path, locked: Path) -> None:
 
 
 def _venv(folder: Path, *packages: str) -> None:
-    venv.create(folder, with_pip=True)
-    run(str(folder / "bin" / "python"), "-m", "pip", "install", "-q", *packages)
+    venv.create(folder)
+    run(sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "-q", *packages)
 
 
 def run(*command: str, cwd: Path | None = None) -> None:
