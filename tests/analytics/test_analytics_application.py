@@ -40,7 +40,7 @@ def record(k: str | None, v: int, t: int | None = None) -> bytes:
 
 async def until(condition: Callable[[], bool], clock: ManualClock | None = None) -> None:
     """Lets the loop and its threads run until something has happened, while time passes on `clock`."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.002)
             if clock is not None:

@@ -25,7 +25,7 @@ class Server:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Its exit code."""
         self.process.send_signal(number)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=60)
 
 
 def start_server(data: Path, *arguments: str) -> Server:

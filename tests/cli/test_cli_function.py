@@ -114,9 +114,7 @@ def test_parquet_through_a_function(headrace: Headrace, server: Server, name: st
     hints = described["Destinations"][0]["ExtendedS3DestinationDescription"]["BufferingHints"]
     assert hints == {"SizeInMBs": 128, "IntervalInSeconds": 0}
     bucket = server.data / "buckets" / name
-    for _ in range(1000):
-        if files := list(bucket.rglob("*.parquet")):
-            break
+    while not (files := list(bucket.rglob("*.parquet"))):
         time.sleep(0.02)
     (row,) = pq.read_table(files[0], partitioning=None).to_pylist()
     assert (row["city"], row["km"], float(row["miles"])) == ("Oslo", 8.04672, 5.0)

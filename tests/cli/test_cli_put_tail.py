@@ -141,7 +141,7 @@ def test_tail_follows_until_it_is_interrupted(server: Server, headrace: Headrace
             headrace("put", stream, stdin=f"live {number}\n")
             assert json.loads(tailing.stdout.readline())["data"] == f"live {number}"
         tailing.send_signal(signal.SIGINT)
-        assert tailing.wait(timeout=10) == 0
+        assert tailing.wait(timeout=60) == 0
         assert tailing.stderr.read() == ""
 
 
@@ -155,7 +155,7 @@ def test_put_reads_a_pipe_as_it_comes(server: Server, headrace: Headrace, stream
         shown = headrace("tail", stream, "--from", "trim_horizon", "--limit", "1", "--json")
         assert json.loads(shown.stdout)["data"] == "from a pipe"
         putting.send_signal(signal.SIGINT)
-        assert putting.wait(timeout=10) == 130
+        assert putting.wait(timeout=60) == 130
         assert putting.stderr is not None
         assert b"Traceback" not in putting.stderr.read()
 
@@ -168,5 +168,5 @@ def test_a_reader_that_goes_away_ends_tail_quietly(server: Server, headrace: Hea
         assert tailing.stderr is not None
         tailing.stdout.readline()
         tailing.stdout.close()
-        tailing.wait(timeout=20)
+        tailing.wait(timeout=60)
         assert tailing.stderr.read() == b""

@@ -16,7 +16,7 @@ from tests.cli.cli_server import HEADRACE, Server, start_server
 def test_it_says_where_it_listens_and_ends_cleanly(tmp_path: Path, number: int) -> None:
     server = start_server(tmp_path / "data")
     with pytest.raises(urllib.error.HTTPError):  # somebody answers, though not to a bare GET
-        urllib.request.urlopen(f"{server.url}/nothing-is-here", timeout=5)
+        urllib.request.urlopen(f"{server.url}/nothing-is-here", timeout=60)
     assert server.stop(number) == 0
     assert server.process.stdout is not None
     assert server.process.stdout.read() == ""
@@ -39,7 +39,7 @@ def test_what_was_put_is_there_after_a_restart(tmp_path: Path) -> None:
 
 def fails(*arguments: str) -> str:
     """What `headrace serve` says on stderr when it does not start."""
-    done = subprocess.run([*HEADRACE, "serve", *arguments], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([*HEADRACE, "serve", *arguments], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1, done
     assert done.stdout == ""
     assert "Traceback" not in done.stderr

@@ -61,7 +61,7 @@ def test_why_a_window_is_open(headrace: Headrace, server: Server, program: list[
     while "HOURLY" not in running.stdout.readline():
         pass  # the first window has closed
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=30)
+    running.communicate(timeout=60)
     shown = headrace("sql", "explain", *program, "--state", str(state))
     assert shown.exit_code == 0, shown.output
     assert "ORDERS: its time has come to 2026-01-01 10:01:00.000" in shown.stdout
@@ -88,7 +88,7 @@ def test_a_window_that_waits(
     while "HOURLY" not in running.stdout.readline():
         pass
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=30)
+    running.communicate(timeout=60)
     shown = headrace("sql", "explain", *program, "--state", str(test_state))
     assert (
         "the first open window ends at 2026-01-01 12:00:00.000: it closes when the time of ORDERS has come there"

@@ -45,7 +45,7 @@ class Terminal:
                 "PROMPT_TOOLKIT_NO_CPR": "1",  # nobody here answers where the cursor is: each prompt would wait a second
             },
             encoding="utf-8",
-            timeout=30,
+            timeout=60,
             dimensions=(50, 200),
         )
 

@@ -503,7 +503,7 @@ def test_boto3_over_tls(headrace: TestServer, tmp_path: Path, monkeypatch: pytes
             firehose.put_record(DeliveryStreamName="a", Record={"Data": b"one"})
 
         await asyncio.to_thread(put)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(receiver.requests) < 2:  # the empty answer is none: the request comes again
                 await asyncio.to_thread(headrace.advance, 10)
         await runner.cleanup()

@@ -127,7 +127,7 @@ async def exchange(port: int, *sent: bytes, ends: bool = True) -> bytes:
             await writer.drain()
         if ends:
             writer.write_eof()
-        return await asyncio.wait_for(reader.read(), 10)
+        return await asyncio.wait_for(reader.read(), 15)
     except ConnectionResetError:
         return b"reset"
     finally:
@@ -186,7 +186,7 @@ class Peer:
 
     async def hear(self) -> list[Event]:
         """The next events; an empty list at the end of the connection."""
-        data = await asyncio.wait_for(self.reader.read(1 << 16), 10)
+        data = await asyncio.wait_for(self.reader.read(1 << 16), 15)
         events = self.h2.receive_data(data) if data else []
         for event in events:
             match event:

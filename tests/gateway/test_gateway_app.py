@@ -63,7 +63,7 @@ def send(
         all_headers["X-Amz-Target"] = target
     request = urllib.request.Request(app.url + path, body or None, all_headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read()
     except urllib.error.HTTPError as error:
         with error:

@@ -238,7 +238,7 @@ async def test_a_slow_reader_of_a_large_stream_costs_no_memory() -> None:
         assert connection._output.transport.get_write_buffer_size() <= WRITE_SIZE_MAX + 2 * 16384
         assert echo.produced < 20 << 20
         writer.transport.abort()
-        await asyncio.wait_for(echo.closed.wait(), 10)
+        await asyncio.wait_for(echo.closed.wait(), 15)
 
 
 @on_both_loops
@@ -261,7 +261,7 @@ async def test_a_reader_that_goes_away_closes_its_stream() -> None:
         writer.write(b"GET /silent HTTP/1.1\r\n\r\n")
         await reader.readuntil(b"first")
         writer.close()
-        await asyncio.wait_for(echo.closed.wait(), 5)
+        await asyncio.wait_for(echo.closed.wait(), 15)
 
 
 @on_both_loops
@@ -273,7 +273,7 @@ async def test_a_reader_that_goes_away_behind_a_full_pipeline_closes_its_stream(
         [connection] = server._serving.connections
         await until(lambda: not connection._reading)
         writer.close()
-        await asyncio.wait_for(echo.closed.wait(), 5)
+        await asyncio.wait_for(echo.closed.wait(), 15)
 
 
 @on_both_loops
@@ -306,7 +306,7 @@ async def test_a_caller_that_hangs_up_cancels_its_request() -> None:
         raw = writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.close()
-        await asyncio.wait_for(echo.cancelled.wait(), 5)
+        await asyncio.wait_for(echo.cancelled.wait(), 15)
 
 
 @on_both_loops
@@ -354,7 +354,7 @@ async def test_a_reader_that_takes_nothing_is_given_up() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
         writer.write(b"GET /stream/100000/16384 HTTP/1.1\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
-        await asyncio.wait_for(echo.closed.wait(), 10)
+        await asyncio.wait_for(echo.closed.wait(), 15)
         writer.transport.abort()
 
 
@@ -377,7 +377,7 @@ async def test_stopping_finishes_what_is_in_flight() -> None:
         answer = await reader.read()
         assert answer.endswith(b"waited")
         assert b"Connection: close" in answer
-        await asyncio.wait_for(stopping, 5)
+        await asyncio.wait_for(stopping, 15)
         writer.close()
         idle_writer.close()
 

@@ -60,7 +60,7 @@ async def test_a_stream_that_nobody_reads_stalls_no_other() -> None:
         assert len(peer.bodies[slow]) == 65_535
         peer.h2.reset_stream(slow)
         await peer.flush()
-        await asyncio.wait_for(echo.closed.wait(), 5)
+        await asyncio.wait_for(echo.closed.wait(), 15)
         await peer.close()
 
 
@@ -134,7 +134,7 @@ async def test_a_cancelled_request_is_cancelled() -> None:
         await echo.began.wait()
         peer.h2.reset_stream(number)
         await peer.flush()
-        await asyncio.wait_for(echo.cancelled.wait(), 5)
+        await asyncio.wait_for(echo.cancelled.wait(), 15)
         assert await peer.answer(await peer.request("/a")) == ("200", b"GET /a 0")
         await peer.close()
 
@@ -147,9 +147,9 @@ async def test_a_peer_that_goes_away_ends_its_streams() -> None:
         await peer.request("/wait")
         await echo.began.wait()
         await peer.close()
-        await asyncio.wait_for(echo.closed.wait(), 5)
-        await asyncio.wait_for(echo.cancelled.wait(), 5)
-        await asyncio.wait_for(server._serving.empty(), 5)
+        await asyncio.wait_for(echo.closed.wait(), 15)
+        await asyncio.wait_for(echo.cancelled.wait(), 15)
+        await asyncio.wait_for(server._serving.empty(), 15)
 
 
 @on_both_loops
@@ -198,7 +198,7 @@ async def test_pings_are_answered_and_silent_peers_asked() -> None:
         while seen < {"PingAckReceived", "PingReceived"}:
             seen |= {type(event).__name__ for event in await peer.hear()}
         # A peer that does not answer any more is given up.
-        await asyncio.wait_for(echo.cancelled.wait(), 5)
+        await asyncio.wait_for(echo.cancelled.wait(), 15)
         await peer.close()
 
 
@@ -207,7 +207,7 @@ async def test_nonsense_after_the_preface_ends_the_connection() -> None:
     async with serving() as (server, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x07\x04" * 100)
-        assert b"PRI" not in await asyncio.wait_for(reader.read(), 5)
+        assert b"PRI" not in await asyncio.wait_for(reader.read(), 15)
         writer.close()
 
 
@@ -233,10 +233,10 @@ async def test_stopping_says_goodbye_finishes_requests_and_ends_streams() -> Non
         waits = await peer.request("/wait")
         await echo.began.wait()
         stopping = asyncio.ensure_future(server.stop(drain_s=5))
-        await asyncio.wait_for(echo.closed.wait(), 5)
+        await asyncio.wait_for(echo.closed.wait(), 15)
         assert not stopping.done()
         echo.release.set()
-        await asyncio.wait_for(stopping, 5)
+        await asyncio.wait_for(stopping, 15)
         body = b""
         while data := await peer.reader.read(1 << 16):
             body += data

@@ -96,7 +96,7 @@ async def test_plain_requests_and_noise_on_the_tls_port_end(app: App, authority:
         writer.write(sent)
         if writer.can_write_eof():
             writer.write_eof()
-        assert b"200" not in await asyncio.wait_for(reader.read(), 10)
+        assert b"200" not in await asyncio.wait_for(reader.read(), 15)
         writer.close()
     client = HttpClient(app.url, tls=ssl.create_default_context(cafile=authority))
     assert await client.list_streams() == []

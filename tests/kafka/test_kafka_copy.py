@@ -126,7 +126,7 @@ async def test_round_trip(tmp_path: Path, kafka_url: str, seed: int) -> None:
                         assert await log.seen(shard, mark) == await before.seen(shard, mark), (shard, mark)
             waiting = asyncio.create_task(log.wait(shard, next_))
             assert await log.append(shard, Records.of(["k"], [b"new"])) == next_
-            await asyncio.wait_for(waiting, 20)
+            await asyncio.wait_for(waiting, 60)
             await log.trim(shard, next_)
             assert await log.bounds(shard) == (next_, next_ + 1)
             assert rows((await log.read(shard, next_, 100)).records) == [("k", b"new")]

@@ -54,7 +54,7 @@ async def test_whoever_waits_is_woken_by_anothers_append(opened: Opener) -> None
     waiting = asyncio.create_task(other.wait(SHARD, 1))
     for turn in range(2):
         await one.append(SHARD, records([("k", b"%d" % turn)]))
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, 60)
     assert len(await other.read(SHARD, 1, 100)) == 1
 
 
@@ -65,7 +65,7 @@ async def test_whoever_waits_hears_that_another_has_dropped_the_shard(opened: Op
     await other.bounds(SHARD)
     await one.drop(SHARD)
     with pytest.raises(ShardUnknown):
-        await asyncio.wait_for(waiting, 20)
+        await asyncio.wait_for(waiting, 60)
     with pytest.raises(ShardUnknown):
         await other.bounds(SHARD)
 

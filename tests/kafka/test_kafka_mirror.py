@@ -217,12 +217,12 @@ async def test_of_two_mirrors_into_a_topic_the_older_one_ends(app: App, topic: s
     await client.put("s", Records.of(["k"], [b"1"]))
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka_broker.address, auto_offset_reset="earliest")
     async with consumer:
-        await asyncio.wait_for(consumer.getone(), 30)
+        await asyncio.wait_for(consumer.getone(), 60)
     await client.put("s", Records.of(["k"], [b"2"]))
     await TopicMirror(client, "s", brokers, topic).run(follow=False)
     await client.put("s", Records.of(["k"], [b"3"]))
     with pytest.raises(MirrorError, match="another mirror of s into"):
-        await asyncio.wait_for(older, 30)
+        await asyncio.wait_for(older, 60)
     await TopicMirror(client, "s", brokers, topic).run(follow=False)
     assert await in_topic(kafka_broker, topic) == {b"k": [b"1", b"2", b"3"]}
     await client.delete_stream("s")

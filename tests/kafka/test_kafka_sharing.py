@@ -265,7 +265,7 @@ async def test_a_process_that_was_away_changes_nothing_and_says_so(
     await shared(other)
     assert await clients[1].sync_group(stream, "g", "b", {}, **start) == {}, "a has the lease that it had"
     assert [one.name for one in await clients[1].describe_groups(stream)] == ["g"]
-    async with asyncio.timeout(30), aiohttp.ClientSession() as http:
+    async with asyncio.timeout(60), aiohttp.ClientSession() as http:
         while True:
             async with http.get(f"{one.url}/healthz") as answer:
                 text = await answer.text()

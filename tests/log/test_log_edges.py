@@ -93,7 +93,7 @@ async def test_what_changes_shards_while_the_log_closes_ends(tmp_path: Path) -> 
     changes = [asyncio.create_task(log.create(f"s{number}")) for number in range(5)]
     await asyncio.sleep(0)
     await log.close()
-    done, waiting = await asyncio.wait(changes, timeout=10)
+    done, waiting = await asyncio.wait(changes, timeout=60)
     assert not waiting
     assert all(change.exception() is None or isinstance(change.exception(), LogClosed) for change in done)
 

@@ -216,13 +216,13 @@ async def test_nobody_waits_for_a_writer_that_is_no_more(tmp_path: Path) -> None
         await log.append(shard, records([("good", b"")]))
     clock.broken = True
     jobs = [log.append(shard, records([("bad", b"x" * 900)])) for shard in "abababab"]
-    results = await asyncio.wait_for(asyncio.gather(*jobs, log.create("c"), return_exceptions=True), 10)
+    results = await asyncio.wait_for(asyncio.gather(*jobs, log.create("c"), return_exceptions=True), 60)
     assert all(isinstance(result, LogError) for result in results), results
     clock.broken = False
     with pytest.raises(LogError, match=r"writer has stopped: .*no time"):
-        await asyncio.wait_for(log.append("a", records([("late", b"")])), 10)
+        await asyncio.wait_for(log.append("a", records([("late", b"")])), 60)
     assert await read_all(log, "a") == [("good", b"")]
-    await asyncio.wait_for(log.close(), 10)
+    await asyncio.wait_for(log.close(), 60)
     log = await EmbeddedLog.open(tmp_path / "log", clock=ManualClock())
     assert [await read_all(log, shard) for shard in "ab"] == [[("good", b"")]] * 2
     await log.close()

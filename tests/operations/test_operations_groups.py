@@ -207,7 +207,7 @@ async def test_members_get_every_record_once_between_them(stream: Any) -> None:
     for first in range(0, len(put), 40):
         await stream.put(*put[first : first + 40])
         await asyncio.sleep(0.01)
-    await asyncio.wait_for(asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED), 20)
+    await asyncio.wait_for(asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED), 60)
     for reader in readers:
         reader.cancel()
     await asyncio.gather(*readers, return_exceptions=True)

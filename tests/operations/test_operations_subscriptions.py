@@ -28,7 +28,7 @@ class Subscribed:
         self.events = events
 
     async def next(self) -> dict[str, Any]:
-        return (await asyncio.wait_for(anext(self.events), 10)).reply
+        return (await asyncio.wait_for(anext(self.events), 60)).reply
 
     async def keys(self, count: int) -> list[str]:
         """Of the next so many records."""

@@ -225,7 +225,7 @@ async def test_parents_come_before_children_through_splits_and_merges(
             AdjacentShardToMerge="shardId-000000000004",
         )
         await pour(50)
-        await asyncio.wait_for(drinking, 5)
+        await asyncio.wait_for(drinking, 60)
     assert found == expected
 
 
