@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from functools import cache
 from typing import Any
 
 import botocore.model
@@ -26,15 +27,20 @@ LENIENT = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow,
 EVERY = [(service, name) for service in ("kinesis", "firehose") for name in sorted(load(service).operations)]
 
 
-def botocore_model(service: str, operation: str) -> Any:
+@cache
+def botocore_model(service: str) -> Any:
     model = botocore.session.get_session().get_component("data_loader").load_service_model(service, "service-2")
-    return botocore.model.ServiceModel(model, service).operation_model(operation)
+    return botocore.model.ServiceModel(model, service)
 
 
 @pytest.mark.parametrize(("service", "operation"), OPERATIONS)
-def test_json_and_cbor_decode_to_what_was_meant(service: str, operation: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_json_cbor_and_botocores_bytes_decode_to_what_was_meant(
+    service: str, operation: str, caplog: pytest.LogCaptureFixture
+) -> None:
     shape = load(service).operations[operation].input
     target = protocol(service)
+    serializer = botocore.serialize.create_serializer("json", include_validation=False)
+    botocores = botocore_model(service).operation_model(operation)
 
     @LENIENT
     @given(value=values(shape), indefinite=st.booleans())
@@ -48,6 +54,11 @@ def test_json_and_cbor_decode_to_what_was_meant(service: str, operation: str, ca
         model = load(service)
         plainly = json.loads(as_json)
         assert validate.request(model, model.operations[operation], plainly, blobs_are_text=True) == request
+        value = _whole_seconds(value)
+        sent = serializer.serialize_to_request(value, botocores)
+        assert sent["headers"]["X-Amz-Target"] == f"{target.target_prefix}.{operation}"
+        assert sent["headers"]["Content-Type"] == JSON
+        assert from_request(target.decode(operation, JSON, sent["body"])) == value
 
     with caplog.at_level(logging.ERROR):
         check()
@@ -83,26 +94,6 @@ def test_a_structure_that_can_hold_itself(operation: str, body: bytes, depth: in
     for sent in (body % inner, body.replace(b'"r"', b"7").replace(b'"a",', b"7,") % inner):
         with contextlib.suppress(SerializationError, ValidationError):
             glue.decode(operation, JSON, sent)
-
-
-@pytest.mark.parametrize(("service", "operation"), OPERATIONS)
-def test_botocores_own_requests_decode(service: str, operation: str) -> None:
-    shape = load(service).operations[operation].input
-    target = protocol(service)
-    serializer = botocore.serialize.create_serializer("json", include_validation=False)
-    model = botocore_model(service, operation)
-
-    @settings(parent=LENIENT, max_examples=15)
-    @given(value=values(shape))
-    def check(value: Any) -> None:
-        value = _whole_seconds(value)
-        sent = serializer.serialize_to_request(value, model)
-        prefix, _, name = sent["headers"]["X-Amz-Target"].partition(".")
-        assert (prefix, name) == (target.target_prefix, operation)
-        assert sent["headers"]["Content-Type"] == JSON
-        assert from_request(target.decode(operation, JSON, sent["body"])) == value
-
-    check()
 
 
 def _whole_seconds(value: Any) -> Any:
