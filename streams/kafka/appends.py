@@ -26,6 +26,7 @@ from streams.kafka.packing import packed
 from streams.kafka.past import Past
 from streams.kafka.places import Place
 from streams.kafka.producers import Producers
+from streams.log.log import Appended
 
 _logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class _Append:
     mark: ProducerMark | None
     packed: bool
     first: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    arrival_ms: int = 0
 
 
 class Appends:
@@ -60,8 +62,9 @@ class Appends:
         self._waiting: deque[_Append] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def append(self, records: Records, mark: ProducerMark | None, packed: bool = False) -> int:
-        """The first offset. Raises `LogUnreachable` after `PATIENCE_S`."""
+    async def append(self, records: Records, mark: ProducerMark | None, packed: bool = False) -> Appended:
+        """Where it lies; of an append that was there already, when it arrived is not said (0). Raises `LogUnreachable` after
+        `PATIENCE_S`."""
         one = _Append(records, mark, packed)
         self._waiting.append(one)
         if self._task is None:
@@ -72,7 +75,7 @@ class Appends:
                 self._waiting.remove(one)
             one.first.cancel()
             raise LogUnreachable(f"{self._shard}: Kafka has not taken records within {PATIENCE_S:g} s")
-        return one.first.result()
+        return Appended(one.first.result(), one.arrival_ms)
 
     def fail(self, error: HeadraceError) -> None:
         """Nothing that waits is sent any more."""
@@ -142,6 +145,7 @@ class Appends:
         self._past.extend(first, count, arrival_ms, [(mark, first + at) for mark, at in marks])
         self._taken(first, records.with_arrival(arrival_ms))
         for one, at in [*fresh, *again]:
+            one.arrival_ms = arrival_ms
             _settle(one, first + at)
 
     async def _built(

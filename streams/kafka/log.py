@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from typing import Self
 
 from aiokafka.errors import OffsetOutOfRangeError
@@ -28,6 +29,8 @@ from streams.kafka.producers import Producers
 from streams.kafka.recent import Recent
 from streams.kafka.remembered import Remembered
 from streams.kafka.tails import Tails
+from streams.log.log import Appended, side_by_side
+from streams.log.log import Appends as Outcomes
 from streams.log.names import check_name
 from streams.log.waiting import Waiters
 
@@ -121,9 +124,18 @@ class KafkaLog:
     async def append(
         self, shard: str, records: Records, mark: ProducerMark | None = None, *, packed: bool = False
     ) -> int:
-        at = await self._shard(shard)
         if not len(records):
+            at = await self._shard(shard)
             return at.origin + await self.cluster.offset(at.place, LATEST)
+        return (await self._append(shard, records, mark, packed=packed)).first
+
+    def append_each(
+        self, shards: Sequence[str], ends: Sequence[int], records: Records, *, packed: bool = False
+    ) -> asyncio.Future[Outcomes]:
+        return side_by_side(lambda shard, part: self._append(shard, part, None, packed=packed), shards, ends, records)
+
+    async def _append(self, shard: str, records: Records, mark: ProducerMark | None, *, packed: bool) -> Appended:
+        at = await self._shard(shard)
         size = records.size
         if size > APPEND_SIZE_MAX:
             raise AssertionError(f"an append of {size} bytes; split it below {APPEND_SIZE_MAX}")
@@ -134,7 +146,8 @@ class KafkaLog:
         self._check(at)
         self._pending += size
         try:
-            return at.origin + await at.appends.append(records, mark, packed)
+            appended = await at.appends.append(records, mark, packed)
+            return appended._replace(first=at.origin + appended.first)
         except LogUnreachable:
             self._check(at)
             raise

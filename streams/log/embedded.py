@@ -9,29 +9,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 from streams.core.clock import Clock, SystemClock
-from streams.core.errors import LogClosed, LogCorrupt, LogError, OffsetOutOfRange, ShardUnknown
+from streams.core.errors import HeadraceError, LogClosed, LogCorrupt, LogError, OffsetOutOfRange, ShardUnknown
 from streams.core.records import Batch, ProducerMark, Records
 from streams.log import loading, packing
 from streams.log.blocks import Blocks
+from streams.log.columns import lay_out
 from streams.log.commits import CommitLog
 from streams.log.copying import Part
 from streams.log.directory import Directory
 from streams.log.disk import Disk
 from streams.log.gathering import gathered
+from streams.log.log import Appended, Appends, side_by_side
 from streams.log.names import check_name
 from streams.log.packer import Packer
 from streams.log.reads import Reads
+from streams.log.requests import Answers, Append
 from streams.log.sealing import Keyring
 from streams.log.segments import Segment
 from streams.log.shard import Shard
 from streams.log.stubs import Remote, read_stub, write_stub
 from streams.log.tiering import Tier, TierOptions
-from streams.log.writer import Append, Outcome, Sync, Writer, settle_appends
+from streams.log.writer import Outcome, Sync, Writer, settle_appends
 
 log = logging.getLogger(__name__)
 
@@ -152,15 +155,39 @@ class EmbeddedLog:
         at = self._shard(shard)
         if not len(records):
             return at.next
+        return (await self._append(shard, records, mark)).first
+
+    def append_each(self, shards: Sequence[str], ends: Sequence[int], records: Records) -> asyncio.Future[Appends]:
+        found = [at for at in map(self._shards.get, shards) if at is not None]
+        size = records.size
+        if self._closed or len(found) < len(shards) or (self._pending and self._pending + size > self._pending_max):
+            return side_by_side(self._append, shards, ends, records)
+        parts = lay_out(records, ends)
+        answers = Answers(len(shards))
+        self._pending += size
+        self._writer.submit(
+            [
+                Append(at.tail, shard, content, size, answers, place)
+                for place, (shard, at, (content, size)) in enumerate(zip(shards, found, parts, strict=True))
+            ]
+        )
+        return answers.future
+
+    async def _append(self, shard: str, records: Records, mark: ProducerMark | None = None) -> Appended:
+        """Once there is room."""
+        at = self._shard(shard)
         size = records.size
         assert size <= APPEND_SIZE_MAX, f"an append of {size} bytes; split it below {APPEND_SIZE_MAX}"
         while self._pending and self._pending + size > self._pending_max:
             await self._wait_room()
             at = self._shard(shard)
         self._pending += size
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._writer.submit(Append(at.tail, shard, records, mark, size, future))
-        return await future
+        answers = Answers(1)
+        self._writer.submit([Append(at.tail, shard, records, size, answers, 0, mark)])
+        (outcome,) = await answers.future
+        if isinstance(outcome, HeadraceError):
+            raise outcome
+        return outcome
 
     async def read(self, shard: str, offset: int, size_max: int) -> Batch:
         at = self._shard(shard)

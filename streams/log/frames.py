@@ -61,6 +61,7 @@ from crc32c import crc32c
 
 from streams.core.errors import LogCorrupt
 from streams.core.records import ARRIVAL, HASH_KEY, ProducerMark, Records
+from streams.log.columns import Columns
 from streams.log.sealing import Identity, Seal
 
 MAGIC = b"HRF1"
@@ -195,25 +196,35 @@ def encode(
     crc = 0
     for piece in body:
         crc = crc32c(piece, crc)
-    header = _HEADER.pack(
-        *(
-            MAGIC,
-            flags,
-            0,
-            size,
-            crc,
-            base,
-            count,
-            len(keys),
-            len(data),
-            arrival_ms,
-            synced,
-            mark_size,
-            key_id,
-            0,
-        )
+    header = Header(0, flags, size, crc, base, count, len(keys), len(data), arrival_ms, synced, mark_size, key_id)
+    return [_pack(header), *body]
+
+
+def encode_columns(
+    columns: Columns, position: int, base: int, arrival_ms: int, synced: int, seal: Seal | None = None
+) -> tuple[Header, list[bytes]]:
+    """As `encode`, of records whose columns are laid out already; with the header that it will have at `position`."""
+    body, count, key_size, data_size = columns.body, columns.count, columns.key_size, columns.data_size
+    flags = key_id = 0
+    if seal is not None:
+        flags, key_id = _SEALED, seal.keyring.key_id
+        identity = Identity(flags, base, count, key_size, data_size, arrival_ms, 0)
+        body = memoryview(seal.seal(identity, bytes(body)))
+    header = Header(
+        *(position, flags, len(body), crc32c(body), base, count, key_size, data_size, arrival_ms, synced, 0, key_id)
+    )
+    return header, [_pack(header), body]  # type: ignore[list-item] # whatever has bytes can be written
+
+
+def _pack(header: Header) -> bytes:
+    _, flags, body_size, body_crc, base, count, key_size, data_size, arrival_ms, synced, mark_size, key_id = (
+        msgspec.structs.astuple(header)
+    )
+    packed = _HEADER.pack(
+        *(MAGIC, flags, 0, body_size, body_crc, base, count, key_size, data_size, arrival_ms, synced, mark_size),
+        *(key_id, 0),
     )[:-4]
-    return [header + crc32c(header).to_bytes(4, "little"), *body]
+    return packed + crc32c(packed).to_bytes(4, "little")
 
 
 def decode_header(buffer: memoryview, at: int, position: int) -> Header | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+from collections.abc import Sequence
 
 from streams.core.clock import Clock, SystemClock
 from streams.core.errors import LogClosed, OffsetOutOfRange, ShardUnknown
 from streams.core.records import Batch, ProducerMark, Records
+from streams.log.log import Appended, Appends, side_by_side
 from streams.log.marks import Marks
 from streams.log.names import check_name
 from streams.log.waiting import Waiters
@@ -57,6 +59,13 @@ class MemoryLog:
         at.next += len(records)
         at.waiters.wake(at.next)
         return first
+
+    def append_each(self, shards: Sequence[str], ends: Sequence[int], records: Records) -> asyncio.Future[Appends]:
+        async def append(shard: str, part: Records) -> Appended:
+            first = await self.append(shard, part)
+            return Appended(first, int((await self.read(shard, first, 1)).records.arrival_ms()[0]))
+
+        return side_by_side(append, shards, ends, records)
 
     async def read(self, shard: str, offset: int, size_max: int) -> Batch:
         at = self._shard(shard)

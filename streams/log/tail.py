@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from streams.core.records import ProducerMark, Records
+from streams.log import frames
+from streams.log.columns import Columns
 from streams.log.disk import Disk
-from streams.log.frames import HEADER_SIZE, Header, MarkAt, columns, decode_header, decode_marks, encode
+from streams.log.frames import HEADER_SIZE, Header, MarkAt, decode_header, decode_marks, encode, encode_columns
 from streams.log.marks import Changed, Marks
 from streams.log.sealing import Seal
 from streams.log.segments import Segment, segment_path, write_sidecar
@@ -31,20 +33,24 @@ class Request(Protocol):
     """An append as the tail needs it."""
 
     @property
-    def records(self) -> Records: ...
+    def content(self) -> Records | Columns:
+        """Columns are those of a frame of its own, and come without a mark."""
+        ...
+
     @property
     def mark(self) -> ProducerMark | None: ...
     @property
     def size(self) -> int:
-        """Of `records`."""
+        """Bytes of keys and data."""
         ...
 
 
 @dataclass(slots=True)
 class Written:
     """What one commit added to a shard: each frame with the segment that it went into, the bytes of each frame (header
-    first, in pieces), and each request's first offset."""
+    first, in pieces), each request's first offset, and the arrival time of all."""
 
+    arrival_ms: int
     frames: list[tuple[Segment, Header]] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     encoded: list[list[bytes]] = field(default_factory=list)
@@ -90,7 +96,7 @@ class Tail:
         if self.segment is not None and self._position >= self._size_max:
             self.seal()
         arrival_ms = max(self.arrival_ms, now_ms)
-        written = Written()
+        written = Written(arrival_ms)
         next_, position = self.next, self._position
         base = next_ if self.segment is None else self.segment.base
         segment = self.segment or self._segment(base, next_)
@@ -117,6 +123,15 @@ class Tail:
             size = count = 0
 
         for request in requests:
+            content = request.content
+            if isinstance(content, Columns):
+                close_frame()
+                header, frame = encode_columns(content, position, next_, arrival_ms, self._synced, self._seal)
+                written.offsets.append(next_)
+                written.frames.append((segment, header))
+                written.encoded.append(frame)
+                position, next_ = header.end, header.next
+                continue
             first = next_ + count
             mark = request.mark
             if mark is not None:
@@ -129,7 +144,7 @@ class Tail:
                     continue
                 noted.append((mark, first))
                 fresh[mark.producer] = (mark.sequence, first)
-            rest, left = request.records, request.size
+            rest, left = content, request.size
             if size and size + left > FRAME_SIZE_MAX:
                 close_frame()
             while left > FRAME_SIZE_MAX and (fits := rest.count_within(FRAME_SIZE_MAX)) < len(rest):
@@ -224,7 +239,7 @@ class Tail:
         self._open(segment)
         assert self.fd is not None
         self._disk.write(self.fd, [frame], self._position)
-        for at in decode_marks(header, columns(header, memoryview(frame)[HEADER_SIZE:], self._seal)):
+        for at in decode_marks(header, frames.columns(header, memoryview(frame)[HEADER_SIZE:], self._seal)):
             self.marks.note(at.mark, at.first)
         self.segment, self.next, self._position, self.arrival_ms = segment, header.next, header.end, header.arrival_ms
         segment.index.add(header)

@@ -21,9 +21,10 @@ from typing import Any, Literal
 
 from streams.core.clock import Clock
 from streams.core.errors import HeadraceError, LogError, LogFull
-from streams.core.records import ProducerMark, Records
 from streams.log.commits import COMMIT_SIZE_MAX as COMMIT_LOGGED_MAX
 from streams.log.commits import CommitLog
+from streams.log.log import Appended
+from streams.log.requests import Append, Call
 from streams.log.tail import Tail, Written
 
 log = logging.getLogger(__name__)
@@ -48,26 +49,6 @@ open, at most so many."""
 
 
 @dataclass(slots=True, eq=False)
-class Append:
-    """One append on its way. `future` gets the first offset."""
-
-    tail: Tail
-    shard: str
-    records: Records
-    mark: ProducerMark | None
-    size: int
-    future: asyncio.Future[int]
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """Something else to be done between commits, by the thread that owns the files. `future` gets its answer."""
-
-    work: Callable[[], Any]
-    future: asyncio.Future[Any]
-
-
-@dataclass(slots=True, eq=False)
 class Outcome:
     """What became of the appends to one shard in one commit."""
 
@@ -75,6 +56,10 @@ class Outcome:
     appends: list[Append]
     written: Written | None
     error: HeadraceError | None
+
+
+Item = Append | Call | None
+"""None ends the thread."""
 
 
 class Writer:
@@ -93,27 +78,27 @@ class Writer:
         self._interval_s = sync_interval_ms / 1000
         self._commits = commits
         self._committed = committed
-        self._queue: queue.SimpleQueue[list[Append | Call | None]] = queue.SimpleQueue()
-        self._gathered: list[Append | Call | None] = []
+        self._queue: queue.SimpleQueue[list[Item]] = queue.SimpleQueue()
+        self._gathered: list[Item] = []
         self._loop = asyncio.get_running_loop()
         self._syncs = ThreadPoolExecutor(SYNCS_MAX, "log-sync")
         self._open_max = min(OPEN_FILES_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // OPEN_FILES_SHARE)
         self._open: OrderedDict[Tail, None] = OrderedDict()
         self._dirty: dict[Tail, None] = {}
         self._hand: list[Append] = []
-        self._rest: deque[Append | Call | None] = deque()
+        self._rest: deque[Item] = deque()
         self._synced_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, append: Append) -> None:
+    def submit(self, appends: Sequence[Append]) -> None:
         """Handed over once the event loop has gone through what has come in: so the thread takes all of it at once, and
         does not ask for the interpreter while the loop still needs it."""
         if not self._gathered:
             self._loop.call_soon(self._hand_over)
-        self._gathered.append(append)
+        self._gathered += appends
 
     def _hand_over(self) -> None:
         gathered, self._gathered = self._gathered, []
@@ -186,7 +171,7 @@ class Writer:
 
     def _refuse(self, error: LogError) -> None:
         """Answers what is in hand and all that will come: nobody waits for a writer that is no more."""
-        items: list[Append | Call | None] = [*self._hand, *self._rest]
+        items: list[Item] = [*self._hand, *self._rest]
         while True:
             for item in items:
                 if item is None:
@@ -198,7 +183,7 @@ class Writer:
                     self._loop.call_soon_threadsafe(_settle, item.future, None, error)
             items = self._queue.get()
 
-    def _take(self) -> list[Append | Call | None]:
+    def _take(self) -> list[Item]:
         """All that waits, up to `COMMIT_SIZE_MAX`; waits for the first, no longer than until the next sync is due."""
         timeout = None
         if self._dirty and self._sync == "interval":
@@ -347,7 +332,7 @@ class Writer:
             log.warning("%s: the sidecar could not be written, a restart will scan more: %s", tail.folder, error)
 
 
-def _size(items: Sequence[Append | Call | None]) -> int:
+def _size(items: Sequence[Item]) -> int:
     return sum(item.size for item in items if isinstance(item, Append))
 
 
@@ -378,12 +363,11 @@ def _settle(future: asyncio.Future[Any], answer: Any, error: Exception | None) -
 def settle_appends(outcomes: Sequence[Outcome]) -> None:
     """Answers the appends; on the event loop."""
     for outcome in outcomes:
-        if outcome.written is None:
+        written = outcome.written
+        if written is None:
             assert outcome.error is not None
             for append in outcome.appends:
-                if not append.future.done():
-                    append.future.set_exception(outcome.error)
+                append.settle(outcome.error)
         else:
-            for append, first in zip(outcome.appends, outcome.written.offsets, strict=True):
-                if not append.future.done():
-                    append.future.set_result(first)
+            for append, first in zip(outcome.appends, written.offsets, strict=True):
+                append.settle(Appended(first, written.arrival_ms))

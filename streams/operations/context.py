@@ -23,7 +23,6 @@ from streams.core.work import ALONE, Work
 from streams.groups.coordinator import Coordinator
 from streams.groups.registry import Coordinators
 from streams.log.log import Log, SharedLog
-from streams.operations.arrivals import Arrivals
 from streams.operations.fanout import Fanout
 from streams.operations.faults import Faults
 from streams.operations.fence import FencedLog
@@ -67,7 +66,6 @@ class Context:
         self.clock = clock
         self.settings = settings
         self.random = random
-        self.arrivals = Arrivals(log, clock)
         self.throttles = Throttles(clock, on=settings.limits == "aws")
         self.faults = Faults(settings.faults, clock, Random(settings.faults_seed))
         self.guarded = self.throttles.on or self.faults.on
@@ -208,7 +206,6 @@ class Context:
             orphans = self._orphans(strays)
             for name in orphans:
                 await self.log.drop(name)
-        self.arrivals.forget(orphans)
         self.metrics.forget({stream.id for stream in self.catalog.streams.values()})
         self._live = {key: live for key, live in self._live.items() if self.catalog.by_id(key) is not None}
 

@@ -13,12 +13,17 @@ looks too, and shows nothing behind the end.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 from streams.control.controller import Controller
 from streams.control.following import Following
 from streams.control.stream import ORIGIN, Stream, StreamShard
-from streams.core.errors import ShardClosed
+from streams.core.errors import HeadraceError, ShardClosed
 from streams.core.records import Batch, ProducerMark, Records
-from streams.log.log import SharedLog
+from streams.log.log import Appended, Appends, SharedLog
+
+_ENDED = "{shard} ended at {end} while records were appended to it"
 
 
 class FencedLog:
@@ -43,8 +48,27 @@ class FencedLog:
         await self._settled(shard)
         end = self._end(shard)
         if end is not None and offset >= end:
-            raise ShardClosed(f"{shard} ended at {end} while records were appended to it")
+            raise ShardClosed(_ENDED.format(shard=shard, end=end))
         return offset
+
+    def append_each(self, shards: Sequence[str], ends: Sequence[int], records: Records) -> asyncio.Future[Appends]:
+        """The shards are those of one stream."""
+        return asyncio.ensure_future(self._append_each(shards, ends, records))
+
+    async def _append_each(self, shards: Sequence[str], ends: Sequence[int], records: Records) -> Appends:
+        appends = await self._log.append_each(shards, ends, records, packed=self._packed(shards[0]))
+        try:
+            await self._settled(shards[0])
+        except HeadraceError as error:
+            return [error] * len(shards)
+        return [self._within(shard, appended) for shard, appended in zip(shards, appends, strict=True)]
+
+    def _within(self, shard: str, appended: Appended | HeadraceError) -> Appended | HeadraceError:
+        """That the shard ended, where the append came behind its end."""
+        end = self._end(shard)
+        if isinstance(appended, HeadraceError) or end is None or appended.first < end:
+            return appended
+        return ShardClosed(_ENDED.format(shard=shard, end=end))
 
     async def read(self, shard: str, offset: int, size_max: int) -> Batch:
         end = self._end(shard)

@@ -1,19 +1,22 @@
 """Records that are put one by one, gathered while the event loop goes through what has come in: those of a shard are one
-append, since an append costs as much as twenty more records in it.
+append, since an append costs as much as twenty more records in it, and those of all shards are asked for at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 
+from streams.core.errors import HeadraceError
 from streams.core.records import Records
+from streams.log.log import Appended, Appends
 
 GATHERED_SIZE_MAX = 1 << 20
 """Bytes of data that are gathered for a shard before they are appended at once: a frame's worth."""
 
-Append = Callable[[int, Records], asyncio.Future[int]]
-"""Starts an append of records to the shard at a route; the future gets the first offset, and is never cancelled."""
+Append = Callable[[Sequence[int], Sequence[int], Records], asyncio.Future[Appends]]
+"""Starts appends to the shards at some routes, as `Log.append_each` does; the future is never cancelled."""
 
 
 class _Group:
@@ -26,32 +29,35 @@ class _Group:
         self.data: list[bytes] = []
         self.hash_keys: list[bytes | None] = []
         self.size = 0
-        self._waiting: list[asyncio.Future[int]] = []
+        self._waiting: list[asyncio.Future[Appended]] = []
 
-    def add(self, key: str, data: bytes, hash_key: bytes | None, future: asyncio.Future[int]) -> None:
+    def add(self, key: str, data: bytes, hash_key: bytes | None, future: asyncio.Future[Appended]) -> None:
         self.keys.append(key)
         self.data.append(data)
         self.hash_keys.append(hash_key)
         self.size += len(data)
         self._waiting.append(future)
 
-    def records(self) -> Records:
-        return Records.of(self.keys, self.data, self.hash_keys if any(self.hash_keys) else None)
+    def __len__(self) -> int:
+        return len(self.keys)
 
-    def settle(self, append: asyncio.Future[int]) -> None:
-        if append.cancelled():  # the event loop ends
-            for future in self._waiting:
-                future.cancel()
+    def settle(self, outcome: Appended | HeadraceError) -> None:
+        if isinstance(outcome, HeadraceError):
+            self.fail(outcome)
             return
-        error = append.exception()
-        if error is not None:
-            for future in self._waiting:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        for offset, future in enumerate(self._waiting, append.result()):
+        first, arrival_ms = outcome
+        for offset, future in enumerate(self._waiting, first):
             if not future.done():
-                future.set_result(offset)
+                future.set_result(Appended(offset, arrival_ms))
+
+    def fail(self, error: BaseException) -> None:
+        for future in self._waiting:
+            if not future.done():
+                future.set_exception(error)
+
+    def cancel(self) -> None:
+        for future in self._waiting:
+            future.cancel()
 
 
 class Gathering:
@@ -62,8 +68,8 @@ class Gathering:
         self._groups: dict[int, _Group] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def put(self, route: int, key: str, data: bytes, hash_key: bytes | None) -> asyncio.Future[int]:
-        """The record's offset, once it is durable. Whoever waits may be cancelled: the record is appended nevertheless."""
+    def put(self, route: int, key: str, data: bytes, hash_key: bytes | None) -> asyncio.Future[Appended]:
+        """Where the record lies, once it is durable. Whoever waits may be cancelled: the record is appended nevertheless."""
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
@@ -73,18 +79,38 @@ class Gathering:
             if not groups:
                 loop.call_soon(self.flush)
             group = groups[route] = _Group()
-        future: asyncio.Future[int] = loop.create_future()
+        future: asyncio.Future[Appended] = loop.create_future()
         group.add(key, data, hash_key, future)
         if group.size >= GATHERED_SIZE_MAX:
             del groups[route]
-            self._start(route, group)
+            self._start({route: group})
         return future
 
     def flush(self) -> None:
         """Starts the appends of all that has been gathered. Before the routes mean other shards."""
         groups, self._groups = self._groups, {}
-        for route, group in groups.items():
-            self._start(route, group)
+        if groups:
+            self._start(groups)
 
-    def _start(self, route: int, group: _Group) -> None:
-        self._append(route, group.records()).add_done_callback(group.settle)
+    def _start(self, by_route: dict[int, _Group]) -> None:
+        groups = list(by_route.values())
+        hash_keys = list(itertools.chain.from_iterable(group.hash_keys for group in groups))
+        records = Records.of(
+            list(itertools.chain.from_iterable(group.keys for group in groups)),
+            list(itertools.chain.from_iterable(group.data for group in groups)),
+            hash_keys if any(hash_keys) else None,
+        )
+
+        def settle(append: asyncio.Future[Appends]) -> None:
+            if append.cancelled():  # the event loop ends
+                for group in groups:
+                    group.cancel()
+            elif (error := append.exception()) is not None:
+                for group in groups:
+                    group.fail(error)
+            else:
+                for group, outcome in zip(groups, append.result(), strict=True):
+                    group.settle(outcome)
+
+        ends = list(itertools.accumulate(map(len, groups)))
+        self._append(list(by_route), ends, records).add_done_callback(settle)

@@ -8,13 +8,15 @@ opens, and whoever waited finds the new shards. Reads never wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from streams.control.stream import Stream
 from streams.core.hashing import Router
 from streams.core.records import ProducerMark, Records
-from streams.log.log import Log
+from streams.log.log import Appended, Appends, Log
 from streams.operations.gathering import Gathering
 from streams.operations.metrics import Metrics
 
@@ -38,8 +40,8 @@ class Live:
         self._open.set()
         self._closing = False
         self._held = False
-        self._appends: dict[asyncio.Task[int], tuple[str, Records]] = {}
-        self.gathering = Gathering(self.start)
+        self._appends: set[asyncio.Future[Any]] = set()
+        self.gathering = Gathering(self.append_each)
         self.change = asyncio.Event()
         self.refresh(stream)
 
@@ -81,15 +83,41 @@ class Live:
         """An append under way, whose result is the first offset. Never cancel it: the log may be writing already, and a
         reshard must know when it is over. `asyncio.wait` leaves it alone where its caller goes away."""
         task = asyncio.create_task(self._log.append(self.logs[route], records, mark))
-        self._appends[task] = self.ids[route], records
-        task.add_done_callback(self._over)
+
+        def over(_: asyncio.Future[int]) -> None:
+            self._appends.discard(task)
+            # The exception is looked at: its caller may have gone away.
+            if not task.cancelled() and task.exception() is None:
+                self._metrics.put(self.stream, shard, len(records), records.size)
+
+        shard = self.ids[route]
+        self._appends.add(task)
+        task.add_done_callback(over)
         return task
 
-    def _over(self, append: asyncio.Task[int]) -> None:
-        shard, records = self._appends.pop(append)
-        # The exception is looked at: its caller may have gone away.
-        if not append.cancelled() and append.exception() is None:
-            self._metrics.put(self.stream, shard, len(records), records.size)
+    def append_each(self, routes: Sequence[int], ends: Sequence[int], records: Records) -> asyncio.Future[Appends]:
+        """As `Log.append_each`, to the shards at the routes. As `start` otherwise."""
+        append = self._log.append_each([self.logs[route] for route in routes], ends, records)
+
+        def over(_: asyncio.Future[Appends]) -> None:
+            self._appends.discard(append)
+            if not append.cancelled() and append.exception() is None:
+                self._count([ids[route] for route in routes], ends, records, append.result())
+
+        ids = self.ids
+        self._appends.add(append)
+        append.add_done_callback(over)
+        return append
+
+    def _count(self, shards: Sequence[str], ends: Sequence[int], records: Records, appends: Appends) -> None:
+        if not self.stream.metrics and all(isinstance(one, Appended) for one in appends):
+            # Counts of the whole stream only.
+            self._metrics.put(self.stream, "", len(records), records.size)
+            return
+        for shard, (first, end), one in zip(shards, itertools.pairwise((0, *ends)), appends, strict=True):
+            if isinstance(one, Appended):
+                part = records.slice(first, end - first)
+                self._metrics.put(self.stream, shard, len(part), part.size)
 
     @asynccontextmanager
     async def closed_gate(self) -> AsyncIterator[dict[int, int]]:

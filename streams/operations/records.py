@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from streams.control.stream import Stream, StreamShard
-from streams.core.errors import (
-    DryRunOperation,
-    InvalidArgument,
-    LogError,
-)
+from streams.core.errors import DryRunOperation, InvalidArgument
 from streams.core.records import Batch, Records
 from streams.core.scope import Scope
 from streams.core.sequence import SequenceNumber
 from streams.core.shards import shard_id
+from streams.log.log import Appended
 from streams.operations import guard
 from streams.operations.addressing import find_shard, readable
 from streams.operations.context import Context
 from streams.operations.iterators import DRY_RUN, ShardIterator
 from streams.operations.limits import BATCH_SIZE_MAX, check_batch, check_size, hash_key_of, missing_keys
+from streams.operations.live import Live
 from streams.operations.numbering import number_of, numbers_by_arrival, numbers_of
 from streams.operations.reading import read
 
@@ -91,15 +91,14 @@ async def put_record(context: Context, request: Any, scope: Scope) -> PutRecordR
         await guard.put_record(context, stream, shard, len(data) + len(key.encode()))
     await live.enter()
     route = live.spread(1)[0] if spread else live.router.route_one(key, explicit)
-    shard, shard_id, log = live.shards[route], live.ids[route], live.logs[route]
-    before_ms = context.now_ms()
-    offset = await live.gathering.put(route, key, data, None if spread else explicit)
-    arrival_s = await context.arrivals.second(log, offset, before_ms)
-    return PutRecordReply(shard_id, number_of(shard, offset, arrival_s), KMS if stream.key_id else None)
+    shard, shard_id = live.shards[route], live.ids[route]
+    offset, arrival_ms = await live.gathering.put(route, key, data, None if spread else explicit)
+    return PutRecordReply(shard_id, number_of(shard, offset, arrival_ms // 1000), KMS if stream.key_id else None)
 
 
 async def put_records(context: Context, request: Any, scope: Scope) -> PutRecordsReply:
-    """All records of a shard are one append; the appends run side by side. A shard that fails fails its records only."""
+    """All records of a shard are one append; those of all shards are asked for at once. A shard that fails fails its records
+    only."""
     stream = readable(context, request, scope)
     spread = stream.distribution == "AUTO"
     keys = [record.partition_key for record in request.records]
@@ -115,54 +114,57 @@ async def put_records(context: Context, request: Any, scope: Scope) -> PutRecord
         raise DryRunOperation(DRY_RUN)
     live = context.live(stream)
     await live.enter()
-    places: list[list[int]] = [[] for _ in live.shards]
-    for place, route in enumerate(live.spread(len(keys)) if spread else live.router.route(keys, hash_keys)):
+    routes = live.spread(len(keys)) if spread else live.router.route(keys, hash_keys)
+    places: defaultdict[int, list[int]] = defaultdict(list)
+    for place, route in enumerate(routes):
         places[route].append(place)
-    failures: dict[int, guard.Failure] = {}
-    if context.guarded:
-        sizes = [len(one) + len(key.encode()) for one, key in zip(data, keys, strict=True)]
-        for route, taken in enumerate(places):
-            shard_failures = guard.put_records(context, stream, live.shards[route], [sizes[place] for place in taken])
-            failures |= {place: why for place, why in zip(taken, shard_failures, strict=True) if why is not None}
-        places = [[place for place in taken if place not in failures] for taken in places]
-    # One array of all, ordered by shard, and a slice of it for each: cheaper than an array for each.
-    order = list(itertools.chain.from_iterable(places))
-    ordered = Records.of(
-        [keys[place] for place in order],
-        [data[place] for place in order],
-        None if hash_keys is None else [hash_keys[place] for place in order],
-    )
-    before_ms = context.now_ms()
-    appends = []
-    first = 0
-    for route, taken in enumerate(places):
-        if taken:
-            part = ordered.slice(first, len(taken))
-            appends.append((live.shards[route], live.logs[route], len(taken), live.start(route, part)))
-            first += len(taken)
-    if appends:
-        await asyncio.wait([append for *_, append in appends])
-    failed = len(failures)
-    results: list[PutRecordsEntry | PutRecordsFailure] = []
-    for shard, log, count, append in appends:
-        error = append.exception()
-        if error is None:
-            offset = append.result()
-            arrival_s = await context.arrivals.second(log, offset, before_ms)
-            numbers = numbers_of(shard, offset, count, arrival_s)
-            results += map(PutRecordsEntry, numbers, itertools.repeat(shard.id, count))
-        elif isinstance(error, LogError) and error.retry:
-            failed += count
-            context.metrics.failed(stream, shard.id, count, 0)
-            results += [PutRecordsFailure("InternalFailure", f"{INTERNAL}: {error.message}")] * count
-        else:
-            raise error
     entries: list[Any] = [None] * len(keys)
-    for place, result in zip(order, results, strict=True):
-        entries[place] = result
-    for place, why in failures.items():
-        entries[place] = PutRecordsFailure(*why)
+    failed = 0
+    if context.guarded:
+        failures = _refused(context, live, places, keys, data)
+        failed = len(failures)
+        for place, why in failures.items():
+            entries[place] = PutRecordsFailure(*why)
+        left = {route: [place for place in taken if place not in failures] for route, taken in places.items()}
+        places = defaultdict(list, {route: taken for route, taken in left.items() if taken})
+    if places:
+        # One array of all, ordered by shard, of which each shard has a part: cheaper than an array for each.
+        order = list(itertools.chain.from_iterable(places.values()))
+        ordered = Records.of(
+            [keys[place] for place in order],
+            [data[place] for place in order],
+            None if hash_keys is None else [hash_keys[place] for place in order],
+        )
+        of_shards = [(live.shards[route], live.ids[route], len(taken)) for route, taken in places.items()]
+        append = live.append_each(list(places), list(itertools.accumulate(map(len, places.values()))), ordered)
+        await asyncio.wait([append])
+        results: list[PutRecordsEntry | PutRecordsFailure] = []
+        for (shard, id_, count), outcome in zip(of_shards, append.result(), strict=True):
+            if isinstance(outcome, Appended):
+                numbers = numbers_of(shard, outcome.first, count, outcome.arrival_ms // 1000)
+                results += map(PutRecordsEntry, numbers, itertools.repeat(id_, count))
+            elif outcome.retry:
+                failed += count
+                context.metrics.failed(stream, id_, count, 0)
+                results += [PutRecordsFailure("InternalFailure", f"{INTERNAL}: {outcome.message}")] * count
+            else:
+                raise outcome
+        for place, result in zip(order, results, strict=True):
+            entries[place] = result
     return PutRecordsReply(failed, entries, KMS if stream.key_id else None)
+
+
+def _refused(
+    context: Context, live: Live, places: Mapping[int, Sequence[int]], keys: Sequence[str], data: Sequence[bytes]
+) -> dict[int, guard.Failure]:
+    """Which of the records, whose places are by route, a limit or a fault strikes, and why."""
+    failures: dict[int, guard.Failure] = {}
+    for route in sorted(places):
+        taken = places[route]
+        sizes = [len(data[place]) + len(keys[place].encode()) for place in taken]
+        of_shard = guard.put_records(context, live.stream, live.shards[route], sizes)
+        failures |= {place: why for place, why in zip(taken, of_shard, strict=True) if why is not None}
+    return failures
 
 
 async def get_records(context: Context, request: Any, scope: Scope) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from streams.core.errors import LogClosed, OffsetOutOfRange, ShardUnknown
 from streams.core.records import ProducerMark, Records
 from streams.kafka.address import parse
 from streams.kafka.log import KafkaLog
-from streams.log.log import Log
+from streams.log.log import Appended, Log
 from tests.kafka.kafka_broker import installed
 from tests.log.engines import PackedKafkaLog, open_engine, read_all, records, rows
 
@@ -209,6 +209,63 @@ async def test_appends_side_by_side_are_each_whole(log: Log) -> None:
         assert mine == [f"{turn}.{i}" for turn in range(10) for i in range(3)]
     for at in range(0, len(found), 3):
         assert len({key for key, _ in found[at : at + 3]}) == 1, "an append is not torn apart"
+
+
+async def test_appends_to_many_shards_at_once_are_each_an_append(log: Log, clock: ManualClock) -> None:
+    other, third = "stream-1/shardId-000000000001", "stream-1/shardId-000000000002"
+    await log.create(other)
+    await log.create(third)
+    some = records([("a", b"1"), ("ü", b""), ("", b"\xff\x00"), ("c", b"x" * 200_000), ("d", b"y" * 1_200_000)])
+    began_ms = clock.now_ms()
+    assert await log.append_each([SHARD, other, third], [2, 3, 5], some) == [(0, began_ms)] * 3
+    clock.advance(2)
+    assert await log.append_each([third, SHARD], [1, 3], some.slice(0, 3)) == [
+        (2, began_ms + 2000),
+        (2, began_ms + 2000),
+    ]
+    assert await read_all(log, SHARD) == [("a", b"1"), ("ü", b""), ("ü", b""), ("", b"\xff\x00")]
+    assert await read_all(log, other) == [("", b"\xff\x00")]
+    assert await read_all(log, third) == [("c", b"x" * 200_000), ("d", b"y" * 1_200_000), ("a", b"1")]
+    for shard, offset, arrival_ms in ((other, 0, began_ms), (third, 2, began_ms + 2000)):
+        assert (await log.read(shard, offset, 1)).records.arrival_ms().tolist() == [arrival_ms]
+
+
+async def test_appends_to_many_shards_keep_hash_keys(log: Log) -> None:
+    await log.create("b")
+    some = Records.of(["a", "b", "c"], [b"1", b"2", b"3"], [None, b"h" * 16, None])
+    await log.append_each([SHARD, "b"], [2, 3], some)
+    kept = (await log.read(SHARD, 0, 100)).records.hash_key
+    assert kept is not None
+    assert kept.to_pylist() == [None, b"h" * 16]
+
+
+async def test_a_shard_that_takes_nothing_fails_for_itself(log: Log) -> None:
+    outcomes = await log.append_each(["unknown", SHARD], [1, 3], records([("k", b"1"), ("k", b"2"), ("k", b"3")]))
+    assert [type(one) for one in outcomes] == [ShardUnknown, Appended]
+    assert await read_all(log, SHARD) == [("k", b"2"), ("k", b"3")]
+    await log.close()
+    (closed,) = await log.append_each([SHARD], [1], records([("k", b"4")]))
+    assert isinstance(closed, LogClosed)
+
+
+async def test_appends_to_many_shards_share_commits_with_others(log: Log) -> None:
+    await log.create("b")
+
+    async def put(who: int) -> None:
+        for turn in range(5):
+            some = records([(str(who), f"{turn}.{i}".encode()) for i in range(3)])
+            if who % 2:
+                await log.append(SHARD, some)
+            else:
+                await log.append_each([SHARD, "b"], [3, 6], Records.concat([some, some]))
+
+    await asyncio.gather(*(put(who) for who in range(6)))
+    for shard, writers in ((SHARD, range(6)), ("b", range(0, 6, 2))):
+        found = await read_all(log, shard)
+        assert len(found) == 15 * len(writers)
+        for who in writers:
+            mine = [data.decode() for key, data in found if key == str(who)]
+            assert mine == [f"{turn}.{i}" for turn in range(5) for i in range(3)]
 
 
 async def test_the_same_mark_twice_in_one_commit_is_one_append(log: Log) -> None:

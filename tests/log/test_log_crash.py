@@ -13,6 +13,7 @@ from streams.core.clock import ManualClock
 from streams.core.errors import HeadraceError, LogError, LogFull
 from streams.core.records import ProducerMark
 from streams.log.embedded import EmbeddedLog
+from streams.log.log import Appends
 from streams.log.sealing import Keyring
 from tests.log.engines import KEY, FaultyDisk, read_all, records
 
@@ -27,6 +28,14 @@ async def abandon(log: EmbeddedLog) -> None:
     """The process is gone: nothing is sealed or vouched for, and the directory is free."""
     await log._writer.stop()
     log._directory.close()
+
+
+async def _one_of(appends: asyncio.Future[Appends], place: int) -> int:
+    """As an append alone would have ended."""
+    outcome = (await appends)[place]
+    if isinstance(outcome, HeadraceError):
+        raise outcome
+    return outcome.first
 
 
 @pytest.mark.parametrize("sealed", [False, True])
@@ -46,6 +55,14 @@ async def test_what_was_acknowledged_survives_crashes(tmp_path: Path, seed: int,
             if turn == fails_at:
                 disk.sync_error = errno.EIO
             jobs = []
+            several = randomness.sample(SHARDS, randomness.randrange(len(SHARDS) + 1))
+            if several:
+                each = [f"{sequence + i:06d}" for i in range(len(several))]
+                sequence += len(each)
+                some = records([(id_, b"x" * randomness.randrange(400)) for id_ in each])
+                outcomes = log.append_each(several, range(1, len(several) + 1), some)  # begun before the others
+                for place, shard in enumerate(several):
+                    jobs.append((shard, [each[place]], _one_of(outcomes, place)))
             for _ in range(randomness.randrange(1, 5)):
                 shard = randomness.choice(SHARDS)
                 ids = [f"{sequence + i:06d}" for i in range(randomness.randrange(1, 4))]

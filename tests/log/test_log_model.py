@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ OFFSETS = st.integers(-1, 40)
 STEPS = st.one_of(
     st.tuples(st.just("create"), SHARDS),
     st.tuples(st.just("append"), SHARDS, ROWS, MARKS),
+    st.tuples(st.just("each"), st.dictionaries(SHARDS, ROWS.filter(bool), min_size=1)),
     st.tuples(st.just("read"), SHARDS, OFFSETS, st.integers(1, 1000)),
     st.tuples(st.just("find"), SHARDS, st.integers(0, 20)),
     st.tuples(st.just("trim"), SHARDS, OFFSETS),
@@ -45,6 +47,12 @@ async def answer(log: Log, clock: ManualClock, step: tuple) -> object:  # type: 
                 return await log.create(shard)
             case ("append", shard, some, mark):
                 return await log.append(shard, records(some), mark)
+            case ("each", by_shard):
+                some = records([row for rows in by_shard.values() for row in rows])
+                outcomes = await log.append_each(
+                    list(by_shard), list(itertools.accumulate(map(len, by_shard.values()))), some
+                )
+                return [(type(one), one.message) if isinstance(one, HeadraceError) else one for one in outcomes]
             case ("read", shard, offset, size_max):
                 batch = await log.read(shard, offset, size_max)
                 return batch.first, batch.next, rows(batch.records), batch.records.arrival_ms().tolist()

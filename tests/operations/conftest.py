@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from streams.core.settings import Settings
 from streams.kafka.address import parse
 from streams.kafka.log import KafkaLog
 from streams.log.embedded import EmbeddedLog
-from streams.log.log import Log
+from streams.log.log import Appended, Appends, Log, side_by_side
 from streams.log.memory import MemoryLog
 from streams.sdk.local import LocalClient
 from streams.service import Service
@@ -44,6 +44,15 @@ class FaultyLog:
         if self.held is not None and shard.startswith("streams/"):
             await self.held.wait()
         return await self.log.append(shard, records, mark, **how)
+
+    def append_each(
+        self, shards: Sequence[str], ends: Sequence[int], records: Records, **how: bool
+    ) -> asyncio.Future[Appends]:
+        async def append(shard: str, part: Records) -> Appended:
+            first = await self.append(shard, part, **how)
+            return Appended(first, int((await self.log.read(shard, first, 1)).records.arrival_ms()[0]))
+
+        return side_by_side(append, shards, ends, records)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.log, name)

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from streams.core.clock import ManualClock
 from streams.core.errors import InternalFailure, RequestError, ResourceInUse
 from streams.core.records import Batch, ProducerMark, Records
 from streams.core.settings import Settings
+from streams.log.log import Appends
 from streams.log.memory import MemoryLog
 from streams.operations.holding import HOLD_MS
 from tests.operations.conftest import Kinesis
@@ -43,6 +44,11 @@ class SharedLog(MemoryLog):
         first = await super().append(shard, records, mark)
         await self._travel()
         return first
+
+    def append_each(
+        self, shards: Sequence[str], ends: Sequence[int], records: Records, *, packed: bool = False
+    ) -> asyncio.Future[Appends]:
+        return super().append_each(shards, ends, records)
 
     async def bounds(self, shard: str) -> tuple[int, int]:
         await self._travel()
