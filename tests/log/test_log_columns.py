@@ -1,11 +1,11 @@
-"""Columns that are laid out in one pass are those that each frame would have alone."""
+"""Columns that are laid out for many frames together are those that each frame would have alone."""
 
 from __future__ import annotations
 
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.core.records import Records
@@ -19,8 +19,13 @@ PARTS = st.lists(
 )
 
 
+@pytest.mark.parametrize("many_min", [1, 100], ids=["in one pass", "one by one"])
 @given(before=st.integers(0, 3), parts=PARTS)
-def test_frames_are_those_that_a_part_has_alone(before: int, parts: list[list[Row]]) -> None:
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_frames_are_those_that_a_part_has_alone(
+    monkeypatch: pytest.MonkeyPatch, many_min: int, before: int, parts: list[list[Row]]
+) -> None:
+    monkeypatch.setattr(columns, "MANY_MIN", many_min)
     # A slice: what Arrow has before it is no part of it.
     some = records([("before", b"it")] * before + list(itertools.chain.from_iterable(parts))).slice(before)
     laid_out = lay_out(some, list(itertools.accumulate(map(len, parts))))
