@@ -206,12 +206,31 @@ def _condition(tree: exp.Expr) -> Condition:
             return lambda rows: missing(place(rows), len(rows))
         of = _column(tree.this.unnest())
         return lambda rows: pc.is_null(of(rows))
+    if isinstance(tree, exp.Case):
+        return _unless(tree)
+    if isinstance(tree, exp.Column):
+        return _column(tree, pa.bool_())
     if isinstance(tree, exp.In) and tree.expressions and tree.args.get("query") is None:
         tests = [_compared(tree.this, each, "equal") for each in tree.expressions]
         return lambda rows: _any([test(rows) for test in tests])
     if type(tree) in _COMPARE:
         return _compared(tree.this, tree.expression, _COMPARE[type(tree)])
     raise Left
+
+
+def _unless(tree: exp.Case) -> Condition:
+    """``CASE WHEN a THEN FALSE ELSE b END``, as `analytics.outcomes` writes conditions of which no part is passed over."""
+    (arm, *others), otherwise = tree.args["ifs"], tree.args.get("default")
+    refused = arm.args["true"]
+    if others or tree.this is not None or otherwise is None or not isinstance(refused, exp.Boolean) or refused.this:
+        raise Left
+    excepted, rest = _condition(arm.this), _condition(otherwise)
+
+    def unless(rows: Rows) -> pa.Array:
+        found, without = rest(rows), excepted(rows)
+        return pc.if_else(without.fill_null(False), False, found) if pc.any(without).as_py() else found
+
+    return unless
 
 
 def _any(values: Sequence[pa.Array]) -> pa.Array:
