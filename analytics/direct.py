@@ -1,13 +1,14 @@
-"""Pumps that only filter and pass columns on, over Arrow without DuckDB: a statement costs as much as fifty thousand rows of it.
+"""What pumps compute of each row, over Arrow without DuckDB: a statement costs as much as fifty thousand rows of it.
 
 What is taken over is little, and gives exactly what DuckDB gives: columns; text that is cut, where none is too long;
 comparisons of whole numbers and text with constants, AND, OR, NOT, IN, IS NULL; the remainder of a whole number by a constant,
-and its product with a decimal one; and of texts what `analytics.vectors` says. A row that could fail, or a type that is not
-DuckDB's own, is left to the statement.
+and its product with a decimal one; of texts what `analytics.vectors` says, of numbers and windows what `analytics.wholes` does.
+A row that could fail, or a type that is not DuckDB's own, is left to the statement.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from sqlglot.errors import SqlglotError
 from analytics.plan import RowQuery
 from analytics.spans import Left, Numbers
 from analytics.vectors import Condition, Rows, column_of, compared, missing, number, text, whole
+from analytics.wholes import whole_numbers, window
 
 _CUT = re.compile(r"CASE WHEN strlen\(t0\.(\w+)\) <= (\d+) THEN t0\.\1 ELSE left\(t0\.\1, \2\) END")
 _WHOLE = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
@@ -65,13 +67,17 @@ class Direct:
             batches = source.to_batches() or [pa.RecordBatch.from_pylist([], schema=source.schema)]
             made = pa.Table.from_batches([self._batch(batch) for batch in batches])
         except Left:
-            self.skips = _SKIPPED_BATCHES
+            self.leave()
             return None
         if self.checked != source.schema:
             if made.schema != asked():
                 return None
             self.checked = source.schema
         return made
+
+    def leave(self) -> None:
+        """The next rows, too, are for DuckDB."""
+        self.skips = _SKIPPED_BATCHES
 
     def _batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = Rows(batch)
@@ -123,8 +129,34 @@ def _value(tree: exp.Expr) -> Compute:
         return _remainder(tree)
     if isinstance(tree, exp.Mul):
         return _product(tree)
-    made = text(tree, _condition)
+    if isinstance(tree, exp.Cast) and isinstance(tree.this, exp.DateBin | exp.TimestampTrunc):
+        return window(tree)
+    possible = []
+    for compile_it in (whole_numbers, _text):
+        with contextlib.suppress(Left):
+            possible.append(compile_it(tree, _condition))
+    if len(possible) < 2:
+        return _only(possible)
+    return lambda rows: _first(possible, rows)
+
+
+def _text(tree: exp.Expr, condition: Callable[[exp.Expr], Condition]) -> Compute:
+    made = text(tree, condition)
     return lambda rows: made(rows).array()
+
+
+def _only(possible: Sequence[Compute]) -> Compute:
+    if not possible:
+        raise Left
+    return possible[0]
+
+
+def _first(possible: Sequence[Compute], rows: Rows) -> pa.Array:
+    """Of CASE the columns tell whether it is a number or a text."""
+    try:
+        return possible[0](rows)
+    except Left:
+        return possible[1](rows)
 
 
 def _column(tree: exp.Expr, *types: pa.DataType) -> Compute:

@@ -23,6 +23,7 @@ from analytics.plan import Plan, Pump, RowQuery, Window
 from analytics.replacing import replaced
 from analytics.scripts import register
 from analytics.sentences import kind, sentence
+from analytics.spans import Left
 from connectors.formats.json import encode_json
 
 MESSAGES_MAX = 20
@@ -82,7 +83,11 @@ class Engine:
         self._tables = {stream.physical: stream for stream in plan.streams.values() if stream.retain is not None}
         self._pending = Pending(connection)
         self._registered: set[str] = set()
-        self._direct = {pump.rows: direct.compiled(pump.rows) for pump in plan.pumps if pump.rows and not pump.window}
+        self._direct = {
+            pump.rows: direct.compiled(pump.rows)
+            for pump in plan.pumps
+            if pump.rows and (pump.window is None or pump.window.fold)
+        }
         self._patient: dict[RowQuery, RowQuery] = {}
         self._waiting: dict[int, int | None] = {}
         self._bases: dict[str, int] = {}
@@ -199,23 +204,43 @@ class Engine:
             return None if source is None else self._passed(pump, pump.rows, source, step, now_ms)
         fresh = None
         if source is not None:
-            self._register(pump.source, source)
-            fresh = self._partials(pump, pump.window, step, now_ms)
+            fresh = self._folded(pump, pump.rows, pump.window, source)
+            if fresh is None:
+                self._register(pump.source, source)
+                fresh = self._partials(pump, pump.window, step, now_ms)
         return self._close(pump, pump.window, fresh, step, at, now_ms)
 
     def _passed(self, pump: Pump, query: RowQuery, source: pa.Table, step: Step, now_ms: int) -> pa.Table:
         """The rows of a pump without a window."""
 
-        def asked() -> pa.Schema:
-            self._register(pump.source, source)
-            return self._table(f"{query.select(pump.source)} LIMIT 0").schema
-
-        alone = self._direct[query]
-        made = None if alone is None else alone.rows(source, asked)
+        made = self._alone(pump, query, source)
         if made is None:
             self._register(pump.source, source)
             made = self._rows(query, pump.source, pump, step, now_ms)
         return made
+
+    def _alone(self, pump: Pump, query: RowQuery, source: pa.Table) -> pa.Table | None:
+        """The rows of a query without DuckDB; None where it has to make them."""
+
+        def asked() -> pa.Schema:
+            self._register(pump.source, source)
+            return self._table(f"{query.select(pump.source)} LIMIT 0").schema
+
+        alone = self._direct.get(query)
+        return None if alone is None else alone.rows(source, asked)
+
+    def _folded(self, pump: Pump, query: RowQuery, window: Window, source: pa.Table) -> pa.Table | None:
+        """The partial rows of a window without DuckDB; None where it has to make them."""
+        rows = None if window.fold is None else self._alone(pump, query, source)
+        if rows is None or window.fold is None:
+            return None
+        try:
+            return window.fold.partial(rows)
+        except Left:
+            alone = self._direct[query]
+            assert alone is not None, "it has made the rows"
+            alone.leave()
+            return None
 
     def _register(self, name: str, rows: pa.Table) -> None:
         if name not in self._registered:

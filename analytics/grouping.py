@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from analytics.errors import SqlError
 from analytics.expressions import Expressions, Types
+from analytics.folding import fold_of
 from analytics.monotonic import is_rowtime, time_window
 from analytics.partials import Partials, Planned, planned, storable
 from analytics.places import place_of
@@ -142,4 +143,5 @@ def tumbling(table: str, groups: Grouped, closing: RowQuery) -> Window:
         None if partials.kept else partials.compact(["w"]),
         partials.numbered,
         tuple(partials.grouping(["w"])),
+        fold_of(partials),
     )

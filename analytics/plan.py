@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from analytics.folding import Fold
 from analytics.operators.retention import Retain
 from analytics.operators.work import Operator, Shape
 from analytics.program import Declared
@@ -61,6 +62,7 @@ class Window:
     compact   from partial rows to fewer of them; None where the rows themselves are the state
     grouping  columns by which they become fewer
     numbered  rows have numbers, the greatest of which is in column ``n``
+    fold      what `partial` does, over Arrow; None where that is for DuckDB
     """
 
     table: str
@@ -72,6 +74,7 @@ class Window:
     compact: str | None
     numbered: bool
     grouping: tuple[str, ...] = ()
+    fold: Fold | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlglot import exp
 
 from analytics.spans import Left, Numbers, Texts, both, chosen
@@ -59,7 +60,7 @@ class Rows:
     def column(self, name: str) -> pa.Array:
         def make() -> pa.Array:
             column = self.batch.column(name)
-            return column if self._mask is None else column.filter(self._mask)
+            return column if self._mask is None else _sure(column, self._mask).filter(self._mask)
 
         return self._once(f"column {name}", make)
 
@@ -83,6 +84,15 @@ class Rows:
             assert self._mask is not None
             self._numbers = np.flatnonzero(true(self._mask))
         return self._numbers
+
+
+def _sure(column: pa.Array, mask: pa.Array) -> pa.Array:
+    """A column without the bits that say what is NULL, where no row of the mask is: filtering those costs more than values."""
+    if not column.null_count or pa.types.is_nested(column.type) or pa.types.is_dictionary(column.type):
+        return column
+    if pc.any(pc.and_not(mask, column.is_valid())).as_py():
+        return column
+    return pa.Array.from_buffers(column.type, len(column), [None, *column.buffers()[1:]], offset=column.offset)
 
 
 def true(mask: pa.Array) -> np.ndarray:
@@ -166,7 +176,7 @@ def _folded(tree: exp.Expr, condition: Any) -> Text:
 def _time_as_text(tree: exp.Expr, _: Any) -> Text:
     if tree.args["to"].sql(dialect="duckdb") != "TEXT":
         raise Left
-    times = _times(tree.this)
+    times = times_of(tree.this)
     return lambda rows: Texts.times(rows.kernel, times(rows))
 
 
@@ -271,7 +281,7 @@ def _part(tree: exp.Expr, _: Any) -> Number:
     if part.name.lower() != "date_part" or len(part.expressions) != 2 or part.expressions[0].name not in _MS:
         raise Left
     unit, many = _MS[part.expressions[0].name]
-    times = _times(part.expressions[1])
+    times = times_of(part.expressions[1])
 
     def parts(rows: Rows) -> Numbers:
         found = times(rows)
@@ -280,7 +290,7 @@ def _part(tree: exp.Expr, _: Any) -> Number:
     return parts
 
 
-def _times(tree: exp.Expr) -> Number:
+def times_of(tree: exp.Expr) -> Number:
     """Milliseconds of the years 1677 to 2262."""
     name = column_of(tree.unnest())
 

@@ -13,6 +13,7 @@ from sqlglot import exp
 from analytics import grouping
 from analytics.errors import SqlError
 from analytics.expressions import Expressions
+from analytics.folding import fold_of
 from analytics.group_windows import GROUP_WINDOWS
 from analytics.intervals import milliseconds
 from analytics.monotonic import is_rowtime, time_window
@@ -104,6 +105,7 @@ def _tumbling(stages: Stages, query: Query, rows: RowQuery, partials: Partials, 
         closing,
         None if partials.kept else compact,
         partials.numbered,
+        fold=fold_of(partials),
     )
     relation = stages.stream([])
     stages.pumps.append(Pump(stages.pump, query.stream.physical, relation.physical, rows, window))
