@@ -6,6 +6,7 @@ again a batch later.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,17 +47,36 @@ class Buffer:
         self._next += len(rows)
         return rows.select(["rt", *(name for name, _ in self.columns)]).add_column(0, "n", numbers)
 
-    def release(
-        self, work: Work, source: int = 0, *, strict: bool = False, joint: bool = False, ordered: bool = True
-    ) -> pa.Table | None:
-        """All rows that the frontier has reached, in order (without `ordered`, those of one time are); with `strict`, those
-        that it has passed; with `joint`, it is the least of all sources. None if there are none."""
+    def release(self, work: Work, source: int = 0, *, strict: bool = False, joint: bool = False) -> pa.Table | None:
+        """All rows that the frontier has reached, in order; with `strict`, those that it has passed; with `joint`, it is the
+        least of all sources. None if there are none."""
+        rows, due = self._reached(work, source, strict, joint)
+        if not due.any():
+            return None
+        released = rows if due.all() else rows.filter(pa.array(due))
+        times = released.column("rt").cast(pa.int64()).to_numpy()
+        if np.any(times[1:] < times[:-1]):
+            released = released.take(pa.array(np.argsort(times, kind="stable")))
+        return released.combine_chunks()
+
+    def reached(self, work: Work, names: Sequence[str]) -> tuple[pa.Table, pa.Table] | None:
+        """Rows of which some columns (`names`) are there for those that the frontier has reached, each row by its ``n``: whoever
+        needs few whole rows has not copied the others. None if there are none."""
+        rows, due = self._reached(work, 0, strict=False, joint=False)
+        if not due.any():
+            return None
+        few = rows.select(names)
+        return rows, few if due.all() else few.filter(pa.array(due))
+
+    def _reached(self, work: Work, source: int, strict: bool, joint: bool) -> tuple[pa.Table, np.ndarray]:
+        """Rows, and which of them come out now; those of one time are in their order."""
         fresh, at = self.numbered(work, work.fresh[source]), work.joint if joint else work.at[source]
         if self._waiting is None:
             self._waiting = self._loaded(work)
         if self._waiting is None or (fresh is not None and fresh.schema != self._waiting.schema):
             self._waiting = None
-            return self._released(work, fresh, at, strict)
+            released = self._released(work, fresh, at, strict)
+            return released, np.ones(len(released), bool)
         rows = self._waiting if fresh is None else pa.concat_tables([self._waiting, fresh])
         times = rows.column("rt").cast(pa.int64()).to_numpy()
         due = np.zeros(len(rows), bool) if at is None else times < at if strict else times <= at
@@ -68,13 +88,7 @@ class Buffer:
             left = fresh if not due[old:].any() else fresh.filter(pa.array(~due[old:]))
             work.insert(self.table, left)
         self._remember(rows if not due.any() else rows.filter(pa.array(~due)))
-        if not due.any():
-            return None
-        released = rows if due.all() else rows.filter(pa.array(due))
-        times = times[due]
-        if ordered and np.any(times[1:] < times[:-1]):
-            released = released.take(pa.array(np.argsort(times, kind="stable")))
-        return released.combine_chunks()
+        return rows, due
 
     def _loaded(self, work: Work) -> pa.Table | None:
         """The rows of the table, unless they are too many to remember."""
@@ -88,12 +102,12 @@ class Buffer:
         # Rows that were cut out of others would keep these in memory.
         self._waiting = rows.combine_chunks() if rows.nbytes <= REMEMBERED_SIZE_MAX else None
 
-    def _released(self, work: Work, fresh: pa.Table | None, at: int | None, strict: bool) -> pa.Table | None:
-        """What `release` gives, from the table."""
+    def _released(self, work: Work, fresh: pa.Table | None, at: int | None, strict: bool) -> pa.Table:
+        """The rows that come out, from the table."""
         if at is None:
             if fresh is not None:
                 work.insert(self.table, fresh)
-            return None
+            return work.table(f"SELECT * FROM {self.table} LIMIT 0")
         due = f"rt {'<' if strict else '<='} {before(at)}"
         names = ", ".join(name for name, _ in self.shape)
         parts = f"SELECT {names} FROM {self.table} WHERE {due}"
@@ -108,7 +122,7 @@ class Buffer:
         if fresh is not None:
             left = work.table(f"SELECT * FROM fresh WHERE NOT ({due})", fresh=fresh)
             work.insert(self.table, left)
-        return rows if len(rows) else None
+        return rows
 
     def waiting_ms(self, connection: object) -> int | None:
         if self._waiting is not None:

@@ -16,7 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analytics.firsts import LATEST, first_rows
 from analytics.operators.work import END, Change, Shape, Work
+from analytics.spans import Left
 
 _MS = "epoch_ms(CAST(rt AS TIMESTAMP))"
 
@@ -32,12 +34,14 @@ class Retain:
 @dataclass(frozen=True, slots=True)
 class Judged:
     """`rows` are those that count, of the rows that came; `last` has the keys of their groups with the time of the last
-    row; `anew` the keys of groups of which nothing from before counts; `gone` those of groups that are no more."""
+    row; `anew` the keys of groups of which nothing from before counts; `gone` those of groups that are no more. `known`: some
+    of all these groups were there before."""
 
     rows: pa.Table
     last: pa.Table
     anew: pa.Table
     gone: pa.Table
+    known: bool = True
 
 
 @dataclass(slots=True)
@@ -86,8 +90,8 @@ class Retention:
                 f"SELECT * FROM last ANTI JOIN ended ON {self.same('last', 'ended')}", last=last, ended=ended
             )
         gone = pa.concat_tables([judged.gone, ended])
-        self._write(work, judged.last, last, gone)
-        return Judged(judged.rows, last, judged.anew, gone)
+        known = self._write(work, judged.last, last, gone)
+        return Judged(judged.rows, last, judged.anew, gone, known)
 
     def _judged(self, work: Work, rows: pa.Table, nobody: pa.Table) -> Judged:
         assert self._count is not None, "it was counted"
@@ -121,8 +125,16 @@ class Retention:
         return Judged(kept, last, begun.drop_columns(["rt", "n"]), nobody)
 
     def _last(self, work: Work, rows: pa.Table) -> pa.Table:
-        """The last row of each group; of those of one time, the last in the table. Comparing numbers of places costs a third
-        of comparing (``rt``, ``n``)."""
+        """The last row of each group; of those of one time, the last in the table."""
+        columns = rows.select([*(name for name, _ in self.keys), "rt", "n"])
+        try:
+            places, _ = first_rows(columns, [name for name, _ in self.keys], LATEST, 1)
+        except Left:
+            return self._last_by_query(work, columns)
+        return columns.take(pa.array(places))
+
+    def _last_by_query(self, work: Work, rows: pa.Table) -> pa.Table:
+        """Comparing numbers of places costs a third of comparing (``rt``, ``n``)."""
         places = np.empty(len(rows), np.int64)
         places[np.argsort(rows.column("rt").cast(pa.int64()).to_numpy(), kind="stable")] = np.arange(len(rows))
         placed = rows.append_column("place", pa.array(places))
@@ -226,7 +238,8 @@ class Retention:
         ended = f"rt + to_milliseconds({self.retain.ms}) < make_timestamp_ms({at})"
         return work.table(f"SELECT {self.names} FROM ({' UNION ALL '.join(parts)}) WHERE {ended}", **tables)
 
-    def _write(self, work: Work, touched: pa.Table, last: pa.Table, gone: pa.Table) -> None:
+    def _write(self, work: Work, touched: pa.Table, last: pa.Table, gone: pa.Table) -> bool:
+        """Whether some of the groups were there before."""
         assert self._count is not None, "it was counted"
         away = pa.concat_tables([touched.select([name for name, _ in self.keys]), gone])
         known = 0
@@ -238,6 +251,7 @@ class Retention:
             of_key = self.same(self.table, "added")
             work.changes.append(Change(f"DELETE FROM {self.table} USING added WHERE {of_key}", away))
         work.insert(self.table, last)
+        return known > 0
 
     def waiting_ms(self, connection: duckdb.DuckDBPyConnection) -> int | None:
         """When the next group ends, if no row comes."""

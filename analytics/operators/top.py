@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analytics.firsts import first_rows, order_of
 from analytics.operators.accumulating import GONE, Updating
 from analytics.operators.buffer import Buffer
 from analytics.operators.retention import Judged
 from analytics.operators.work import END, Change, Shape, Work, before
+from analytics.spans import Left
 
 RANK = "rank"
 """The column of a row's number by the order."""
@@ -40,46 +42,72 @@ class Top(Updating):
         return {name for name, _ in self.retention.keys} | _columns_in(self.order)
 
     def step(self, work: Work) -> pa.Table | None:
-        judged = self.retention.judge(work, self.buffer.release(work, ordered=False))
+        found = self.buffer.reached(work, sorted({"n", "rt", *self.needed}))
+        judged = self.retention.judge(work, None if found is None else found[1])
         if judged is None:
             return None
         for keys in (judged.anew, judged.gone):
             self.forget(work, keys)
-        now = self._now(work, judged)
+        if found is None:
+            now = work.table(f"SELECT * EXCLUDE (n), 0::BIGINT AS {RANK} FROM {self.kept} LIMIT 0")
+        else:
+            now = self._now(work, judged, found[0])
         now = now.append_column(GONE, pa.array(np.zeros(len(now), bool)))
         if len(judged.gone):
             gone = judged.gone.append_column(GONE, pa.array(np.ones(len(judged.gone), bool)))
             now = pa.concat_tables([now, gone], promote_options="default")
         return now
 
-    def _now(self, work: Work, judged: Judged) -> pa.Table:
-        """The first rows of the keys that rows came of, with their `RANK`."""
-        names, same = self.retention.names, self.retention.same
-        looked = ", ".join(["n", "rt", *sorted(self.needed - {"n", "rt"})])
-        alive = f" SEMI JOIN last ON {same('rows', 'last')}" if len(judged.gone) else ""
-        # What is looked at decides; whole rows are touched only where they are among the first, or were.
-        places = work.table(
-            f"""SELECT n, fresh, {RANK} FROM (
-                SELECT n, fresh, row_number() OVER (PARTITION BY {names} ORDER BY {self.order}) AS {RANK} FROM (
-                    SELECT {looked}, FALSE AS fresh FROM {self.kept} AS old SEMI JOIN last ON {same("old", "last")}
-                    ANTI JOIN anew ON {same("old", "anew")} UNION ALL SELECT {looked}, TRUE FROM rows{alive}))
-            WHERE NOT fresh OR {RANK} <= {self.most}""",
-            rows=judged.rows,
-            last=judged.last,
-            anew=judged.anew,
-        )
-        new, old = places.filter(places.column("fresh")), places.filter(pc.invert(places.column("fresh")))
-        won = _taken(judged.rows, new)
-        work.insert(self.kept, won.drop_columns([RANK]))
+    def _now(self, work: Work, judged: Judged, whole: pa.Table) -> pa.Table:
+        """The first rows of the keys that rows came of, with their `RANK`. `whole` has all columns of the rows."""
+        same, rows = self.retention.same, judged.rows
+        if len(judged.gone):
+            away = work.table(
+                f"SELECT n FROM rows SEMI JOIN gone ON {same('rows', 'gone')}", rows=rows, gone=judged.gone
+            )
+            if len(away):
+                rows = rows.filter(pc.invert(pc.is_in(rows.column("n"), away.column("n").combine_chunks())))
+        new = self._first(work, rows)
+        old = self._kept(work, judged, new.drop_columns([RANK])) if judged.known else new.slice(0, 0)
         if not len(old):
+            won = _taken(whole, new)
+            work.insert(self.kept, won.drop_columns([RANK]))
             return won.drop_columns(["n"])
-        first = pc.less_equal(old.column(RANK), self.most)
-        stayed, lost = old.filter(first), old.filter(pc.invert(first)).select(["n"])
+        places = self._first(work, pa.concat_tables([old, new.drop_columns([RANK])]))
+        before = pc.is_in(places.column("n"), old.column("n").combine_chunks())
+        won, stayed = _taken(whole, places.filter(pc.invert(before))), places.filter(before)
+        work.insert(self.kept, won.drop_columns([RANK]))
+        lost = old.select(["n"]).filter(pc.invert(pc.is_in(old.column("n"), stayed.column("n").combine_chunks())))
         if len(lost):
             work.changes.append(Change(f"DELETE FROM {self.kept} WHERE n IN (SELECT n FROM added)", lost))
         listed = ", ".join(name for name, _ in self.buffer.shape)
         also = work.table(f"SELECT {listed} FROM {self.kept} WHERE n IN (SELECT n FROM stayed)", stayed=stayed)
         return pa.concat_tables([won, _taken(also, stayed)]).drop_columns(["n"])
+
+    def _kept(self, work: Work, judged: Judged, like: pa.Table) -> pa.Table:
+        """What is kept of the keys that rows came of, with the columns that are looked at: whole rows are touched only where
+        they are among the first, or were."""
+        same, names = self.retention.same, ", ".join(like.column_names)
+        rows = work.table(
+            f"SELECT {names} FROM {self.kept} AS old SEMI JOIN last ON {same('old', 'last')} "
+            f"ANTI JOIN anew ON {same('old', 'anew')}",
+            last=judged.last,
+            anew=judged.anew,
+        )
+        return rows.cast(like.schema)
+
+    def _first(self, work: Work, rows: pa.Table) -> pa.Table:
+        """Of each key the first of some rows, with their `RANK`."""
+        names = [name for name, _ in self.retention.keys]
+        try:
+            places, ranks = first_rows(rows, names, order_of(self.order), self.most)
+        except Left:
+            return work.table(
+                f"SELECT *, row_number() OVER (PARTITION BY {', '.join(names)} ORDER BY {self.order}) AS {RANK} FROM rows "
+                f"QUALIFY {RANK} <= {self.most}",
+                rows=rows,
+            )
+        return rows.take(pa.array(places)).append_column(RANK, pa.array(ranks))
 
 
 def _taken(rows: pa.Table, places: pa.Table) -> pa.Table:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from analytics_machine import CUTS, ROWS, Row, run, run_tables
+from analytics_machine import COLUMNS, CUTS, ROWS, Row, run, run_tables, table, timed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_analytics_tables import MANY, RETAIN, declared, groups
+
+from analytics import parse
+from analytics.compiler import compile_program
+from analytics.engine import Engine
+from analytics.state import State
 
 
 def numbered(keys: str, order: str, bound: str) -> str:
@@ -57,3 +62,25 @@ def test_a_row_is_not_repeated_within_a_time(rows: list[Row], cuts: list[tuple[i
             expected[(time, key, value)] += 1
         last[key] = time
     assert run(sql, {"S": rows}, cuts) == expected
+
+
+def test_a_key_ends_while_no_row_comes() -> None:
+    inner = numbered("PARTITION BY k", "ORDER BY v", "rn <= 2")
+    sql = f"""CREATE STREAM out (k VARCHAR(4)); CREATE TABLE t (k VARCHAR(4), v BIGINT, rn INTEGER) RETAIN INTERVAL '5' SECOND;
+    CREATE PUMP p AS INSERT INTO t SELECT STREAM k, v, rn FROM {inner};
+    CREATE PUMP o AS INSERT INTO out SELECT STREAM k FROM s2"""
+    rows, later = [(1, "a", 3), (2, "b", 5)], [(7, "z", 0)]
+    plan = compile_program(parse(sql), {"S": COLUMNS, "S2": COLUMNS}, {})
+    state = State(None, sql)
+    try:
+        Engine.create(plan, state.connection)
+        engine = Engine(plan, state.connection)
+        first, second = (plan.inputs[name].physical for name in ("S", "S2"))
+        for tables, at in (({first: table(rows)}, 2_000), ({second: table(later)}, 7_000)):
+            made = engine.step(tables, {first: at, second: at}, 0)
+            state.commit(made.changes, {}, (), ())
+            engine.applied(made.changes)
+        kept = timed(state.connection.sql(f"SELECT * FROM {plan.streams['T'].kept}").to_arrow_table())
+    finally:
+        state.close()
+    assert kept == [(2, "b", 5, 1)]
