@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import duckdb
 import pyarrow as pa
 
-from analytics import direct, faults, functions, outcomes
+from analytics import direct, faults, functions
+from analytics.attempts import Attempts
 from analytics.errors import SqlError
 from analytics.functions import NOW, STARTED, set_clock
 from analytics.limits import Limits
@@ -22,15 +23,8 @@ from analytics.pending import Pending, ended
 from analytics.plan import Plan, Pump, RowQuery, Window
 from analytics.replacing import replaced
 from analytics.scripts import register
-from analytics.sentences import kind, sentence
 from analytics.spans import Left
 from connectors.formats.json import encode_json
-
-MESSAGES_MAX = 20
-"""Faulty rows of a query and batch that are run alone to learn their message; the others repeat the first of them, for
-a query a row would make a batch of bad rows a hundred times slower."""
-FAULTY_KEPT_MAX = 10_000
-"""Faulty rows of a query and batch that keep their own bytes in the error stream; more are counted in one row."""
 
 
 @dataclass(slots=True)
@@ -79,16 +73,16 @@ class Engine:
         register(connection, plan.scripts, self._limits)
         self._plan = plan
         self._connection = connection
-        self._names = _readable(plan)
+        self._attempts = Attempts(connection, _readable(plan))
         self._tables = {stream.physical: stream for stream in plan.streams.values() if stream.retain is not None}
         self._pending = Pending(connection)
         self._registered: set[str] = set()
         self._direct = {
-            pump.rows: direct.compiled(pump.rows)
+            query: direct.compiled(query)
             for pump in plan.pumps
-            if pump.rows and (pump.window is None or pump.window.fold)
+            for query in (pump.rows, pump.window and pump.window.closing)
+            if query and (pump.window is None or pump.window.fold)
         }
-        self._patient: dict[RowQuery, RowQuery] = {}
         self._waiting: dict[int, int | None] = {}
         self._bases: dict[str, int] = {}
         self._started = False
@@ -192,7 +186,7 @@ class Engine:
         step.changes.operators += work.changes
         for each in work.refused:
             times = each.rows.column("rt").cast(pa.timestamp("ms")).cast(pa.int64()).to_pylist()
-            data = encode_json(self._readable(each.rows, pump)).to_pylist()
+            data = encode_json(self._attempts.readable(each.rows, pump)).to_pylist()
             count = len(data)
             step.faulty.append(faults.rows(now_ms, [each.name] * count, [each.message] * count, times, data, pump.name))
         return made, operator.frontier(work)
@@ -212,26 +206,25 @@ class Engine:
 
     def _passed(self, pump: Pump, query: RowQuery, source: pa.Table, step: Step, now_ms: int) -> pa.Table:
         """The rows of a pump without a window."""
-
-        made = self._alone(pump, query, source)
+        made = self._alone(pump.source, query, source)
         if made is None:
             self._register(pump.source, source)
-            made = self._rows(query, pump.source, pump, step, now_ms)
+            made = self._attempts.rows(query, pump.source, pump, step.faulty, now_ms)
         return made
 
-    def _alone(self, pump: Pump, query: RowQuery, source: pa.Table) -> pa.Table | None:
-        """The rows of a query without DuckDB; None where it has to make them."""
+    def _alone(self, name: str, query: RowQuery, source: pa.Table) -> pa.Table | None:
+        """The rows of a query without DuckDB; None where it has to make them. `name` is that of the source."""
 
         def asked() -> pa.Schema:
-            self._register(pump.source, source)
-            return self._table(f"{query.select(pump.source)} LIMIT 0").schema
+            self._register(name, source)
+            return self._table(f"{query.select(name)} LIMIT 0").schema
 
         alone = self._direct.get(query)
         return None if alone is None else alone.rows(source, asked)
 
     def _folded(self, pump: Pump, query: RowQuery, window: Window, source: pa.Table) -> pa.Table | None:
         """The partial rows of a window without DuckDB; None where it has to make them."""
-        rows = None if window.fold is None else self._alone(pump, query, source)
+        rows = None if window.fold is None else self._alone(pump.source, query, source)
         if rows is None or window.fold is None:
             return None
         try:
@@ -259,7 +252,7 @@ class Engine:
         try:
             made = self._table(window.partial.format(source=f"({pump.rows.select(pump.source)})", base=base))
         except duckdb.Error:
-            rows = self._rows(pump.rows, pump.source, pump, step, now_ms)
+            rows = self._attempts.rows(pump.rows, pump.source, pump, step.faulty, now_ms)
             self._connection.register("rows_of_pump", rows)
             try:
                 made = self._table(window.partial.format(source="rows_of_pump", base=base))
@@ -287,6 +280,14 @@ class Engine:
             if fresh is not None:
                 step.changes.added[window.table] = fresh
             return None
+        merged = self._merged(window, fresh, step, at)
+        if merged is not None:
+            name = f"merged_{window.table}"
+            rows = self._alone(name, window.closing, merged)
+            if rows is None:
+                self._register(name, merged)
+                rows = self._attempts.rows(window.closing, name, pump, step.faulty, now_ms)
+            return rows
         until = ended(window, at)
         parts = [f"SELECT * FROM {window.table}{until}"]
         left = fresh
@@ -295,8 +296,8 @@ class Engine:
             typed = ", ".join(f"CAST({name} AS {duck}) AS {name}" for name, duck in window.state)
             parts.append(f"SELECT {typed} FROM fresh{until}")
         try:
-            merged = window.merge.format(source=f"({' UNION ALL '.join(parts)})")
-            rows = self._rows(window.closing, f"({merged})", pump, step, now_ms)
+            every = window.merge.format(source=f"({' UNION ALL '.join(parts)})")
+            rows = self._attempts.rows(window.closing, f"({every})", pump, step.faulty, now_ms)
             if span is not None and span[1] <= at:
                 left = None
             elif len(parts) > 1:
@@ -311,57 +312,26 @@ class Engine:
         step.closed_ms = max(step.closed_ms or last, last)
         return rows
 
-    def _rows(self, query: RowQuery, source: str, pump: Pump, step: Step, now_ms: int) -> pa.Table:
-        """The fast statement first; where it fails, without the rows that make it fail, which become faults."""
+    def _merged(self, window: Window, fresh: pa.Table | None, step: Step, at: int) -> pa.Table | None:
+        """The groups whose window is over, without DuckDB; None where it has to make them."""
+        if window.fold is None or window.stamp is None or not self._pending.few(window):
+            return None
+        due, left = (None, None) if fresh is None else self._pending.split(window, fresh, at)
+        first = self._pending.first(window)
+        known = first is not None and first <= at
+        parts = [self._table(f"SELECT * FROM {window.table}{ended(window, at)}")] if known else []
+        parts += [] if due is None or not len(due) else [due]
         try:
-            return self._table(query.select(source))
-        except duckdb.Error as error:
-            first = error
-        connection = self._connection
-        if query not in self._patient:
-            self._patient[query] = outcomes.patient(connection, query)
-        patient = self._patient[query]
-        # From what a table holds DuckDB concludes what is never NULL, and does not compute it; of a batch it knows nothing.
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE tried AS SELECT *, row_number() OVER () AS rn FROM {source}")
-        connection.execute("SET disabled_optimizers = 'statistics_propagation'")
-        try:
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE faulty AS {patient.guard('tried')}")
-            rows = self._table(patient.tried("tried"))
-            bad = self._table("SELECT * FROM tried WHERE rn IN (SELECT rn FROM faulty) ORDER BY rn")
-            step.faulty.append(self._faults(query, bad, pump, first, now_ms))
-            return rows
-        finally:
-            connection.execute("RESET disabled_optimizers")
-            connection.execute("DROP TABLE IF EXISTS tried")
-            connection.execute("DROP TABLE IF EXISTS faulty")
-
-    def _faults(self, query: RowQuery, bad: pa.Table, pump: Pump, first: duckdb.Error, now_ms: int) -> pa.Table:
-        kept = bad.slice(0, FAULTY_KEPT_MAX)
-        messages = []
-        for number in kept.column("rn").to_pylist()[:MESSAGES_MAX]:
-            try:
-                self._table(query.select(f"(SELECT * FROM tried WHERE rn = {number})"))
-                messages.append(sentence(first))
-            except duckdb.Error as error:
-                messages.append(sentence(error))
-        messages += [messages[0] if messages else sentence(first)] * (len(kept) - len(messages))
-        times = kept.column("rt").cast(pa.timestamp("ms")).cast(pa.int64()).to_pylist()
-        data = encode_json(self._readable(kept.drop_columns(["rn"]), pump)).to_pylist()
-        if len(bad) > len(kept):
-            messages.append(f"{len(bad) - len(kept):,} more rows of this batch failed")
-            times.append(None)
-            data.append(b"")
-        return faults.rows(now_ms, [kind(message) for message in messages], messages, times, data, pump.name)
-
-    def _readable(self, rows: pa.Table, pump: Pump) -> pa.RecordBatch:
-        """Rows as the program names them."""
-        known = self._names.get(pump.source, {})
-        rows = rows.drop_columns([name for name in ("rt",) if name in rows.column_names])
-        if pump.window is None or "w" not in rows.column_names:
-            rows = rows.rename_columns([known.get(name, name) for name in rows.column_names])
-        return (
-            rows.combine_chunks().to_batches()[0] if len(rows) else pa.RecordBatch.from_pylist([], schema=rows.schema)
-        )
+            merged = window.fold.merged(parts)
+        except Left:
+            return None
+        if left is not None and len(left):
+            step.changes.added[window.table] = left
+        if known:
+            step.changes.closed[window.table] = (window, at)
+        last = at if at < END else self._pending.span(window, merged)[1]
+        step.closed_ms = max(step.closed_ms or last, last)
+        return self._pending.stamped(window, merged)
 
     def _table(self, sql: str) -> pa.Table:
         return self._connection.sql(sql).to_arrow_table()

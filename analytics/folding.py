@@ -29,6 +29,7 @@ from analytics.partials import Partials
 from analytics.spans import Left
 
 _AGGREGATE = re.compile(r"(count|sum|min|max)\((\*|x\d+)\)")
+_KINDS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "VARCHAR", "DATE", "TIMESTAMP_MS")
 _EXACT = 1 << 53
 """Below it a float64 holds every whole number."""
 
@@ -58,6 +59,18 @@ class Fold:
         if len(parts) == 1:
             return pa.table({name: parts[0][name] for name in ("w", *self.keys, *self.names)})
         return pa.table({name: _joined(name, parts) for name in ("w", *self.keys, *self.names)})
+
+    def merged(self, parts: Sequence[pa.Table]) -> pa.Table:
+        """Partial rows without different values, some at least, as one row a group, in the order of window and keys. Raises
+        `Left` for what DuckDB has to do."""
+        rows = _alike(parts, [name for name, function, _ in self.aggregates if function == "sum"])
+        columns = {name: rows.column(name).chunk(0) for name in rows.column_names}
+        codes = [in_runs(columns["w"]), *(coded(columns[name], ordered=True) for name in self.keys)]
+        groups = grouped(together(codes))
+        made = dict(zip(("w", *self.keys), apart(codes, groups.numbers), strict=True))
+        for name, function, _ in self.aggregates:
+            made[name] = _aggregate("sum" if function == "count" else function, columns[name], groups)
+        return pa.table(made)
 
     def _aggregated(
         self, columns: dict[str, pa.Array], groups: Groups, keys: Sequence[pa.Array]
@@ -92,7 +105,7 @@ class Fold:
 
 def fold_of(partials: Partials) -> Fold | None:
     """None for aggregates that are for DuckDB."""
-    if partials.kept or partials.numbered:
+    if partials.kept or partials.numbered or any(duck not in _KINDS for _, duck in (*partials.keys, *partials.state)):
         return None
     aggregates = []
     for name, part in partials.stored:
@@ -102,6 +115,17 @@ def fold_of(partials: Partials) -> Fold | None:
         aggregates.append((name, found[1], found[2]))
     keys = [name for name, _ in partials.keys]
     return Fold(keys, [name for name, _ in partials.state], aggregates, partials.values)
+
+
+def _alike(parts: Sequence[pa.Table], sums: Sequence[str]) -> pa.Table:
+    """Tables as one, in one chunk. Arrow has no HUGEINT, and sums come as decimals: they become whole numbers. Raises `Left`
+    where they are too large."""
+    (first, *_) = parts
+    fields = [pa.field(each.name, pa.int64() if each.name in sums else each.type) for each in first.schema]
+    try:
+        return pa.concat_tables([part.cast(pa.schema(fields)) for part in parts]).combine_chunks()
+    except pa.ArrowInvalid:
+        raise Left from None
 
 
 def _joined(name: str, parts: Sequence[dict[str, pa.Array]]) -> pa.Array:

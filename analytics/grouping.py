@@ -144,4 +144,5 @@ def tumbling(table: str, groups: Grouped, closing: RowQuery) -> Window:
         partials.numbered,
         tuple(partials.grouping(["w"])),
         fold_of(partials),
+        None if partials.values else groups.stamp,
     )

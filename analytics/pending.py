@@ -17,6 +17,8 @@ COMPACT_GROWTH = 2
 """How many times what a merge has left must come before the next: where groups hardly repeat, merging only costs."""
 COMPACT_SHARE_MAX = 0.8
 """Of partial rows that would be left, as DuckDB estimates it for less than merging costs: more are not merged."""
+FEW_ROWS_MAX = 500_000
+"""Partial rows that are merged as a whole over Arrow when windows close; more stream through DuckDB."""
 _KNOWN_MAX = 10_000
 """Ends that are remembered: those of the windows that rows come into, a few at a time."""
 
@@ -46,6 +48,30 @@ class Pending:
         before an earlier one."""
         values = pc.min_max(rows.column("w").cast(pa.int64()))
         return self._end(window, values["min"].as_py()), self._end(window, values["max"].as_py())
+
+    def few(self, window: Window) -> bool:
+        """Whether its table has no more rows than may be looked at as a whole."""
+        return self._sizes.get(window.table, 0) <= FEW_ROWS_MAX
+
+    def split(self, window: Window, rows: pa.Table, at_ms: int) -> tuple[pa.Table, pa.Table]:
+        """Partial rows whose window is over, and the others."""
+        first, last = self.span(window, rows)
+        if last <= at_ms or at_ms >= END:
+            return rows, rows.slice(0, 0)
+        if first > at_ms:
+            return rows.slice(0, 0), rows
+        starts = rows.column("w").cast(pa.int64())
+        over = [start for start in pc.unique(starts).to_pylist() if self._end(window, start) <= at_ms]
+        due = pc.is_in(starts, pa.array(over, pa.int64()))
+        return rows.filter(due), rows.filter(pc.invert(due))
+
+    def stamped(self, window: Window, rows: pa.Table) -> pa.Table:
+        """Rows of windows with the time ``rt`` that the rows of each get."""
+        assert window.stamp is not None, "it was asked before"
+        starts = rows.column("w").combine_chunks().dictionary_encode()
+        known = starts.dictionary.cast(pa.int64()).to_pylist()
+        times = pa.array([self._at(window.stamp, start) for start in known], pa.int64()).cast(pa.timestamp("ms"))
+        return rows.append_column("rt", times.take(starts.indices))
 
     def last(self, window: Window, parts: Sequence[str]) -> int | None:
         """The last end in the partial rows that some queries give."""
@@ -93,13 +119,17 @@ class Pending:
         return value, count
 
     def _end(self, window: Window, value: int) -> int:
-        """When the window `value` is over. Asked of DuckDB once, for months are of many lengths."""
-        key = (window.end, value)
+        """When the window `value` is over."""
+        return self._at(window.end, value)
+
+    def _at(self, expression: str, value: int) -> int:
+        """An instant that depends on the window `value`. Asked of DuckDB once, for months are of many lengths."""
+        key = (expression, value)
         if key not in self._known:
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
             of = f"(SELECT CAST(make_timestamp_ms({value}) AS TIMESTAMP_MS) AS w)"
-            sql = f"SELECT epoch_ms(CAST({window.end} AS TIMESTAMP)) FROM {of}"
+            sql = f"SELECT epoch_ms(CAST({expression} AS TIMESTAMP)) FROM {of}"
             ((self._known[key],),) = self._connection.execute(sql).fetchall()
         return self._known[key]
 

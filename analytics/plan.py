@@ -63,6 +63,7 @@ class Window:
     grouping  columns by which they become fewer
     numbered  rows have numbers, the greatest of which is in column ``n``
     fold      what `partial` does, over Arrow; None where that is for DuckDB
+    stamp     the ``rt`` of `merge`, an expression over ``w``, where `fold` can do what `merge` does
     """
 
     table: str
@@ -75,6 +76,7 @@ class Window:
     numbered: bool
     grouping: tuple[str, ...] = ()
     fold: Fold | None = None
+    stamp: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
