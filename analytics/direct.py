@@ -71,6 +71,7 @@ class Direct:
             return None
         if self.checked != source.schema:
             if made.schema != asked():
+                self.leave()
                 return None
             self.checked = source.schema
         return made

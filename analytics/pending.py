@@ -51,7 +51,8 @@ class Pending:
 
     def few(self, window: Window) -> bool:
         """Whether its table has no more rows than may be looked at as a whole."""
-        return self._sizes.get(window.table, 0) <= FEW_ROWS_MAX
+        # Of a table that merging did not shrink the size is what has come since.
+        return self._sizes.get(window.table, 0) + self._merged.get(window.table, 0) <= FEW_ROWS_MAX
 
     def split(self, window: Window, rows: pa.Table, at_ms: int) -> tuple[pa.Table, pa.Table]:
         """Partial rows whose window is over, and the others."""

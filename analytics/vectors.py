@@ -192,6 +192,9 @@ def _case(tree: exp.Expr, condition: Callable[[exp.Expr], Condition]) -> Text:
         for place in reversed(range(len(tests))):
             arm[true(tests[place](rows))] = place
         chances = np.bincount(arm, minlength=len(arms))
+        only = arms[int(chances.argmax())]
+        if only is not None and len(rows) == chances.max():
+            return only(rows)
         made = []
         for place, compute in enumerate(arms):
             if not chances[place]:
