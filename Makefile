@@ -44,7 +44,7 @@ unit: $(VENV)/.test clients  ## pytest; a third worker fills two cores while oth
 	$(BIN)/pytest -n 3 --dist worksteal -m 'not soak'
 
 soak: $(VENV)/.test  ## the long runs
-	$(BIN)/pytest -m soak --timeout 3600
+	HYPOTHESIS_PROFILE=fresh $(BIN)/pytest -m soak --timeout 3600
 
 bench: $(VENV)/.test  ## the menu of benchmarks
 	$(BIN)/python -m benchmarks --help
