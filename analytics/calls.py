@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from sqlglot import exp
 
+from analytics import operands
 from analytics.casting import from_text
 from analytics.errors import SqlError
 from analytics.functions import NOW, STARTED, dates, fast_regex, logs, patterns
@@ -37,7 +38,7 @@ def milliseconds(sql: str, duck: str) -> str:
 def _instant(self: Writes, node: exp.Expr, given: exp.Expr, *, number: bool = False) -> str:
     """The milliseconds of an argument that is a time; with `number`, it may be milliseconds already."""
     sql, duck = self.typed(given)
-    if family(duck) == "text" or (family(duck) == "number" and not number):
+    if family(duck) not in ("timestamp", "date", "time", "null", *(["number"] if number else [])):
         what = f"{node.name.upper()} of a {family(duck)}"
         raise SqlError(
             what, place_of(given) or place_of(node), expected="a TIMESTAMP" + (" or milliseconds" if number else "")
@@ -69,25 +70,23 @@ def _checked(node: exp.Expr, check: Callable[[str], object], what: str) -> None:
 
 
 def _log10(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
-    value = f"CAST(log10({self.write(given[0])}) AS DOUBLE)"
+    value = f"CAST(log10({operands.number(self, given[0], 'LOG10', node)}) AS DOUBLE)"
     return guarded(value, f"NOT isfinite({value})", "LOG10: numeric overflow or no number", "DOUBLE")
 
 
 def _parsed(wrap: str) -> Writer:
     def write(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
         _checked(given[0], dates.check_parse, "the format")
-        for each in given:
-            kind = family(self.typed(each)[1])
-            if kind not in ("text", "null"):
-                raise SqlError(f"{node.name.upper()} of a {kind}", place_of(each) or place_of(node), expected="a text")
-        return wrap.format(time_of(f"kda_parse_time({self.write(given[0])}, {self.write(given[1])})"))
+        form, value = (operands.string(self, each, node.name.upper(), node) for each in given)
+        return wrap.format(time_of(f"kda_parse_time({form}, {value})"))
 
     return write
 
 
 def _formatted(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     _checked(given[0], dates.check, "the format")
-    return f"kda_format_time({self.write(given[0])}, {_instant(self, node, given[1])})"
+    form = operands.string(self, given[0], node.name.upper(), node)
+    return f"kda_format_time({form}, {_instant(self, node, given[1])})"
 
 
 def _difference(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
@@ -95,11 +94,16 @@ def _difference(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     return f"({left} - {right})"
 
 
+_FROM_ALL = (exp.Literal.number(1), exp.Literal.number(0))
+"""Where REGEX_REPLACE begins, and which match it replaces, where it is not said: all."""
+
+
 def _regex_replace(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     _checked(given[1], patterns.compiled, "the pattern")
-    value, pattern, replacement = (self.write(each) for each in given[:3])
-    start = self.write(given[3]) if len(given) > 3 else "1"
-    occurrence = self.write(given[4]) if len(given) > 4 else "0"
+    value, pattern, replacement = (operands.string(self, each, "REGEX_REPLACE", node) for each in given[:3])
+    start, occurrence = (
+        operands.number(self, each, "REGEX_REPLACE", node) for each in [*given[3:], *_FROM_ALL[len(given) - 3 :]]
+    )
     return (
         f"kda_regex_replace({value}, {pattern}, {replacement}, CAST({start} AS BIGINT), CAST({occurrence} AS BIGINT))"
     )
@@ -229,12 +233,16 @@ def _fixed_columns(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
     return f"CASE WHEN {value} IS NULL THEN NULL ELSE {{{', '.join(listed)}}} END"
 
 
+def _time(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
+    return time_of(f"CAST({operands.number(self, given[0], 'TO_TIMESTAMP', node)} AS BIGINT)")
+
+
 CALLS: dict[str, tuple[int, int, Writer]] = {
     "LOG10": (1, 1, _log10),
     "MONOTONIC": (1, 1, lambda self, node, given: self.write(given[0])),
     "INITCAP": (1, 1, lambda self, node, given: f"kda_initcap({self.write(given[0])})"),
     "UNIX_TIMESTAMP": (1, 1, lambda self, node, given: _instant(self, node, given[0], number=True)),
-    "TO_TIMESTAMP": (1, 1, lambda self, node, given: time_of(f"CAST({self.write(given[0])} AS BIGINT)")),
+    "TO_TIMESTAMP": (1, 1, _time),
     "TSDIFF": (2, 2, _difference),
     "CHAR_TO_TIMESTAMP": (2, 2, _parsed("{0}")),
     "CHAR_TO_DATE": (2, 2, _parsed("CAST({0} AS DATE)")),

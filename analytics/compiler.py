@@ -12,9 +12,10 @@ from sqlglot import exp
 
 from analytics import outcomes
 from analytics.errors import SqlError, closest
-from analytics.expressions import Expressions, Types
+from analytics.expressions import Expressions
 from analytics.functions import prepare, set_session
 from analytics.guards import failing, guarded
+from analytics.inferred import Types
 from analytics.lowering import Lowering, sides_of
 from analytics.operators.retention import Retain
 from analytics.operators.watermark import WATERMARKED

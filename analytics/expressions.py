@@ -3,8 +3,7 @@
 What is not in the table is refused with its name. Columns are already physical (`analytics.relation`). Where DuckDB
 means something else by the same words, the language's meaning is written out:
 
-    a / b           of integers truncates; by zero is a row error, also for DOUBLE, where DuckDB says inf
-    MOD(a, 0)       a row error
+    a / b           of integers truncates; by zero is a row error (`analytics.numbers`)
     STEP(t BY i)    counted from 1970-01-01, also for days and longer
     SUBSTRING       a start below 1 shortens the result
 """
@@ -14,33 +13,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-import duckdb
 from sqlglot import exp
 
-from analytics import decimals, texts, times
+from analytics import numbers, texts, times
 from analytics.calls import CALLS, variable
 from analytics.casting import CASTS, cast, exactly
 from analytics.errors import SqlError, closest
 from analytics.functions import STARTED
-from analytics.guards import failing, guarded, text
+from analytics.guards import guarded, text
+from analytics.inferred import Types
 from analytics.nodes import Elapsed, Given, OnlyRow, Overloaded, Perhaps, ScriptCall, Step, SubstringSimilar
+from analytics.operands import together
 from analytics.places import place_of
 from analytics.resolved import harmless
 from analytics.types import declared, family, is_integer
-
-
-class Types:
-    """The type that DuckDB gives an expression over some FROM: asked, not modelled."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
-
-    def of(self, sql: str, source: str, node: exp.Expr) -> str:
-        try:
-            rows = self._connection.execute(f"DESCRIBE SELECT {sql} AS x {source}").fetchall()
-        except duckdb.Error as error:
-            raise SqlError(_sentence(error), place_of(node)) from error
-        return str(rows[0][1])
 
 
 class Expressions:
@@ -51,8 +37,15 @@ class Expressions:
         self._types = types
         self.source = source
         self._known = known
+        self._written: dict[int, tuple[exp.Expr, str]] = {}
 
     def write(self, node: exp.Expr) -> str:
+        """What was written is remembered: a writer may ask for an operand more than once, at every depth."""
+        if id(node) not in self._written:
+            self._written[id(node)] = node, self._new(node)
+        return self._written[id(node)][1]
+
+    def _new(self, node: exp.Expr) -> str:
         for tree, sql in self._known:
             if node == tree:
                 return sql
@@ -70,7 +63,7 @@ class Expressions:
 
     def typed(self, node: exp.Expr) -> tuple[str, str]:
         sql = self.write(node)
-        return sql, self.type(sql, node)
+        return sql, _of_literal(node) or self.type(sql, node)
 
     def condition(self, node: exp.Expr, where: str) -> str:
         """A tree that is true or false. Raises `SqlError` for one of another type, which DuckDB would take."""
@@ -78,9 +71,21 @@ class Expressions:
             return self.write(node)
         sql, duck = self.typed(node)
         if family(duck) not in ("boolean", "null"):
-            what = f"a {family(duck)} stands behind {where}"
+            what = f"a {family(duck)} stands {_STANDS.get(where, 'behind')} {where}"
             raise SqlError(what, place_of(node), expected="a condition, as in x = 1")
         return sql
+
+
+def _of_literal(node: exp.Expr) -> str | None:
+    """The type of one whose type is plain: a list in IN may have thousands."""
+    if not isinstance(node, exp.Literal):
+        return None
+    if node.is_string:
+        return "VARCHAR"
+    return "INTEGER" if node.name.isdigit() and int(node.name) < 2**31 else None
+
+
+_STANDS = {"AND": "beside", "OR": "beside", "IS": "before"}
 
 
 def _refused(node: exp.Expr) -> SqlError:
@@ -101,24 +106,35 @@ def _name(node: exp.Expr) -> str:
     return node.name.upper() if isinstance(node, exp.Anonymous) else str(node.sql_name())  # type: ignore[attr-defined]  # Func's
 
 
-_NO_FUNCTION = re.compile(r"No function matches the given name and argument types '(.+?)\((.*)\)'")
-_NO_BEST = re.compile(r'Could not choose a best candidate function for the function call "(.+?)\((.*)\)"')
-_NAMES = {"length": "CHAR_LENGTH", "~~": "LIKE", "strpos": "POSITION"}
-_TYPES = {"TIMESTAMP_MS": "TIMESTAMP", "STRING_LITERAL": "VARCHAR", "INTEGER_LITERAL": "INTEGER", "BLOB": "VARBINARY"}
-
-
-def _sentence(error: duckdb.Error) -> str:
-    first = str(error).split("\n", 1)[0].strip()
-    found = _NO_FUNCTION.search(first) or _NO_BEST.search(first)
-    if found is not None:
-        name = _NAMES.get(found[1]) or found[1].removeprefix("kda_").upper()
-        taken = [_TYPES.get(each.strip(), each.strip()) for each in re.split(r",(?![^(]*\))", found[2])]
-        return f"{name} does not take {' and '.join(taken)}: expected a CAST"
-    return re.sub(r"^(Binder|Catalog|Conversion|Parser|Invalid Input) Error: ", "", first).rstrip(".")
-
-
 def _binary(sign: str) -> Callable[[Expressions, exp.Expr], str]:
     return lambda self, node: f"({self.write(node.this)} {sign} {self.write(node.expression)})"
+
+
+def _connected(sign: str) -> Callable[[Expressions, exp.Expr], str]:
+    return lambda self, node: f"({self.condition(node.this, sign)} {sign} {self.condition(node.expression, sign)})"
+
+
+def _compared(sign: str) -> Callable[[Expressions, exp.Expr], str]:
+    def write(self: Expressions, node: exp.Expr) -> str:
+        left, right = together(self, (node.this, node.expression), f"{sign} does not compare {{}} with {{}}", node)
+        return f"({left} {sign} {right})"
+
+    return write
+
+
+def _is(self: Expressions, node: exp.Expr) -> str:
+    asked = self.write if isinstance(node.expression, exp.Null) else lambda tree: self.condition(tree, "IS")
+    return f"({asked(node.this)} IS {self.write(node.expression)})"
+
+
+def _nullif(self: Expressions, node: exp.Expr) -> str:
+    given = together(self, (node.this, node.expression), "NULLIF does not compare {} with {}", node)
+    return f"nullif({', '.join(given)})"
+
+
+def _coalesce(self: Expressions, node: exp.Expr) -> str:
+    given = together(self, (node.this, *node.expressions), "COALESCE is of one type, not of {} and {}", node)
+    return f"coalesce({', '.join(given)})"
 
 
 def _function(name: str, *more: str) -> Callable[[Expressions, exp.Expr], str]:
@@ -152,33 +168,6 @@ def _column(self: Expressions, node: exp.Expr) -> str:
     return f"list_extract([{name}], CAST(t0.rt IS NOT NULL AS INTEGER))"
 
 
-def _divide(self: Expressions, node: exp.Expr) -> str:
-    (left, left_type), (right, right_type) = self.typed(node.this), self.typed(node.expression)
-    if is_integer(left_type) and is_integer(right_type):
-        return f"({left} // {right})"  # fails by itself on zero
-    exact = decimals.quotient(left, left_type, right, right_type)
-    if exact is not None:
-        return exact
-    quotient = f"({left} / {right})"
-    if _is_not_zero(node.expression):
-        return quotient
-    return f"CASE WHEN {right} = 0 AND {left} IS NOT NULL THEN {failing('division by zero', left)} ELSE {quotient} END"
-
-
-def _is_not_zero(divisor: exp.Expr) -> bool:
-    return isinstance(divisor, exp.Literal) and not divisor.is_string and float(divisor.name) != 0
-
-
-def _modulo(self: Expressions, node: exp.Expr) -> str:
-    (left, left_type), (right, right_type) = self.typed(node.this), self.typed(node.expression)
-    if not is_integer(left_type) or not is_integer(right_type):
-        raise SqlError("MOD takes whole numbers", place_of(node))
-    if _is_not_zero(node.expression):
-        return f"({left} % {right})"
-    by_zero = f"{right} = 0 AND {left} IS NOT NULL"
-    return f"CASE WHEN {by_zero} THEN {failing('division by zero', left)} ELSE {left} % {right} END"
-
-
 def _cast(self: Expressions, node: exp.Expr) -> str:
     given = node.args["to"].this
     if isinstance(given, exp.Interval):
@@ -201,22 +190,28 @@ def _cast(self: Expressions, node: exp.Expr) -> str:
 
 
 def _case(self: Expressions, node: exp.Expr) -> str:
-    subject = "" if node.this is None else self.write(node.this) + " "
-    for arm in node.args["ifs"] if node.this is None else ():
-        self.condition(arm.this, "WHEN")
-    arms = " ".join(f"WHEN {self.write(arm.this)} THEN {self.write(arm.args['true'])}" for arm in node.args["ifs"])
-    default = node.args.get("default")
-    return f"CASE {subject}{arms}{'' if default is None else ' ELSE ' + self.write(default)} END"
+    tests = [arm.this for arm in node.args["ifs"]]
+    values, default = [arm.args["true"] for arm in node.args["ifs"]], node.args.get("default")
+    if node.this is None:
+        subject, asked = "", [self.condition(test, "WHEN") for test in tests]
+    else:
+        subject, *asked = together(self, (node.this, *tests), "CASE does not compare {} with {}", node)
+    otherwise = [] if default is None else [default]
+    given = together(self, (*values, *otherwise), "CASE is of one type, not of {} and {}", node)
+    arms = " ".join(f"WHEN {test} THEN {value}" for test, value in zip(asked, given, strict=False))
+    return f"CASE {subject} {arms}{'' if default is None else ' ELSE ' + given[-1]} END"
 
 
 def _in(self: Expressions, node: exp.Expr) -> str:
     if not node.expressions:
         raise SqlError("IN with a query is not supported", place_of(node))
-    return f"({self.write(node.this)} IN ({', '.join(self.write(item) for item in node.expressions)}))"
+    value, *items = together(self, (node.this, *node.expressions), "IN does not compare {} with {}", node)
+    return f"({value} IN ({', '.join(items)}))"
 
 
 def _between(self: Expressions, node: exp.Expr) -> str:
-    value, low, high = (self.write(node.args[part]) for part in ("this", "low", "high"))
+    parts = [node.args[part] for part in ("this", "low", "high")]
+    value, low, high = together(self, parts, "BETWEEN does not compare {} with {}", node)
     if not node.args.get("symmetric"):
         return f"({value} BETWEEN {low} AND {high})"
     return f"({value} BETWEEN {low} AND {high} OR {value} BETWEEN {high} AND {low})"
@@ -286,21 +281,6 @@ def _call(self: Expressions, node: exp.Expr) -> str:
     return writer(self, node, node.expressions)
 
 
-def _finite(name: str, *more: str, above: float | None = None) -> Callable[[Expressions, exp.Expr], str]:
-    """A function of DOUBLE whose result may be no number: then the row fails."""
-    call = _function(name, *more)
-
-    def write(self: Expressions, node: exp.Expr) -> str:
-        duck = self.typed(node.this)[1]
-        if family(duck) not in ("number", "null"):
-            raise SqlError(f"{name.upper()} of {family(duck)}", place_of(node), expected="a number")
-        result = f"CAST({call(self, node)} AS DOUBLE)"
-        bad = f"NOT isfinite({result})"
-        return guarded(result, bad, f"{name.upper()}: numeric overflow or no number", "DOUBLE")
-
-    return write
-
-
 _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.Column: _column,
     exp.Literal: _literal,
@@ -309,23 +289,23 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.Interval: times.literal,
     exp.Paren: lambda self, node: f"({self.write(node.this)})",
     exp.Neg: lambda self, node: f"(- {self.write(node.this)})",
-    exp.Not: lambda self, node: f"(NOT {self.write(node.this)})",
-    exp.And: _binary("AND"),
-    exp.Or: _binary("OR"),
-    exp.Add: _binary("+"),
-    exp.Sub: _binary("-"),
-    exp.Mul: _binary("*"),
-    exp.Div: _divide,
-    exp.Mod: _modulo,
-    exp.EQ: _binary("="),
-    exp.NEQ: _binary("<>"),
-    exp.LT: _binary("<"),
-    exp.LTE: _binary("<="),
-    exp.GT: _binary(">"),
-    exp.GTE: _binary(">="),
-    exp.Is: _binary("IS"),
-    exp.NullSafeEQ: _binary("IS NOT DISTINCT FROM"),
-    exp.NullSafeNEQ: _binary("IS DISTINCT FROM"),
+    exp.Not: lambda self, node: f"(NOT {self.condition(node.this, 'NOT')})",
+    exp.And: _connected("AND"),
+    exp.Or: _connected("OR"),
+    exp.Add: numbers.arithmetic("+"),
+    exp.Sub: numbers.arithmetic("-"),
+    exp.Mul: numbers.arithmetic("*"),
+    exp.Div: numbers.divide,
+    exp.Mod: numbers.modulo,
+    exp.EQ: _compared("="),
+    exp.NEQ: _compared("<>"),
+    exp.LT: _compared("<"),
+    exp.LTE: _compared("<="),
+    exp.GT: _compared(">"),
+    exp.GTE: _compared(">="),
+    exp.Is: _is,
+    exp.NullSafeEQ: _compared("IS NOT DISTINCT FROM"),
+    exp.NullSafeNEQ: _compared("IS DISTINCT FROM"),
     exp.Like: texts.like,
     exp.Escape: texts.escape,
     exp.SimilarTo: texts.similar,
@@ -333,8 +313,8 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.In: _in,
     exp.Case: _case,
     exp.Cast: _cast,
-    exp.Coalesce: _function("coalesce", "expressions"),
-    exp.Nullif: _function("nullif", "expression"),
+    exp.Coalesce: _coalesce,
+    exp.Nullif: _nullif,
     exp.DPipe: _binary("||"),
     exp.Upper: _function("upper"),
     exp.Lower: _function("lower"),
@@ -343,10 +323,10 @@ _WRITERS: dict[type[exp.Expr], Callable[[Expressions, exp.Expr], str]] = {
     exp.Substring: texts.substring,
     exp.StrPosition: _function("strpos", "substr"),
     exp.Abs: _function("abs"),
-    exp.Exp: _finite("exp"),
-    exp.Ln: _finite("ln"),
-    exp.Sqrt: _finite("sqrt"),
-    exp.Pow: _finite("power", "expression"),
+    exp.Exp: numbers.finite("exp"),
+    exp.Ln: numbers.finite("ln"),
+    exp.Sqrt: numbers.finite("sqrt"),
+    exp.Pow: numbers.finite("power", "expression"),
     exp.Floor: times.rounded("floor"),
     exp.Ceil: times.rounded("ceil"),
     exp.Extract: times.extract,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from analytics.errors import SqlError
-from analytics.expressions import Expressions, Types
+from analytics.expressions import Expressions
 from analytics.folding import fold_of
+from analytics.inferred import Types
 from analytics.monotonic import is_rowtime, time_window
 from analytics.partials import Partials, Planned, planned, storable
 from analytics.places import place_of

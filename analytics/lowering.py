@@ -15,9 +15,11 @@ from sqlglot import exp
 
 from analytics import tables
 from analytics.errors import SqlError
-from analytics.expressions import Expressions, Types
+from analytics.expressions import Expressions
 from analytics.grouping import tumbling
+from analytics.inferred import Types
 from analytics.monotonic import direction
+from analytics.operands import alike, together
 from analytics.operators.buffer import Buffer
 from analytics.operators.retention import Retain
 from analytics.operators.work import Operator
@@ -136,6 +138,9 @@ class Lowering:
                     place_of(side.query.tree),
                     expected=f"{len(names)}, as many as the first",
                 )
+        for i in range(len(names)):
+            column = [(side.items[i][1], columns[i][1]) for side, columns in zip(sides, written, strict=True)]
+            alike(column, "a column of UNION ALL is of one type, not of {} and {}", first.query.tree)
         kinds = [self._common([columns[i][1] for columns in written], first.query.tree) for i in range(len(names))]
         relation = self.stream(list(zip(names, kinds, strict=True)))
         if _keeps_order(sides_of(tree)):
@@ -156,15 +161,17 @@ class Lowering:
     def values(self, values: exp.Values) -> Relation:
         """``(VALUES (1, 'a'), …)`` as a table."""
         writer = Expressions(self.types, "")
-        rows = [[writer.write(part) for part in row.expressions] for row in values.expressions]
+        rows = [row.expressions for row in values.expressions]
         if len({len(row) for row in rows}) != 1:
             raise SqlError("the rows of VALUES are not of one length", place_of(values))
-        listed = ", ".join(f"({', '.join(row)})" for row in rows)
-        columns = ", ".join(f"col{i} AS c{i}" for i in range(len(rows[0])))
+        refusal = "a column of VALUES is of one type, not of {} and {}"
+        written = [together(writer, column, refusal, values) for column in zip(*rows, strict=True)]
+        listed = ", ".join(f"({', '.join(row)})" for row in zip(*written, strict=True))
+        columns = ", ".join(f"col{i} AS c{i}" for i in range(len(written)))
         name = f"(SELECT {columns} FROM (VALUES {listed}))"
         fields = tuple(
             Field(f"EXPR${i}", f"c{i}", self.types.of(f"t0.c{i}", f"FROM {name} AS t0", values))
-            for i in range(len(rows[0]))
+            for i in range(len(written))
         )
         return Relation("VALUES", name, fields, False)
 

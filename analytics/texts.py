@@ -10,22 +10,25 @@ from sqlglot import exp
 from analytics.errors import SqlError
 from analytics.functions import patterns
 from analytics.guards import Writes, guarded, text
+from analytics.operands import number, string
 from analytics.places import place_of
 from analytics.types import family
 
 
 def substring(self: Writes, node: exp.Expr) -> str:
     (value, duck), start, length = self.typed(node.this), node.args.get("start"), node.args.get("length")
+    if family(duck) != "binary":
+        string(self, node.this, "SUBSTRING", node)
     if start is not None and family(self.typed(start)[1]) == "text":
         checked(start, patterns.compiled)
         return f"kda_regex_first({value}, {self.write(start)})"
     if family(duck) == "binary":
         return _bytes(self, value, start, length)
-    first = "1" if start is None else self.write(start)
+    first = "1" if start is None else number(self, start, "SUBSTRING", node)
     if length is None:
         found = f"substring({value}, greatest({first}, 1))"
     else:
-        count = self.write(length)
+        count = number(self, length, "SUBSTRING", node)
         found = f"substring({value}, greatest({first}, 1), greatest({count} + least({first}, 1) - 1, 0))"
     # Past the end SUBSTRING(s FROM n) is empty and SUBSTRING(s, n) is NULL.
     if node.meta.get("comma"):
@@ -70,13 +73,15 @@ def substring_similar(self: Writes, node: exp.Expr) -> str:
     escape = node.args["escape"]
     if isinstance(escape, exp.Literal):
         checked(node.expression, lambda pattern: patterns.parts(pattern, escape.name))
-    return f"kda_substring_similar({self.write(node.this)}, {self.write(node.expression)}, {self.write(node.args['escape'])})"
+    value, pattern, sign = (string(self, tree, "SUBSTRING", node) for tree in (node.this, node.expression, escape))
+    return f"kda_substring_similar({value}, {pattern}, {sign})"
 
 
 def overlay(self: Writes, node: exp.Expr) -> str:
     begin, size = node.args["from_"], node.args.get("for_")
-    value, placed, start = self.write(node.this), self.write(node.expression), self.write(begin)
-    count = f"length({placed})" if size is None else self.write(size)
+    value, placed = (string(self, tree, "OVERLAY", node) for tree in (node.this, node.expression))
+    start = number(self, begin, "OVERLAY", node)
+    count = f"length({placed})" if size is None else number(self, size, "OVERLAY", node)
     made = (
         f"(left({value}, greatest({start} - 1, 0)) || {placed} || "
         f"substring({value}, greatest(greatest({start}, 1) + {count} + least({start} - 1, 0), 1)))"
@@ -89,9 +94,10 @@ def overlay(self: Writes, node: exp.Expr) -> str:
 
 def similar(self: Writes, node: exp.Expr, escape: exp.Expr | None = None) -> str:
     sign = "" if escape is None else escape.name
-    value, pattern = self.write(node.this), node.expression
+    pattern = node.expression
+    value, wanted = (string(self, tree, "SIMILAR TO", node) for tree in (node.this, pattern))
     if not isinstance(pattern, exp.Literal):
-        return f"kda_similar({value}, {self.write(pattern)}, {text(sign)})"
+        return f"kda_similar({value}, {wanted}, {text(sign)})"
     try:
         translated = patterns.translate(pattern.name, sign)
         re.compile(translated)
@@ -101,7 +107,7 @@ def similar(self: Writes, node: exp.Expr, escape: exp.Expr | None = None) -> str
         what = f"{pattern.name!r} is no pattern of SIMILAR TO: {error}"
         raise SqlError(what, place_of(pattern) or place_of(node)) from error
     if "(?!" in translated:
-        return f"kda_similar({value}, {self.write(pattern)}, {text(sign)})"
+        return f"kda_similar({value}, {wanted}, {text(sign)})"
     return f"regexp_full_match({value}, {text(translated)}, 's')"
 
 

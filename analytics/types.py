@@ -107,6 +107,21 @@ def family(duck: str) -> str:
     return {"VARCHAR": "text", "BLOB": "binary", '"NULL"': "null"}.get(duck, duck.lower())
 
 
+_SAID = {
+    "TIMESTAMP_MS": "TIMESTAMP",
+    "STRING_LITERAL": "VARCHAR",
+    "INTEGER_LITERAL": "INTEGER",
+    "BLOB": "VARBINARY",
+    "FLOAT": "REAL",
+    "HUGEINT": "BIGINT",
+}
+
+
+def said(duck: str) -> str:
+    """DuckDB's type in the words of the language."""
+    return "a row" if duck.startswith("STRUCT") else _SAID.get(duck, duck.strip('"'))
+
+
 _COLUMN = re.compile(r"t\d+\.\w+")
 
 

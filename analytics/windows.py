@@ -10,6 +10,7 @@ from sqlglot import exp
 from analytics import decimals
 from analytics.errors import SqlError
 from analytics.intervals import milliseconds
+from analytics.operands import alike
 from analytics.operators.running import Function
 from analytics.operators.sliding import PEER_BITS, PEERS, Frame
 from analytics.places import place_of
@@ -136,7 +137,7 @@ def written(window: exp.Window, sliding: Sliding, named: Named) -> str:
         return f"{_STATISTICS[type(node)]}({value}) OVER {over}"
     if isinstance(node, exp.LogicalOr | exp.LogicalAnd):
         name = "bool_or" if isinstance(node, exp.LogicalOr) else "bool_and"
-        return f"{name}({named(node.this)[0]}) OVER {over}"
+        return f"{name}({_condition(node, *named(node.this))}) OVER {over}"
     return _aggregate(node, over, named)
 
 
@@ -172,7 +173,12 @@ def _lag(node: exp.Lag, sliding: Sliding, ignoring: bool, named: Named) -> str:
         raise SqlError("LAG's offset is a whole number", place_of(node))
     back = 1 if offset is None else int(offset.name)
     default = node.args.get("default")
-    otherwise = "NULL" if default is None else f"CAST({named(default)[0]} AS {kind})"
+    otherwise = "NULL"
+    if default is not None:
+        given, type_given = named(default)
+        if not isinstance(default.unnest(), exp.Null):
+            alike([(node.this, kind), (default, type_given)], "LAG is of one type, not of {} and {}", node)
+        otherwise = f"CAST({given} AS {kind})"
     frame = sliding.frame
     packed = f"{{'v': {value}, 'k': k, 'i': i{sliding.number}}}"
     if ignoring:
@@ -201,7 +207,7 @@ def _anonymous(node: exp.Anonymous, over: str, named: Named) -> str:
     if name == "STD_DEV" and len(node.expressions) == 1:
         return f"stddev_samp({named(node.expressions[0])[0]}) OVER {over}"
     if name == "EVERY" and len(node.expressions) == 1:
-        return f"bool_and({named(node.expressions[0])[0]}) OVER {over}"
+        return f"bool_and({_condition(node, *named(node.expressions[0]))}) OVER {over}"
     if name != "EXP_AVG":
         raise SqlError(f"{name} is not supported in a window", place_of(node))
     if len(node.expressions) != 2 or not isinstance(node.expressions[1], exp.Interval):
@@ -215,6 +221,13 @@ def _anonymous(node: exp.Anonymous, over: str, named: Named) -> str:
     rows = f"(list({{'x': CAST({value} AS DOUBLE), 't': {ms}}}) FILTER (WHERE {value} IS NOT NULL) OVER {over})"
     weight = f"pow(2, (e.t - {ms}) / {half}.0)"
     return f"list_sum(list_transform({rows}, lambda e: e.x * {weight})) / list_sum(list_transform({rows}, lambda e: {weight}))"
+
+
+def _condition(node: exp.Expr, value: str, kind: str) -> str:
+    if family(kind) not in ("boolean", "null"):
+        name = "ANY" if isinstance(node, exp.LogicalOr) else "EVERY"
+        raise SqlError(f"{name} of {family(kind)}", place_of(node), expected="a condition")
+    return value
 
 
 def _number(node: exp.Expr, kind: str) -> None:

@@ -14,7 +14,8 @@ import duckdb
 from sqlglot import exp
 
 from analytics import grouping
-from analytics.expressions import Expressions, Types
+from analytics.expressions import Expressions
+from analytics.inferred import Types
 from analytics.operators.buffer import Buffer
 from analytics.operators.work import Operator
 from analytics.plan import Pump

@@ -143,7 +143,7 @@ def _stream_join(
         writer = Expressions(
             stages.types, f"FROM {left_relation.physical} AS l CROSS JOIN {right_relation.physical} AS r"
         )
-        meeting = writer.write(placed(on, names))
+        meeting = writer.condition(placed(on, names), "ON")
         if not harmless(on):
             meeting = met(stages.connection, meeting)
     operator: Operator = Joining(left_side, right_side, meeting)
@@ -186,8 +186,8 @@ def _side(
     condition = (
         None
         if where is None
-        else writer.write(
-            placed(where, {(alias, key[1]): f"t0.{key[1]}" for key in columns_in(where) if key[0] == alias})
+        else writer.condition(
+            placed(where, {(alias, key[1]): f"t0.{key[1]}" for key in columns_in(where) if key[0] == alias}), "ON"
         )
     )
     rows = RowQuery((("rt", "t0.rt"), *values, ("u", end)), joins, condition)

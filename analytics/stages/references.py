@@ -97,7 +97,7 @@ def _condition(stages: Stages, writer: Expressions, tree: exp.Expr) -> str:
     parts = list(tree.flatten()) if isinstance(tree, exp.And) else [tree]
     written = []
     for part in parts:
-        sql = writer.write(part)
+        sql = writer.condition(part, "ON")
         written.append(f"({sql})" if harmless(part) else met(stages.connection, sql))
     return " AND ".join(written)
 
