@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
-
 from firehose.conversion import Conversion, complete_conversion
 from firehose.events import HTTP_ENDPOINT
 from firehose.http import HttpDestination, complete_http
@@ -39,20 +37,6 @@ CONVERSION_SIZE_MBS = PARTITIONING_SIZE_MBS = 128
 SIZE_MBS_MIN_OF_AWS = 64
 PARTITIONING_INTERVAL_S_MIN_OF_AWS = 60
 RETRY_S = 300
-
-
-def plain(request: Any) -> Any:
-    """A decoded request, or a part of it, as plain data under AWS's names, without the members that are absent."""
-    return _pruned(msgspec.to_builtins(request, builtin_types=(bytes,)))
-
-
-def _pruned(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _pruned(inner) for key, inner in value.items() if inner is not None}
-        case list():
-            return [_pruned(inner) for inner in value]
-    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from firehose.catalog import Catalog
-from firehose.configuration import complete, keeps_originals, plain
+from firehose.configuration import complete, keeps_originals
 from firehose.context import Context
 from firehose.encryption import key_of
 from firehose.events import (
@@ -33,6 +33,7 @@ from streams.core.errors import (
     ResourceNotFound,
     SettingsError,
 )
+from streams.core.plain import plain
 from streams.core.scope import Scope, delivery_source
 from streams.core.work import delivery_item, part_of
 from streams.sdk.client import LATEST, TRIM_HORIZON, at_timestamp

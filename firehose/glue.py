@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from firehose.adopting import taken
 from firehose.book import Book
 from firehose.catalog import Catalog
-from firehose.configuration import plain
 from firehose.events import (
     DatabaseCreated,
     DatabaseDeleted,
@@ -25,6 +24,7 @@ from firehose.events import (
 )
 from firehose.tables import Table, Version
 from streams.core.errors import ConcurrentModification, RequestError, UnsupportedOperation
+from streams.core.plain import plain
 from streams.core.scope import Scope
 from streams.core.work import GLUE
 

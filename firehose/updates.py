@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from firehose.catalog import Catalog
-from firehose.configuration import Destination, complete, keeps_originals, plain
+from firehose.configuration import Destination, complete, keeps_originals
 from firehose.context import DESTINATION_ID, Context
 from firehose.events import EXTENDED_S3, HTTP_ENDPOINT, BackedUp, Event, Updated
 from firehose.http import merge_http
 from firehose.resources import check_resources
 from firehose.stream import DeliveryStream
 from streams.core.errors import ConcurrentModification, InvalidArgument
+from streams.core.plain import plain
 from streams.core.scope import Scope
 
 _UPDATES = {

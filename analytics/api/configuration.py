@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from connectors.kafka_clusters import is_topic
 from streams.core.errors import InvalidArgument
 
@@ -31,20 +29,6 @@ _RENAMED = {
 }
 _SOURCES = ("KinesisStreamsInput", "KinesisFirehoseInput")
 _TARGETS = ("KinesisStreamsOutput", "KinesisFirehoseOutput", "LambdaOutput")
-
-
-def plain(request: Any) -> Any:
-    """A decoded request, or a part of it, as plain data under AWS's names, without the members that are absent."""
-    return _pruned(msgspec.to_builtins(request, builtin_types=(bytes,)))
-
-
-def _pruned(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _pruned(inner) for key, inner in value.items() if inner is not None}
-        case list():
-            return [_pruned(inner) for inner in value]
-    return value
 
 
 def check_input(given: Mapping[str, Any]) -> None:

@@ -11,12 +11,12 @@ from analytics.api.configuration import (
     describe_logging,
     describe_output,
     describe_reference,
-    plain,
 )
 from analytics.api.context import Context
 from analytics.api.discovery import discover
 from analytics.api.events import Configuration
 from analytics.api.tags import given_tags
+from streams.core.plain import plain
 from streams.core.scope import Scope
 
 LIST_LIMIT = 50

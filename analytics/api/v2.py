@@ -13,7 +13,6 @@ from analytics.api.configuration import (
     describe_logging,
     describe_output,
     describe_reference,
-    plain,
 )
 from analytics.api.context import Context
 from analytics.api.discovery import discover
@@ -23,6 +22,7 @@ from analytics.api.objects import head
 from analytics.api.v1 import LIST_LIMIT, input_descriptions
 from analytics.api.v2_descriptions import SQL, changed, detail, token
 from streams.core.errors import ConcurrentModification, InvalidArgument, ResourceNotFound, UnsupportedOperation
+from streams.core.plain import plain
 from streams.core.scope import Scope
 
 CODE_SIZE_MAX = 102_400

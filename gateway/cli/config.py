@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.cli import output
 from gateway.cli.failure import Failure
-from gateway.cli.serve import setting_options
+from gateway.cli.settings_options import setting_options
 from streams.core import settings
 from streams.core.errors import SettingsError
 from streams.core.settings import Settings

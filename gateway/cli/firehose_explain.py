@@ -24,6 +24,7 @@ from gateway.cli import output
 from gateway.cli.connection import Target, connected
 from gateway.cli.failure import Failure
 from gateway.cli.firehose_call import call
+from gateway.cli.settings_options import settings_file
 from streams.core import settings
 from streams.core.clock import SystemClock
 from streams.core.errors import HeadraceError
@@ -55,14 +56,7 @@ _SHOWN_MAX = 400
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="JSON file with the members of CreateDeliveryStream, instead of a delivery stream that exists.",
 )
-@click.option(
-    "--config",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="HEADRACE_CONFIG",
-    show_envvar=True,
-    help="Settings file (TOML) that names the functions.",
-)
+@settings_file("Settings file (TOML) that names the functions.")
 @connected
 def explain(
     target: Target, name: str | None, records: tuple[Path, ...], lines: bool, request: Path | None, file: Path | None

@@ -23,6 +23,7 @@ from gateway.cli.connection import Target, connected
 from gateway.cli.failure import Failure
 from gateway.cli.firehose_call import call
 from gateway.cli.firehose_stores import stores
+from gateway.cli.settings_options import data_directory, settings_file
 from streams.core import settings
 from streams.core.errors import HeadraceError
 
@@ -53,17 +54,8 @@ class Found:
 @click.argument("name")
 @click.argument("prefix")
 @click.option("--bucket", help="Bucket of the error output.  [that of the delivery stream]")
-@click.option(
-    "--data", type=click.Path(file_okay=False), help="Data directory that holds the bucket.  [./headrace-data]"
-)
-@click.option(
-    "--config",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="HEADRACE_CONFIG",
-    show_envvar=True,
-    help="Settings file (TOML) that says where buckets are.",
-)
+@data_directory("Data directory that holds the bucket.")
+@settings_file("Settings file (TOML) that says where buckets are.")
 @click.option("--again", is_flag=True, help="Also what was replayed before.")
 @click.option("--yes", is_flag=True, help="Put the records; without it, only say what would be put.")
 @connected

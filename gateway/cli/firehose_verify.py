@@ -19,6 +19,7 @@ from firehose.verifying import Report, verify_lane
 from gateway.cli import output
 from gateway.cli.failure import Failure
 from gateway.cli.firehose_stores import stores
+from gateway.cli.settings_options import data_directory, settings_file
 from streams import copying
 from streams.control.divided import Counting, DividedJournal
 from streams.control.journal import Replay
@@ -38,15 +39,8 @@ JOURNAL = "control/firehose"
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--data", type=click.Path(file_okay=False), help="Data directory.  [./headrace-data]")
-@click.option(
-    "--config",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="HEADRACE_CONFIG",
-    show_envvar=True,
-    help="Settings file (TOML): of the data directory, of the buckets, and of the key that it is encrypted with.",
-)
+@data_directory()
+@settings_file("Settings file (TOML): of the data directory, of the buckets, and of the key that it is encrypted with.")
 @click.option("--sizes", is_flag=True, help="Compare only the sizes of objects, not their contents.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Write a JSON object for each delivery stream, not lines for people."

@@ -10,6 +10,7 @@ import click
 
 from gateway.cli import output
 from gateway.cli.failure import Failure
+from gateway.cli.settings_options import settings_file
 from streams import copying
 from streams.control.catalog import Catalog
 from streams.control.controller import JOURNAL, catalog_of
@@ -29,14 +30,7 @@ def log() -> None:
 @log.command("copy")
 @click.argument("source")
 @click.argument("target")
-@click.option(
-    "--config",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="HEADRACE_CONFIG",
-    show_envvar=True,
-    help="Settings file (TOML): of the key that data directories are encrypted with, and where old segments lie.",
-)
+@settings_file("Settings file (TOML): of the key that data directories are encrypted with, and where old segments lie.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object for each shard, not lines for people.")
 def copy_(source: str, target: str, file: Path | None, as_json: bool) -> None:
     """Copy the log at SOURCE to TARGET, which must be empty: each file:///DATA, a data directory, or

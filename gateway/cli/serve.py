@@ -13,40 +13,11 @@ import uvloop
 
 from gateway import logs
 from gateway.cli.failure import Failure
+from gateway.cli.settings_options import setting_options
 from gateway.cli.tuning import tune
 from streams.core import settings
 from streams.core.errors import HeadraceError
 from streams.core.settings import Settings
-
-
-def setting_options(command: Any) -> Any:
-    """The options that name settings; what is not given falls to the environment, the file and the default."""
-    options = [
-        click.option("--host", help="Address to listen on; other than loopback needs credentials.  [127.0.0.1]"),
-        click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [4567]"),
-        click.option("--data", type=click.Path(file_okay=False), help="Data directory.  [./headrace-data]"),
-        click.option(
-            "--log-sync",
-            type=click.Choice(["always", "interval", "os"]),
-            help="When appends reach the disk: before each reply, every few ms, or when the OS likes.  [always]",
-        ),
-        click.option(
-            "--tls",
-            type=click.Choice(["off", "files", "auto"]),
-            help="TLS: with tls_certificate and tls_key, or with a certificate made in the data directory.  [off]",
-        ),
-        click.option(
-            "--config",
-            "file",
-            type=click.Path(dir_okay=False, path_type=Path),
-            envvar="HEADRACE_CONFIG",
-            show_envvar=True,
-            help="Settings file (TOML).",
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.command()
@@ -55,8 +26,8 @@ def serve(file: Path | None, **options: Any) -> None:
     """Serve streams, delivery streams and SQL on one port.
 
     Prints one line when it is ready. Ends cleanly on SIGTERM and Ctrl-C, and reads certificates and the credentials file
-    again on SIGHUP. Every setting can also stand in the settings
-    file or in the environment (HEADRACE_LOG_SYNC=interval); `headrace config` shows what is in force."""
+    again on SIGHUP. Every setting can also stand in the settings file or in the environment (HEADRACE_LOG_SYNC=interval);
+    `headrace config` shows what is in force."""
     tune()
     try:
         chosen = settings.load(file, options=options)

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.cli import output
 from gateway.cli.failure import Failure
+from gateway.cli.settings_options import data_directory, settings_file
 from streams.control.catalog import Catalog
 from streams.control.controller import JOURNAL, catalog_of
 from streams.control.journal import Replay
@@ -23,15 +24,8 @@ from streams.log.verifying import ShardReport, Verification
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--data", type=click.Path(file_okay=False), help="Data directory.  [./headrace-data]")
-@click.option(
-    "--config",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="HEADRACE_CONFIG",
-    show_envvar=True,
-    help="Settings file (TOML): of the data directory, and of the key that it is encrypted with.",
-)
+@data_directory()
+@settings_file("Settings file (TOML): of the data directory, and of the key that it is encrypted with.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object for each shard, not lines for people.")
 def verify(names: tuple[str, ...], data: str | None, file: Path | None, as_json: bool) -> None:
     """Read the log of a data directory from end to end, all of it or only the streams NAMES, and say what is wrong.
