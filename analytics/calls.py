@@ -11,8 +11,9 @@ from analytics import operands
 from analytics.casting import from_text
 from analytics.errors import SqlError
 from analytics.functions import NOW, STARTED, dates, fast_regex, logs, patterns
-from analytics.guards import Writes, failing, guarded, text
+from analytics.guards import Writes, failing, text
 from analytics.nodes import CreateStream
+from analytics.numbers import finite_only
 from analytics.places import place_of
 from analytics.statements import parse_statements
 from analytics.types import SqlType, declared, family
@@ -70,8 +71,7 @@ def _checked(node: exp.Expr, check: Callable[[str], object], what: str) -> None:
 
 
 def _log10(self: Writes, node: exp.Expr, given: list[exp.Expr]) -> str:
-    value = f"CAST(log10({operands.number(self, given[0], 'LOG10', node)}) AS DOUBLE)"
-    return guarded(value, f"NOT isfinite({value})", "LOG10: numeric overflow or no number", "DOUBLE")
+    return finite_only(f"CAST(log10({operands.number(self, given[0], 'LOG10', node)}) AS DOUBLE)", "LOG10")
 
 
 def _parsed(wrap: str) -> Writer:

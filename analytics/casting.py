@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analytics.guards import failing, refusing
+from analytics.guards import guarded, once, refusing
 from analytics.types import SqlType, family, is_integer
 
 _FORMS = {
@@ -50,11 +50,10 @@ def from_text(value: str, to: SqlType) -> str:
         return padded(f"left({value}, {to.length})" if to.length is not None else value, to)
     trimmed = f"trim({value})"
     if is_integer(to.duck):
-        whole = exactly(f"split_part({trimmed}, '.', 1)", to)
-        return _matching(trimmed, r"[+-]?\d+(\.0*)?", "a whole number", whole, to.duck)
+        whole = r"[+-]?\d+(\.0*)?", "a whole number"
+        return once(lambda text: _matching(text, *whole, exactly(f"split_part({text}, '.', 1)", to), to.duck), trimmed)
     if family(to.duck) in _FORMS:
-        form, shown = _FORMS[family(to.duck)]
-        return _matching(trimmed, form, shown, exactly(trimmed, to), to.duck)
+        return once(lambda text: _matching(text, *_FORMS[family(to.duck)], exactly(text, to), to.duck), trimmed)
     return exactly(trimmed, to)
 
 
@@ -70,8 +69,7 @@ def _to_text(value: str, duck: str, to: SqlType) -> str:
     if family(duck) == "text":
         return padded(f"left({sql}, {to.length})", to)
     message = f"the text is longer than {to.length} characters"
-    long = f"CAST({failing(message, value)} AS VARCHAR)"
-    return padded(f"CASE WHEN length({sql}) > {to.length} THEN {long} ELSE {sql} END", to)
+    return padded(guarded(sql, lambda value: f"length({value}) > {to.length}", message, "VARCHAR"), to)
 
 
 def padded(sql: str, to: SqlType) -> str:

@@ -14,7 +14,7 @@ from analytics import outcomes
 from analytics.errors import SqlError, closest
 from analytics.expressions import Expressions
 from analytics.functions import prepare, set_session
-from analytics.guards import failing, guarded
+from analytics.guards import failing
 from analytics.inferred import Types
 from analytics.lowering import Lowering, sides_of
 from analytics.operators.retention import Retain
@@ -262,7 +262,8 @@ class _Compiler:
             )
         if duck in ("DOUBLE", "FLOAT") and family(column.type.duck) == "number" and not isinstance(tree, exp.Column):
             # What a column of DOUBLE gives has been looked at on its way in.
-            value = guarded(value, f"NOT isfinite({sql})", "numeric overflow or no number", column.type.duck)
+            fault = failing("numeric overflow or no number", sql)
+            value = f"CASE WHEN NOT isfinite({sql}) THEN CAST({fault} AS {column.type.duck}) ELSE {value} END"
         if column.nullable:
             return value
         message = f"NULL into the NOT NULL column {column.name}"

@@ -96,7 +96,7 @@ def compiled(query: RowQuery) -> Direct | None:
     try:
         condition = None if query.condition is None else _condition(_parsed(query.condition))
         return Direct([(name, _output(sql)) for name, sql in query.columns], condition)
-    except (Left, SqlglotError):
+    except (Left, SqlglotError, RecursionError):  # the parser goes less deep than DuckDB's
         return None
 
 

@@ -20,7 +20,7 @@ from analytics.calls import CALLS, variable
 from analytics.casting import CASTS, cast, exactly
 from analytics.errors import SqlError, closest
 from analytics.functions import STARTED
-from analytics.guards import guarded, text
+from analytics.guards import guarded, once, text
 from analytics.inferred import Types
 from analytics.nodes import Elapsed, Given, OnlyRow, Overloaded, Perhaps, ScriptCall, Step, SubstringSimilar
 from analytics.operands import together
@@ -195,11 +195,12 @@ def _case(self: Expressions, node: exp.Expr) -> str:
     if node.this is None:
         subject, asked = "", [self.condition(test, "WHEN") for test in tests]
     else:
-        subject, *asked = together(self, (node.this, *tests), "CASE does not compare {} with {}", node)
+        value, *asked = together(self, (node.this, *tests), "CASE does not compare {} with {}", node)
+        subject = f"{value} "
     otherwise = [] if default is None else [default]
     given = together(self, (*values, *otherwise), "CASE is of one type, not of {} and {}", node)
     arms = " ".join(f"WHEN {test} THEN {value}" for test, value in zip(asked, given, strict=False))
-    return f"CASE {subject} {arms}{'' if default is None else ' ELSE ' + given[-1]} END"
+    return f"CASE {subject}{arms}{'' if default is None else ' ELSE ' + given[-1]} END"
 
 
 def _in(self: Expressions, node: exp.Expr) -> str:
@@ -214,7 +215,7 @@ def _between(self: Expressions, node: exp.Expr) -> str:
     value, low, high = together(self, parts, "BETWEEN does not compare {} with {}", node)
     if not node.args.get("symmetric"):
         return f"({value} BETWEEN {low} AND {high})"
-    return f"({value} BETWEEN {low} AND {high} OR {value} BETWEEN {high} AND {low})"
+    return once(lambda v, a, b: f"({v} BETWEEN {a} AND {b} OR {v} BETWEEN {b} AND {a})", value, low, high)
 
 
 def _bytes(self: Expressions, node: exp.Expr) -> str:
@@ -263,7 +264,8 @@ def _perhaps(self: Expressions, node: exp.Expr) -> str:
 def _only_row(self: Expressions, node: exp.Expr) -> str:
     value, duck = self.typed(node.this)
     message = "a query inside an expression gives more than one row"
-    return guarded(value, f"{self.write(node.expression)} > 1", message, duck)
+    rows = self.write(node.expression)
+    return guarded(value, lambda _: f"{rows} > 1", message, duck)
 
 
 def _call(self: Expressions, node: exp.Expr) -> str:

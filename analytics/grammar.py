@@ -86,13 +86,16 @@ class Clauses(parser.Parser):
         raise NotImplementedError
 
     def _kda_substring(self) -> exp.Expr:
-        index = self._index
         this = self._parse_bitwise()
         if not self._match_text_seq("SIMILAR"):
             # What follows FROM is a place or a pattern; behind a comma it is a place.
-            comma = bool(self._curr) and self._curr.token_type == TokenType.COMMA
-            self._retreat(index)
-            substring = self._parse_substring()
+            comma = bool(self._match(TokenType.COMMA))
+            given = [this, *(self._parse_csv(self._parse_bitwise) if comma else [])]
+            if self._match(TokenType.FROM):
+                given.append(self._parse_bitwise())
+            if self._match(TokenType.FOR):
+                given += [*([exp.Literal.number(1)] if len(given) == 1 else []), self._parse_bitwise()]
+            substring = self.validate_expression(exp.Substring.from_arg_list(given), given)
             substring.meta["comma"] = comma
             return substring
         pattern = self._parse_bitwise()

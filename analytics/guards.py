@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from sqlglot import exp
 
 from analytics.sentences import MARK, VALUE_SHOWN_MAX
+
+AGAIN_MAX = 4_000
+"""Characters of operands that are written as often as they are named: such ones are computed faster than they are bound, and
+`analytics.direct` knows them."""
 
 
 class Writes(Protocol):
@@ -31,9 +36,23 @@ def refusing(value: str, what: str) -> str:
     return f"CAST(concat({begin}, left({value}, {VALUE_SHOWN_MAX}), {end}) AS INTEGER)"
 
 
-def guarded(sql: str, bad: str, message: str, duck: str) -> str:
-    """`sql`, of type `duck`, unless `bad` holds: then the row fails with `message`."""
-    return f"CASE WHEN {bad} THEN CAST({failing(message, sql)} AS {duck}) ELSE {sql} END"
+def guarded(sql: str, bad: Callable[[str], str], message: str, duck: str) -> str:
+    """`sql`, of type `duck`, unless `bad` of it holds: then the row fails with `message`."""
+
+    def guard(value: str) -> str:
+        return f"CASE WHEN {bad(value)} THEN CAST({failing(message, value)} AS {duck}) ELSE {value} END"
+
+    return once(guard, sql)
+
+
+def once(use: Callable[..., str], *operands: str) -> str:
+    """`use(*operands)`, SQL that names its operands more than once. Long ones are computed before and bound to names: written
+    out, what is nested in one another would double at every depth."""
+    if max(map(len, operands)) <= AGAIN_MAX:
+        return use(*operands)
+    fields = ", ".join(f"'v{number}': {operand}" for number, operand in enumerate(operands))
+    names = [f"bound.v{number}" for number in range(len(operands))]
+    return f"list_extract(list_transform([{{{fields}}}], lambda bound: {use(*names)}), 1)"
 
 
 def text(value: str) -> str:

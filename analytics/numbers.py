@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from analytics import decimals
 from analytics.errors import SqlError
-from analytics.guards import Writes, failing, guarded
+from analytics.guards import Writes, failing, guarded, once
 from analytics.operands import computable, number
 from analytics.places import place_of
 from analytics.types import family, is_integer
@@ -26,9 +26,27 @@ def arithmetic(sign: str) -> Writer:
     def write(self: Writes, node: exp.Expr) -> str:
         (left, left_type), (right, right_type) = self.typed(node.this), self.typed(node.expression)
         computable(sign, (node.this, left_type), (node.expression, right_type), node)
+        if sign in _NAMED and _constants(node) > 1:
+            return f"{_NAMED[sign]}({left}, {right})"
         return f"({left} {sign} {right})"
 
     return write
+
+
+_NAMED = {"+": "add", "*": "multiply"}
+"""Other names of what DuckDB's optimizer gathers the constants of: ``2 * n * 3`` would become ``n * (2 * 3)``, which may overflow
+where the product of none of the rows does."""
+
+
+def _constants(node: exp.Expr) -> int:
+    """How many constants there are among what is added, or multiplied, in one go."""
+    node = node.unnest()
+    if isinstance(node, exp.Add | exp.Mul):
+        return sum(
+            _constants(part) if isinstance(part.unnest(), type(node)) else part.find(exp.Column) is None
+            for part in (node.this, node.expression)
+        )
+    return 0
 
 
 def divide(self: Writes, node: exp.Expr) -> str:
@@ -39,10 +57,19 @@ def divide(self: Writes, node: exp.Expr) -> str:
     exact = decimals.quotient(left, left_type, right, right_type)
     if exact is not None:
         return exact
-    quotient = f"({left} / {right})"
     if _is_not_zero(node.expression):
-        return quotient
-    return f"CASE WHEN {right} = 0 AND {left} IS NOT NULL THEN {failing('division by zero', left)} ELSE {quotient} END"
+        return f"({left} / {right})"
+    return _unless_zero("/", left, right, "INTERVAL" if left_type == "INTERVAL" else "DOUBLE")
+
+
+def _unless_zero(sign: str, left: str, right: str, duck: str) -> str:
+    """`left` by `right`, of type `duck`, but a row that divides by zero fails."""
+
+    def divided(a: str, b: str) -> str:
+        failed = f"CAST({failing('division by zero', a)} AS {duck})"
+        return f"CASE WHEN {b} = 0 AND {a} IS NOT NULL THEN {failed} ELSE {a} {sign} {b} END"
+
+    return once(divided, left, right)
 
 
 def _is_not_zero(divisor: exp.Expr) -> bool:
@@ -55,8 +82,12 @@ def modulo(self: Writes, node: exp.Expr) -> str:
         raise SqlError("MOD takes whole numbers", place_of(node))
     if _is_not_zero(node.expression):
         return f"({left} % {right})"
-    by_zero = f"{right} = 0 AND {left} IS NOT NULL"
-    return f"CASE WHEN {by_zero} THEN {failing('division by zero', left)} ELSE {left} % {right} END"
+    return _unless_zero("%", left, right, "TINYINT")
+
+
+def finite_only(result: str, name: str) -> str:
+    """A DOUBLE that a function of this name gives; the row fails where it is none."""
+    return guarded(result, lambda value: f"NOT isfinite({value})", f"{name}: numeric overflow or no number", "DOUBLE")
 
 
 def finite(name: str, *more: str) -> Writer:
@@ -65,7 +96,6 @@ def finite(name: str, *more: str) -> Writer:
     def write(self: Writes, node: exp.Expr) -> str:
         given = [number(self, tree, name.upper(), node) for tree in (node.this, *(node.args[key] for key in more))]
         result = f"CAST({name}({', '.join(given)}) AS DOUBLE)"
-        bad = f"NOT isfinite({result})"
-        return guarded(result, bad, f"{name.upper()}: numeric overflow or no number", "DOUBLE")
+        return finite_only(result, name.upper())
 
     return write

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from analytics.errors import SqlError
 from analytics.functions import patterns
-from analytics.guards import Writes, guarded, text
+from analytics.guards import Writes, guarded, once, text
 from analytics.operands import number, string
 from analytics.places import place_of
 from analytics.types import family
@@ -25,15 +25,19 @@ def substring(self: Writes, node: exp.Expr) -> str:
     if family(duck) == "binary":
         return _bytes(self, value, start, length)
     first = "1" if start is None else number(self, start, "SUBSTRING", node)
+    count = "" if length is None else number(self, length, "SUBSTRING", node)
+
+    def part(value: str, first: str, count: str) -> str:
+        end = f", greatest({count} + least({first}, 1) - 1, 0)" if count else ""
+        found = f"substring({value}, greatest({first}, 1){end})"
+        # Past the end SUBSTRING(s FROM n) is empty and SUBSTRING(s, n) is NULL.
+        if node.meta.get("comma"):
+            found = f"CASE WHEN {first} > length({value}) THEN NULL ELSE {found} END"
+        return _strict(found, node.this, (start, first), (length, count))
+
     if length is None:
-        found = f"substring({value}, greatest({first}, 1))"
-    else:
-        count = number(self, length, "SUBSTRING", node)
-        found = f"substring({value}, greatest({first}, 1), greatest({count} + least({first}, 1) - 1, 0))"
-    # Past the end SUBSTRING(s FROM n) is empty and SUBSTRING(s, n) is NULL.
-    if node.meta.get("comma"):
-        found = f"CASE WHEN {first} > length({value}) THEN NULL ELSE {found} END"
-    return _strict(found, node.this, (start, first), (length, "" if length is None else count))
+        return once(lambda value, first: part(value, first, ""), value, first)
+    return once(part, value, first, count)
 
 
 _STRICT = (exp.Column, exp.Identifier, exp.Literal, exp.Paren, exp.Neg, exp.Add, exp.Sub, exp.StrPosition, exp.Length)
@@ -81,15 +85,21 @@ def overlay(self: Writes, node: exp.Expr) -> str:
     begin, size = node.args["from_"], node.args.get("for_")
     value, placed = (string(self, tree, "OVERLAY", node) for tree in (node.this, node.expression))
     start = number(self, begin, "OVERLAY", node)
-    count = f"length({placed})" if size is None else number(self, size, "OVERLAY", node)
-    made = (
-        f"(left({value}, greatest({start} - 1, 0)) || {placed} || "
-        f"substring({value}, greatest(greatest({start}, 1) + {count} + least({start} - 1, 0), 1)))"
-    )
-    made = _strict(made, node.this, (begin, start), (size, count))
-    if size is None or isinstance(size, exp.Literal):
-        return made
-    return guarded(made, f"{count} < 0", "OVERLAY replaces 0 characters or more", "VARCHAR")
+    count = "" if size is None else number(self, size, "OVERLAY", node)
+
+    def overlaid(value: str, placed: str, start: str, count: str) -> str:
+        made = (
+            f"(left({value}, greatest({start} - 1, 0)) || {placed} || "
+            f"substring({value}, greatest(greatest({start}, 1) + {count} + least({start} - 1, 0), 1)))"
+        )
+        made = _strict(made, node.this, (begin, start), (size, count))
+        if size is None or isinstance(size, exp.Literal):
+            return made
+        return guarded(made, lambda _: f"{count} < 0", "OVERLAY replaces 0 characters or more", "VARCHAR")
+
+    if size is None:
+        return once(lambda v, p, s: overlaid(v, p, s, f"length({p})"), value, placed, start)
+    return once(overlaid, value, placed, start, count)
 
 
 def similar(self: Writes, node: exp.Expr, escape: exp.Expr | None = None) -> str:
@@ -133,10 +143,11 @@ def trim(self: Writes, node: exp.Expr) -> str:
     if given is None:
         return f"{name}({self.write(node.this)})"
     sign = self.write(given)
-    trimmed = f"{name}({self.write(node.this)}, {sign})"
+    value = self.write(node.this)
+    trimmed = f"{name}({value}, {sign})"
     if isinstance(given, exp.Literal):
         return trimmed
-    return guarded(trimmed, f"length({sign}) <> 1", "TRIM takes one character", "VARCHAR")
+    return guarded(trimmed, lambda _: f"length({sign}) <> 1", "TRIM takes one character", "VARCHAR")
 
 
 def unicode(self: Writes, node: exp.Expr) -> str:

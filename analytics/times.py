@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from analytics.calls import milliseconds
 from analytics.errors import SqlError
-from analytics.guards import Writes, text
+from analytics.guards import Writes, once, text
 from analytics.intervals import FIELD_MS, UNITS, fields_of, interval, qualifier
 from analytics.places import place_of
 from analytics.types import family, is_integer
@@ -38,7 +38,7 @@ def step(self: Writes, node: exp.Expr) -> str:
         raise SqlError("STEP of this type needs an interval", place_of(node), expected="BY INTERVAL 'n' unit")
     if not is_integer(by):
         raise SqlError("STEP of a whole number goes by whole numbers", place_of(node), expected="STEP(n BY 10)")
-    return f"({value} - (({value} % {size}) + {size}) % {size})"
+    return once(lambda n, by: f"({n} - (({n} % {by}) + {by}) % {by})", value, size)
 
 
 def rounded(name: str) -> Callable[[Writes, exp.Expr], str]:
@@ -57,10 +57,15 @@ def rounded(name: str) -> Callable[[Writes, exp.Expr], str]:
             return f"to_milliseconds(CAST({name}(epoch_ms({value}) / {FIELD_MS[kind]}.0) AS BIGINT) * {FIELD_MS[kind]})"
         if family(duck) not in ("timestamp", "date"):
             raise SqlError(f"{name.upper()} of {family(duck)} TO {kind}", place_of(node), expected="a TIMESTAMP")
-        down = f"CAST(date_trunc('{kind.lower()}', CAST({value} AS TIMESTAMP)) AS TIMESTAMP_MS)"
-        if name == "floor":
-            return down
-        return f"CAST(CASE WHEN {down} = {value} THEN {value} ELSE {down} + INTERVAL '1 {kind}' END AS TIMESTAMP_MS)"
+
+        def down(time: str) -> str:
+            return f"CAST(date_trunc('{kind.lower()}', CAST({time} AS TIMESTAMP)) AS TIMESTAMP_MS)"
+
+        def up(time: str) -> str:
+            less = down(time)
+            return f"CAST(CASE WHEN {less} = {time} THEN {time} ELSE {less} + INTERVAL '1 {kind}' END AS TIMESTAMP_MS)"
+
+        return down(value) if name == "floor" else once(up, value)
 
     return write
 
@@ -78,7 +83,8 @@ def extract(self: Writes, node: exp.Expr) -> str:
         part = f"(epoch_ms({value}) // {size})" if below is None else f"((epoch_ms({value}) // {size}) % {below})"
         return part if unit != "SECOND" else f"CAST({part} / 1000.0 AS DECIMAL(5,3))"
     if unit == "SECOND":
-        return f"CAST(date_part('epoch', {value}) - floor(date_part('epoch', {value}) / 60) * 60 AS DECIMAL(5,3))"
+        epoch = f"date_part('epoch', {value})"
+        return once(lambda seconds: f"CAST({seconds} - floor({seconds} / 60) * 60 AS DECIMAL(5,3))", epoch)
     return f"CAST(date_part('{unit.lower()}', {value}) AS BIGINT)"
 
 

@@ -84,6 +84,31 @@ def test_expressions_have_their_values(name: str) -> None:
             assert (expression, caught.value.message.partition(": ")[2]) == (expression, value[2:])
 
 
+@pytest.mark.parametrize(
+    ("innermost", "around", "expected"),
+    [
+        ("N", "({0} / X)", 7 / 2.5**20),
+        ("X", "(X / {0})", 2.5),
+        ("1.00", "(1.00 / {0})", 1.0),
+        ("N", "MOD(1000, {0} + 5)", 1),
+        ("X", "LN(EXP({0}))", 2.5),
+        ("N", "CAST(CAST({0} AS VARCHAR(20)) AS INTEGER)", 7),
+        ("TS", "CEIL({0} TO MINUTE)", "2004-09-27 15:05:00.000"),
+        ("N", "STEP({0} BY 1)", 7),
+        ("S", "SUBSTRING({0}, N - 6, 9)", "123456789"),
+        ("S", "OVERLAY({0} PLACING 'a' FROM 1 FOR N - 6)", "a23456789"),
+    ],
+)
+def test_what_fails_for_some_rows_stands_twenty_times_in_itself(innermost: str, around: str, expected: Any) -> None:
+    """Whoever wrote an operand as often as its guard names it would write a million of them."""
+    expression = innermost
+    for _ in range(20):
+        expression = around.format(expression)
+    values, faults = computed([expression])
+    assert faults == []
+    assert values == [pytest.approx(expected)]
+
+
 def test_the_list_claims_what_is_proven() -> None:
     assert list(language.unproven()) == []
 
