@@ -67,8 +67,8 @@ class GroupConsumer:
         self._size_max = size_max
         self._clock = clock or SystemClock()
         self._randomness = randomness or random.Random()
-        self._ready: deque[tuple[int, Batch]] = deque()
-        self._working: tuple[int, Batch] | None = None
+        self._ready: deque[tuple[Held, Batch]] = deque()
+        self._working: tuple[Held, Batch] | None = None
         self._puts = 0
         self._news = asyncio.Event()
         self._leases = Leases(
@@ -138,6 +138,7 @@ class GroupConsumer:
             except Exception as error:
                 if not retriable(error):
                     raise
+                log.warning("stream %s does not take a put of group %s: %s", stream, self._group, error)
             await self._clock.sleep(pause)
         raise AssertionError("pauses never end")
 
@@ -204,24 +205,22 @@ class GroupConsumer:
             if task.done():
                 task.result()
 
-    def _owned(self, working: tuple[int, Batch]) -> tuple[Held, Batch]:
+    def _owned(self, working: tuple[Held, Batch]) -> tuple[Held, Batch]:
         """Raises `ResourceInUse` where the shard of what is worked on is not ours any more, or is so anew."""
-        generation, batch = working
-        held = self._leases.held.get(batch.shard)
-        if held is None or held.generation != generation:
+        held, batch = working
+        if self._leases.held.get(batch.shard) is not held:
             raise ResourceInUse(f"{batch.shard} of stream {self._stream} was lost to another member of {self._group}.")
-        return held, batch
+        return working
 
-    def _take(self) -> tuple[int, Batch] | None:
-        """The next batch of a shard that is still ours, under the generation that it was fetched for."""
+    def _take(self) -> tuple[Held, Batch] | None:
+        """The next batch of a shard that is still ours, as it was when the batch was fetched."""
         if self._leases.expire():
             self._ready.clear()
         while self._ready:
-            generation, batch = self._ready.popleft()
-            held = self._leases.held.get(batch.shard)
+            held, batch = self._ready.popleft()
             self._leases.turned.set()
-            if held is not None and held.generation == generation and not held.leaving:
-                return generation, batch
+            if self._leases.held.get(batch.shard) is held and not held.leaving:
+                return held, batch
         return None
 
     async def _fetch(self) -> None:
@@ -252,7 +251,7 @@ class GroupConsumer:
         finally:
             self._news.set()
 
-    async def _fetched(self, asked: Mapping[str, tuple[int, int]]) -> Fetch | None:
+    async def _fetched(self, asked: Mapping[str, tuple[Held, int]]) -> Fetch | None:
         """The next records; None once other shards are to be asked."""
         positions = {shard: position for shard, (_, position) in asked.items()}
         fetching = asyncio.ensure_future(
@@ -269,18 +268,17 @@ class GroupConsumer:
             fetching.cancel()
             await asyncio.gather(fetching, return_exceptions=True)
 
-    def _asked(self) -> dict[str, tuple[int, int]]:
-        """Generation and position of what is to be fetched."""
+    def _asked(self) -> dict[str, tuple[Held, int]]:
+        """What is to be fetched, and from where on."""
         return {
-            shard: (held.generation, held.position)
+            shard: (held, held.position)
             for shard, held in self._leases.held.items()
             if not held.leaving and held.end is None
         }
 
-    async def _ahead(self, batch: Batch, generation: int, asked: int) -> None:
+    async def _ahead(self, batch: Batch, held: Held, asked: int) -> None:
         """A batch that was begun before is handed out exactly as it was."""
-        held = self._leases.held.get(batch.shard)
-        if held is None or held.generation != generation:
+        if self._leases.held.get(batch.shard) is not held:
             return
         if batch.first > asked:
             log.warning(
@@ -289,9 +287,8 @@ class GroupConsumer:
             )
         if held.intent is not None and held.intent > held.done:
             batch = await self._whole(batch, held.intent)
-        # Who lost the shard meanwhile holds another one of its name, if any.
         held.position = batch.next
-        self._ready.append((generation, batch))
+        self._ready.append((held, batch))
         self._news.set()
 
     async def _whole(self, batch: Batch, end: int) -> Batch:
@@ -310,12 +307,14 @@ class GroupConsumer:
             return batch
         return Batch(batch.shard, batch.first, batch.first + count, records.slice(0, count))
 
-    async def _ended(self, shard: str, generation: int, tip: int | None) -> None:
-        """The shard is closed and all of it has been fetched."""
-        held = self._leases.held.get(shard)
-        if held is None or held.generation != generation:
+    async def _ended(self, shard: str, held: Held, tip: int | None) -> None:
+        """The shard is closed and all of it has been fetched. Of another lease of it, that says nothing: its batches have
+        still to be fetched, and it would wait for them for ever."""
+        if self._leases.held.get(shard) is not held:
             return
-        held.end = held.position if tip is None else max(tip, held.position)
+        if tip is not None and held.position < tip:
+            return  # a batch that was begun before is shorter than what came: the rest is fetched again
+        held.end = held.position
         if held.done == held.end and not self._busy(shard):
             try:
                 await self._leases.save({shard: Progress(held.generation, held.end)})

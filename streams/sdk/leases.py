@@ -17,10 +17,13 @@ from streams.sdk.waiting import news_within
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Held:
     """A shard of this member. `position` is the next record to fetch, `done` the next that is not done, `end` where it ends
-    if that has been read; `leaving`: others are waiting for it."""
+    if that has been read; `leaving`: others are waiting for it.
+
+    A shard that is lost and had again is another one of these, also where its generation is the same (the group never heard
+    that it was lost): it begins at what was saved, and nothing fetched for the one before counts for it."""
 
     generation: int
     position: int

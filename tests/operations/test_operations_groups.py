@@ -236,6 +236,18 @@ async def test_what_was_not_done_is_handed_out_again(stream: Any) -> None:
     assert sorted(again) == sorted({"a", "b", "c", "d"} - set(seen) | set(lost))
 
 
+async def test_behind_a_batch_that_was_begun_comes_the_rest_of_a_shard_that_has_ended(kinesis: Any) -> None:
+    await kinesis.ask("CreateStream", StreamName="s", ShardCount=1)
+    await kinesis.put("a", "b", "c", "d", "e")
+    begun = await sync(kinesis, "a")
+    await save(kinesis, "a", shard(0), begun[shard(0)], 0, intent=3)
+    await kinesis.client.leave_group("s", "g", "a")
+    await kinesis.ask("SplitShard", StreamName="s", ShardToSplit="0", NewStartingHashKey=str(1 << 127))
+    async with consumer(kinesis, "b") as group:
+        batches = [await asyncio.wait_for(anext(group), 30) for _ in range(2)]
+    assert [batch.records.partition_key.to_pylist() for batch in batches] == [["a", "b", "c"], ["d", "e"]]
+
+
 async def test_a_member_that_was_silent_too_long_loses_its_batch_and_goes_on(stream: Any) -> None:
     await stream.put("a")
     slow = consumer(stream, "slow")

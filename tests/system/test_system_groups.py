@@ -37,7 +37,7 @@ async def data_of(client: HttpClient, stream: str) -> Counter[str]:
     return found
 
 
-async def drained(client: HttpClient, members: dict[int, subprocess.Popen[bytes]]) -> None:
+async def drained(client: HttpClient, members: dict[int, subprocess.Popen[bytes]], server: ServerProcess) -> None:
     """Returns once the group has done all; says who did what where that does not come. Other processes work: how far they
     are is all that shows of it."""
     groups: list[GroupDescription] = []
@@ -48,7 +48,8 @@ async def drained(client: HttpClient, members: dict[int, subprocess.Popen[bytes]
                 return
         await asyncio.sleep(0.1)
     alive = [number for number, member in members.items() if member.poll() is None]
-    raise AssertionError(f"not drained after two minutes: {groups}; alive: {alive} of {sorted(members)}")
+    what = f"not drained after two minutes: {groups}; alive: {alive} of {sorted(members)}"
+    raise AssertionError(f"{what}; the server's log ends:\n{server.tail()}")
 
 
 async def test_each_record_is_worked_on_exactly_once_through_kills_and_reshards(tmp_path: Path, seed: int) -> None:
@@ -76,7 +77,7 @@ async def test_each_record_is_worked_on_exactly_once_through_kills_and_reshards(
                     await asyncio.to_thread(server.kill)
                     await asyncio.to_thread(server.start, port)
                 await asyncio.to_thread(reshard, server, dice)
-        await drained(client, members)
+        await drained(client, members, server)
         written = await data_of(client, "out")
         await client.close()
         missing = sorted({f"{number:06d}" for number in range(count)} - set(written))
