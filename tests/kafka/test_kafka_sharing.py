@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import time
 import urllib.request
 import zipfile
 from collections import Counter
@@ -154,6 +155,16 @@ async def test_consumer_groups_queues_and_functions_through_any_process(opener: 
     for each in clients:
         await each.close()
 
+    def heard(names: list[str]) -> None:
+        """Each process hears a moment later what another one has made."""
+        end = time.monotonic() + 60
+        while any(
+            [one["FunctionName"] for one in client("lambda", app).list_functions()["Functions"]] != names
+            for app in apps
+        ):
+            assert time.monotonic() < end, f"not every process has heard of {names}"
+            time.sleep(0.02)
+
     def functions() -> None:
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as file:
@@ -161,6 +172,7 @@ async def test_consumer_groups_queues_and_functions_through_any_process(opener: 
         client("lambda", apps[0]).create_function(
             FunctionName="f", Role=ROLE, Runtime="python3.12", Handler="f.handler", Code={"ZipFile": archive.getvalue()}
         )
+        heard(["f"])
         for app in apps:
             answer = client("lambda", app).invoke(FunctionName="f", Payload=b'{"a": 1}')
             assert json.loads(answer["Payload"].read()) == {"got": {"a": 1}}
@@ -169,8 +181,7 @@ async def test_consumer_groups_queues_and_functions_through_any_process(opener: 
                 with urllib.request.urlopen(link.replace(app.url, other.url)) as downloaded:
                     assert downloaded.read() == archive.getvalue(), "behind a balancer any process may be asked"
         client("lambda", apps[1]).delete_function(FunctionName="f")
-        for app in apps:
-            assert client("lambda", app).list_functions()["Functions"] == []
+        heard([])
 
     await asyncio.to_thread(functions)
 
