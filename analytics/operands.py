@@ -23,7 +23,7 @@ Operand = tuple[exp.Expr, str]
 """A tree and its type in DuckDB."""
 
 _ALIKE = frozenset({"timestamp", "date"})
-_TIMES = frozenset({"timestamp", "date", "time"})
+_MOMENTS = ("timestamp", "date", "time")
 _TRUTHS = {"1": "TRUE", "TRUE": "TRUE", "0": "FALSE", "FALSE": "FALSE"}
 
 
@@ -38,7 +38,7 @@ def together(self: Writes, trees: Sequence[exp.Expr], refusal: str, near: exp.Ex
 def alike(operands: Sequence[Operand], refusal: str, near: exp.Expr) -> None:
     """Raises `SqlError` at the first that does not go with the one before it; the text of a time goes with a time."""
     known = [operand for operand in operands if family(operand[1]) != "null"]
-    timed = next((operand for operand in known if family(operand[1]) in _TIMES), None)
+    timed = next((operand for operand in known if family(operand[1]) in _MOMENTS), None)
     first = timed or next(iter(known), None)
     for other in known:
         assert first is not None, "it is one of them"
@@ -48,7 +48,6 @@ def alike(operands: Sequence[Operand], refusal: str, near: exp.Expr) -> None:
             raise SqlError(what, place_of(two[0]) or place_of(near), expected=_instead(one, two))
 
 
-_MOMENTS = ("timestamp", "date", "time")
 _COMPUTED: dict[str, frozenset[tuple[str, str]]] = {
     "+": frozenset(
         {("number", "number"), ("interval", "interval")}

@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
+from analytics.intervals import FIELD_MS
 from analytics.spans import Left, Numbers, both
 from analytics.vectors import Condition, Rows, column_of, number, times_of, true, whole
 
-UNITS_MS = {"MILLISECOND": 1, "SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
+UNITS_MS = {"MILLISECOND": 1, **FIELD_MS}
 """Units of time of one length."""
 
 Conditions = Callable[[exp.Expr], Condition]

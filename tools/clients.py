@@ -2,8 +2,8 @@
 or only those that are named. The clients of tests/clients, the Apache Kafka of tests/kafka with what its brokers start
 from and its tools for the benchmarks, the S3 server of tests/s3.
 
-Quick where they are there already; else what different tools install is installed side by side. A client whose tool chain this machine lacks (node, java, Maven …) is left out, and
-its tests say so; in CI they fail instead.
+Quick where they are there already; else what different tools install is installed side by side. A client whose tool chain
+this machine lacks (node, java, Maven …) is left out, and its tests say so; in CI they fail instead.
 """
 
 from __future__ import annotations
